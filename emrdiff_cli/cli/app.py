@@ -1,0 +1,79 @@
+"""The `emrdiff` command: its subcommands, its exit codes and its signals."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from emrdiff_cli import __version__
+from emrdiff_cli.cli import evaluate, fuse, info, models, simulate, stitch, tile, train
+from emrdiff_cli.errors import EmrdiffError
+
+app = typer.Typer(
+    name="emrdiff",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _command in (
+    simulate.simulate,
+    train.train,
+    fuse.fuse,
+    tile.tile,
+    stitch.stitch,
+    evaluate.evaluate,
+    info.info,
+    models.models,
+):
+    app.command(no_args_is_help=_command is not models.models)(_command)
+
+
+class _Terminated(BaseException):
+    """SIGTERM, raised in the main thread so that part files are removed on the way out."""
+
+
+def _terminate(_signum: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"emrdiff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hyperspectral image fusion: LR-HSI + HR-MSI -> georeferenced HR-HSI.
+
+    Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 usage,
+    3 input or grid unusable, 4 write or verification failed, 130 and 143 on signals.
+    """
+
+
+def main() -> NoReturn:
+    """Run a command; known errors become one line on stderr and their exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except EmrdiffError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except _Terminated:
+        typer.echo("Terminated.", err=True)
+        sys.exit(143)
+    sys.exit(0)

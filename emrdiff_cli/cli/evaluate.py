@@ -1,0 +1,5 @@
+"""`emrdiff evaluate`."""
+
+
+def evaluate() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`emrdiff fuse`."""
+
+
+def fuse() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`emrdiff info`."""
+
+
+def info() -> None:
+    """Not written yet."""

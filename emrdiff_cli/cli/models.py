@@ -1,0 +1,5 @@
+"""`emrdiff models`."""
+
+
+def models() -> None:
+    """Not written yet."""

@@ -1,0 +1,54 @@
+"""Progress on stderr: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Report = Callable[[float, float, str], None]
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def progress(title: str, quiet: bool = False) -> Iterator[Report]:
+    """Yield `report(done, total, note)`, to be called as often as is handy."""
+    if quiet:
+        yield lambda done, total, note="": None
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+            task = bar.add_task(title, total=None, note="")
+
+            def draw(done: float, total: float, note: str = "") -> None:
+                bar.update(task, completed=done, total=total, note=note)
+
+            yield draw
+    else:
+        yield _plain_lines(title)
+
+
+def _plain_lines(title: str) -> Report:
+    last = time.monotonic()
+
+    def line(done: float, total: float, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES or done >= total:
+            last = now
+            sys.stderr.write(f"{title}: {done:.0f}/{total:.0f} {note}".rstrip() + "\n")
+            sys.stderr.flush()
+
+    return line

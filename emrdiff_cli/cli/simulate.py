@@ -1,0 +1,5 @@
+"""`emrdiff simulate`."""
+
+
+def simulate() -> None:
+    """Not written yet."""

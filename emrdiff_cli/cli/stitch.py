@@ -1,0 +1,5 @@
+"""`emrdiff stitch`."""
+
+
+def stitch() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`emrdiff tile`."""
+
+
+def tile() -> None:
+    """Not written yet."""

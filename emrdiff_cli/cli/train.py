@@ -1,0 +1,5 @@
+"""`emrdiff train`."""
+
+
+def train() -> None:
+    """Not written yet."""

@@ -1,0 +1,79 @@
+"""How a low-resolution grid lies on a high-resolution one: ratio, offset and the common area."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emrdiff_cli.errors import GridError
+from emrdiff_cli.scene import Grid, Window
+
+_SNAP = 1e-2  # HR pixels: a smaller offset from a whole pixel is one of rounding in the file
+_SHEAR = 1e-3  # pixels of drift over the whole raster beyond which grids count as rotated against each other
+
+
+class AxisPlacement(NamedTuple):
+    """One axis: LR pixel edge i lies at HR coordinate `offset + ratio * i`."""
+
+    ratio: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where the LR and the HR raster overlap.
+
+    `lr_window` holds the LR pixels that reach into `hr_window`; `rows` and `cols` place the former
+    on the latter: LR edge i (from the LR window's corner) = HR coordinate offset + ratio * i (from the
+    HR window's corner).
+    """
+
+    lr_window: Window
+    hr_window: Window
+    rows: AxisPlacement
+    cols: AxisPlacement
+
+    @property
+    def ratio(self) -> float:
+        """HR pixels in an LR pixel's side: the geometric mean of the two axes."""
+        return math.sqrt(self.rows.ratio * self.cols.ratio)
+
+
+def align(lr: Grid, hr: Grid) -> Alignment:
+    """Place an LR grid on an HR grid of the same CRS; the CRSs themselves are the caller's to compare.
+
+    Raises GridError: grids rotated against each other, LR finer than HR, no common area.
+    """
+    lr_to_hr = ~hr.transform * lr.transform
+    drift = max(abs(lr_to_hr.b) * lr.height, abs(lr_to_hr.d) * lr.width)
+    if drift > _SHEAR * max(lr_to_hr.a, lr_to_hr.e, 1.0):
+        raise GridError("the two grids are rotated against each other: warp one onto the other's axes first")
+    if lr_to_hr.a <= 0 or lr_to_hr.e <= 0:
+        raise GridError("the two grids are mirrored against each other: warp one onto the other's axes first")
+    lr_rows, hr_rows, rows = _axis(lr_to_hr.e, lr_to_hr.f, lr.height, hr.height)
+    lr_cols, hr_cols, cols = _axis(lr_to_hr.a, lr_to_hr.c, lr.width, hr.width)
+    return Alignment(
+        lr_window=Window(lr_rows.start, lr_cols.start, len(lr_rows), len(lr_cols)),
+        hr_window=Window(hr_rows.start, hr_cols.start, len(hr_rows), len(hr_cols)),
+        rows=rows,
+        cols=cols,
+    )
+
+
+def _axis(ratio: float, offset: float, n_lr: int, n_hr: int) -> tuple[range, range, AxisPlacement]:
+    """The common LR and HR pixels of one axis and their placement."""
+    nearest = round(ratio)
+    if nearest >= 1 and abs(ratio - nearest) * n_lr < _SNAP:
+        ratio = float(nearest)
+    if abs(offset - round(offset)) < _SNAP:
+        offset = float(round(offset))
+    # HR pixels whose centre lies on an LR pixel, then the LR pixels that those centres lie on.
+    first_hr = max(0, math.ceil(offset - 0.5))
+    stop_hr = min(n_hr, math.ceil(offset + ratio * n_lr - 0.5))
+    if stop_hr <= first_hr:
+        raise GridError("the two rasters have no ground in common: compare their bounds with `emrdiff info`")
+    first_lr = max(0, math.floor((first_hr + 0.5 - offset) / ratio))
+    last_lr = min(n_lr - 1, math.floor((stop_hr - 0.5 - offset) / ratio))
+    placed = AxisPlacement(ratio, offset + ratio * first_lr - first_hr)
+    return range(first_lr, last_lr + 1), range(first_hr, stop_hr), placed

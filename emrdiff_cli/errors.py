@@ -1,0 +1,45 @@
+"""The error family: every failure a user can cause or meet, each with the exit code of the command.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 input or grid unusable, 4 write or verification failed,
+130 and 143 on signals. A message names the value, the limit and the way out, in one line.
+"""
+
+
+class EmrdiffError(Exception):
+    """Base of all errors that end a command with one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(EmrdiffError, ValueError):
+    """An option, a flag or a combination of them is unusable."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration has an unknown key or a value out of range."""
+
+
+class OutputExistsError(UsageError):
+    """The output is there already and `--overwrite` was not given."""
+
+
+class InputError(EmrdiffError, ValueError):
+    """An input file is missing, damaged or holds what cannot be used."""
+
+    exit_code = 3
+
+
+class GridError(InputError):
+    """Two rasters do not lie on grids that can be brought together."""
+
+
+class ModelError(InputError):
+    """A model folder is missing, damaged or does not fit the scene."""
+
+
+class WriteError(EmrdiffError):
+    """An output could not be written, or did not verify after it was written."""
+
+    exit_code = 4

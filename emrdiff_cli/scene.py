@@ -1,0 +1,101 @@
+"""What is known of a raster besides its pixels: frozen values, no I/O.
+
+Arrays are band first throughout: (bands, rows, columns).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from affine import Affine
+
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels: upper left corner and size, in whole pixels."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows as a slice of an array's second last axis."""
+        return slice(self.row, self.row + self.height)
+
+    @property
+    def cols(self) -> slice:
+        """The columns as a slice of an array's last axis."""
+        return slice(self.col, self.col + self.width)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Size, transform (pixel corner to world, as GDAL's) and CRS (WKT; None: not georeferenced)."""
+
+    height: int
+    width: int
+    transform: Affine
+    crs_wkt: str | None = None
+
+    @property
+    def georeferenced(self) -> bool:
+        """True with a CRS and a transform other than the identity."""
+        return self.crs_wkt is not None and self.transform != Affine.identity()
+
+    def crop(self, window: Window) -> Grid:
+        """The grid of a window of this one; its corner may lie outside."""
+        shifted = self.transform * Affine.translation(window.col, window.row)
+        return replace(self, height=window.height, width=window.width, transform=shifted)
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What is known of each band: a tuple with one entry a band, or None where nothing is."""
+
+    count: int
+    wavelengths_nm: tuple[float, ...] | None = None
+    fwhm_nm: tuple[float, ...] | None = None
+    good: tuple[bool, ...] | None = None
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for label in ("wavelengths_nm", "fwhm_nm", "good", "names"):
+            values = getattr(self, label)
+            if values is not None and len(values) != self.count:
+                raise ValueError(f"{label} has {len(values)} entries for {self.count} bands")
+
+    def take(self, indices: Iterable[int]) -> Bands:
+        """The bands at these 0-based positions, in this order."""
+        order = list(indices)
+        picked = {
+            label: None if (values := getattr(self, label)) is None else tuple(values[i] for i in order)
+            for label in ("wavelengths_nm", "fwhm_nm", "good", "names")
+        }
+        return Bands(count=len(order), **picked)
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """A raster on disk: physical value = stored value x `scale` + `offset`, in `dtype`; `nodata` is a stored value.
+
+    `scale_recorded` says whether the file states its scale (a reflectance scale factor or GDAL's scale);
+    otherwise `scale` is 1. `tags` are the dataset's own key-value pairs.
+    """
+
+    path: Path
+    driver: str
+    grid: Grid
+    bands: Bands
+    dtype: str
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    scale_recorded: bool = False
+    tags: Mapping[str, str] = field(default=_NO_TAGS)

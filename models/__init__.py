@@ -1,0 +1,1 @@
+"""The model zoo: one folder a model (weights, config, card)."""
