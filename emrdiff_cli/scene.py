@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from affine import Affine
-
-_NO_TAGS: Mapping[str, str] = MappingProxyType({})
-
 
 class Window(NamedTuple):
     """A rectangle of pixels: upper left corner and size, in whole pixels."""
@@ -98,4 +94,4 @@ class RasterInfo:
     scale: float = 1.0
     offset: float = 0.0
     scale_recorded: bool = False
-    tags: Mapping[str, str] = field(default=_NO_TAGS)
+    tags: Mapping[str, str] = field(default_factory=dict)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Report = Callable[[float, float, str], None]
+
+class Report(Protocol):
+    """Takes what is done, of how much, and a note; to be called as often as is handy."""
+
+    def __call__(self, done: float, total: float, note: str = "", /) -> None:
+        """Show it."""
+
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -19,7 +26,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def progress(title: str, quiet: bool = False) -> Iterator[Report]:
     """Yield `report(done, total, note)`, to be called as often as is handy."""
     if quiet:
-        yield lambda done, total, note="": None
+        yield _nothing
     elif sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
@@ -38,6 +45,10 @@ def progress(title: str, quiet: bool = False) -> Iterator[Report]:
             yield draw
     else:
         yield _plain_lines(title)
+
+
+def _nothing(_done: float, _total: float, _note: str = "") -> None:
+    """Report nowhere."""
 
 
 def _plain_lines(title: str) -> Report:

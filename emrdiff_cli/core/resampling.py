@@ -102,8 +102,8 @@ def chain(first: Taps, second: Taps) -> Taps:
 
 
 def _taps(
-    centres: NDArray[np.float64],
-    kernel: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    centres: Floats,
+    kernel: Callable[[Floats], Floats],
     support: float,
     n_in: int,
     edge: Edge,
@@ -131,7 +131,7 @@ def _fold(indices: NDArray[np.int64], weights: NDArray[np.float64], n_in: int, e
     return Taps(n_in, folded, weights, inside)
 
 
-def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cubic(distance: Floats) -> Floats:
     d = np.abs(distance)
     near = 1.5 * d**3 - 2.5 * d**2 + 1
     far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2

@@ -1,0 +1,201 @@
+"""Configurations: frozen, validated when made, an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from emrdiff_cli.errors import ConfigError
+
+EndPoint = Literal["bicubic", "glp", "glp-local"]
+Residual = Literal["multimodal", "unimodal", "none"]
+Noise = Literal["edge", "gaussian"]
+PseudoMsi = Literal["first", "last", "even", "srf"]
+Units = Literal["residual", "range"]
+GuidanceExtra = Literal["unexplained", "local-detail"]
+ChainState = Literal["truth", "own"]
+Preset = Literal["default", "paper"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is: everything that fixes the function from a pair to its HR-HSI, but the weights.
+
+    `subspace`: dimensions k of the LR-HSI's own basis; 0 keeps all bands (the paper's) and ties the model to
+    `hsi_bands`. `units`: `residual` runs the chain in units of each channel's residual, as a difference to
+    the end point; `range` on values scaled to [0, 1] (the paper's). `width` 0 is the chain's channel count.
+    `tile`: side in HR pixels that the model was trained on and is best run at. Found in training:
+    `residual_gain`, each channel's residual at HR over what the LR pixels leave unexplained, and the HSI's
+    and MSI's wavelengths.
+    """
+
+    msi_bands: int
+    ratio: float
+    hsi_bands: int = 0
+    end_point: EndPoint = "glp-local"
+    subspace: int = 12
+    pseudo_msi: PseudoMsi = "first"
+    residual: Residual = "multimodal"
+    noise: Noise = "edge"
+    steps: int = 5
+    kappa: float = 1.0
+    power: float = 0.3
+    units: Units = "residual"
+    guidance_extras: tuple[GuidanceExtra, ...] = ("unexplained", "local-detail")
+    width: int = 0
+    levels: int = 5
+    tile: int = 64
+    residual_gain: tuple[float, ...] = ()
+    hsi_range_nm: tuple[float, ...] = ()
+    msi_centres_nm: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check(self.msi_bands >= 1, "msi_bands", self.msi_bands, "at least 1")
+        _check(self.ratio > 1, "ratio", self.ratio, "above 1")
+        _check(self.steps >= 1, "steps", self.steps, "at least 1")
+        _check(self.kappa >= 0, "kappa", self.kappa, "0 or more")
+        _check(self.power > 0, "power", self.power, "above 0")
+        _check(self.subspace >= 0, "subspace", self.subspace, "0 (all bands) or more")
+        _check(
+            self.subspace > 0 or self.hsi_bands > 0, "hsi_bands", self.hsi_bands, "given when subspace is 0"
+        )
+        _check(1 <= self.levels <= 8, "levels", self.levels, "1 to 8")
+        _check(self.width >= 0, "width", self.width, "0 (the chain's channels) or more")
+        _check(self.tile % self.stride == 0, "tile", self.tile, f"a multiple of {self.stride}")
+
+    @property
+    def hsi_channels(self) -> int:
+        """Channels of the chain that carry the HSI: k, or B with the full basis."""
+        return self.subspace or self.hsi_bands
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the chain: the HSI's, and with the multimodal residual the pseudo-MSI's."""
+        return self.hsi_channels + (0 if self.residual == "unimodal" else self.msi_bands)
+
+    @property
+    def guidance_channels(self) -> int:
+        """Channels that the guidance branch sees: A_0 and the extras."""
+        return self.hsi_channels * (1 + len(self.guidance_extras)) + self.msi_bands
+
+    @property
+    def stride(self) -> int:
+        """Tile sides are multiples of this."""
+        return int(2 ** (self.levels - 1))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    `chain`: X'_t is built from the `truth` (the paper's), or from the network's `own` prediction at t = T.
+    `first_step_share`: share of samples trained at t = T. `amplitude_power` p: a channel of the HSI
+    weighs (its residual's size)^p in the loss, 0 all alike, 1 as in the image; `pseudo_weight` is what a
+    pseudo-MSI channel weighs beside the mean of those. `validation`: share of scenes (archive) or of rows (one pair) held out.
+    """
+
+    iterations: int = 3000
+    batch: int = 4
+    patch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup: int = 100
+    ema: float = 0.998
+    chain: ChainState = "own"
+    first_step_share: float = 0.5
+    scales: int = 4
+    amplitude_power: float = 0.5
+    pseudo_weight: float = 0.1
+    validate_every: int = 250
+    validation: float = 0.1
+    checkpoint_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        for label in ("iterations", "batch", "patch", "validate_every", "checkpoint_every", "scales"):
+            _check(getattr(self, label) >= 1, label, getattr(self, label), "at least 1")
+        _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
+        _check(0 <= self.validation < 1, "validation", self.validation, "in [0, 1)")
+        _check(0 <= self.first_step_share <= 1, "first_step_share", self.first_step_share, "in [0, 1]")
+
+
+PAPER_MODEL: Mapping[str, Any] = {
+    "end_point": "bicubic",
+    "subspace": 0,
+    "pseudo_msi": "first",
+    "residual": "multimodal",
+    "noise": "edge",
+    "steps": 5,
+    "kappa": 1.0,
+    "power": 0.3,
+    "units": "range",
+    "guidance_extras": (),
+    "width": 0,
+    "levels": 5,
+}
+PAPER_TRAINING: Mapping[str, Any] = {
+    "chain": "truth",
+    "first_step_share": 0.0,
+    "amplitude_power": 0.0,
+    "pseudo_weight": 1.0,
+}
+
+ConfigT = TypeVar("ConfigT", ModelConfig, TrainConfig)
+
+
+def build_config(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+    """Make a configuration from plain values (TOML, JSON); raises ConfigError on unknown keys or wrong types."""
+    types = get_type_hints(kind)
+    known = {field.name for field in dataclasses.fields(kind)}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"unknown option {key!r}: known are {', '.join(sorted(known))}")
+        wanted = types[key]
+        if wanted in (int, float, str) and not _is(value, wanted):
+            raise ConfigError(f"{key} = {value!r} is not of type {wanted.__name__}")
+    frozen: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    try:
+        return kind(**frozen)
+    except TypeError as error:
+        raise ConfigError(str(error)) from error
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The [model] and [train] tables of a configuration file; raises ConfigError on anything else in it."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    for name, table in tables.items():
+        if name not in ("model", "train") or not isinstance(table, dict):
+            raise ConfigError(f"{path}: unknown option {name!r}: a config has the tables [model] and [train]")
+    return tables.get("model", {}), tables.get("train", {})
+
+
+def _is(value: object, wanted: type) -> bool:
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, wanted) and not isinstance(value, bool)
+
+
+def _check(holds: bool, name: str, value: object, limit: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} = {value!r}: must be {limit}")
+
+
+def _check_choices(config: ModelConfig | TrainConfig) -> None:
+    """Hold every Literal field to its choices."""
+    for name, wanted in get_type_hints(type(config)).items():
+        value = getattr(config, name, None)
+        if name == "guidance_extras":
+            unknown = [v for v in value or () if v not in get_args(GuidanceExtra)]
+            _check(not unknown, name, value, f"of {', '.join(get_args(GuidanceExtra))}")
+        elif choices := [c for c in get_args(wanted) if isinstance(c, str)]:
+            _check(value in choices, name, value, f"one of {', '.join(choices)}")

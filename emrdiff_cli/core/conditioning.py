@@ -1,0 +1,318 @@
+"""From a pair to what the network sees: everything scene-wide once, then tile by tile.
+
+The chain's channels are the HSI's (bands, or subspace coefficients) and the pseudo-MSI's, brought to
+comparable size by a shift and a scale each. The state is kept relative to the end point and in units of the
+residual, in which the chain's end is zero and the network's output is of unit size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.edges import edge_weights, sobel_magnitude
+from emrdiff_cli.core.end_point import (
+    EndPointFields,
+    EndPointTile,
+    LocalWindow,
+    Method,
+    back_projected,
+    choose_window,
+    evaluate_tile,
+    local_detail,
+    local_regression,
+    regress,
+)
+from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.core.subspace import Basis, find_basis, identity_basis
+from emrdiff_cli.scene import Window
+
+Floats = NDArray[np.floating[Any]]
+Field = NDArray[np.float32]
+Strips = Callable[[], Iterator[tuple[int, Field]]]
+
+_WINDOW_CHANNELS = 12  # leading components on which the local window is chosen
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The maps between a scene's grids: LR -> HR (`up`) and HR -> LR (`down`), rows and columns."""
+
+    up: tuple[Taps, Taps]
+    down: tuple[Taps, Taps]
+
+    def up_part(self, window: Window) -> tuple[Taps, Taps]:
+        """LR -> HR for a window of the HR grid."""
+        rows, cols = self.up
+        return rows.part(window.row, window.row + window.height), cols.part(
+            window.col, window.col + window.width
+        )
+
+
+@dataclass(frozen=True)
+class LrScene:
+    """A pair at LR: `hsi` (B, h, w) without holes, `msi` = Z down (m, h, w), and where both are `valid`."""
+
+    hsi: Field
+    msi: Field
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One streaming pass over the MSI: Z down, and the extremes of the edge magnitude."""
+
+    msi_at_lr: Field
+    edge_low: float
+    edge_high: float
+
+
+@dataclass(frozen=True)
+class SceneEndPoint:
+    """A scene's end point: the spectral basis, its fields, the LR-HSI outside the basis, the window chosen."""
+
+    basis: Basis
+    fields: EndPointFields
+    outside: Field | None
+    window: LocalWindow | None
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Shift and scale of each channel of a scene, its residual's unit and the pseudo-MSI's map.
+
+    Chain channels are (value - shift) / scale for the HSI's k, then the MSI's m; the pseudo-MSI is
+    `pseudo_map` (m, k) x coefficients + `pseudo_offset` (m,), in the MSI's place.
+    """
+
+    hsi_shift: Field
+    hsi_scale: Field
+    msi_shift: Field
+    msi_scale: Field
+    pseudo_map: Field
+    pseudo_offset: Field
+    unit: Field
+    unexplained_rms: Field
+
+
+@dataclass(frozen=True)
+class TileInputs:
+    """What the sampler needs of a tile; arrays are (channels, H, W) float32.
+
+    `a_0` is the chain's end in channel units, `guidance` what the guidance branch sees, `edges` W (1, H, W).
+    """
+
+    a_0: Field
+    guidance: Field
+    edges: Field
+    end_point: EndPointTile
+
+
+def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
+    """Degrade the MSI to the LR grid and find the extremes of its edge magnitude, strip by strip."""
+    rows, cols = down
+    total: Floats | None = None
+    low, high = np.inf, -np.inf
+    for top, values in strips():
+        part = _degrade_strip(values, top, rows, cols)
+        total = part if total is None else total + part
+    for magnitude in _magnitudes(strips):
+        low, high = min(low, float(magnitude.min())), max(high, float(magnitude.max()))
+    if total is None:
+        raise ValueError("no strip of the MSI was handed in")
+    return Observation(total.astype(np.float32), low, high)
+
+
+def find_end_point(
+    scene: LrScene,
+    strips: Strips,
+    resampling: Resampling,
+    method: Method,
+    subspace: int = 0,
+) -> SceneEndPoint:
+    """Fit the end point on the LR pixels; `subspace` 0 keeps all bands."""
+    basis = find_basis(scene.hsi[:, scene.valid], subspace) if subspace else identity_basis(len(scene.hsi))
+    lr = basis.project(scene.hsi)
+    outside = None if basis.is_identity else scene.hsi - basis.expand(lr)
+    fields = regress(lr, scene.msi, scene.valid, method)
+    if method != "glp-local":
+        return SceneEndPoint(basis, fields, outside, None)
+    window = choose_window(_leading(fields.unexplained, scene.valid), scene.msi, scene.valid)
+    if window is None:
+        slopes = np.zeros((*fields.slopes.shape, *scene.valid.shape), np.float32)
+    else:
+        slopes = local_regression(fields.unexplained, scene.msi, scene.valid, window)
+    injected = _degrade_local_detail(replace(fields, local_slopes=slopes), strips, resampling)
+    fields = back_projected(fields, slopes, injected, resampling.up, resampling.down, scene.valid)
+    return SceneEndPoint(basis, fields, outside, window)
+
+
+def describe_channels(
+    config: ModelConfig, scene: LrScene, end: SceneEndPoint, pseudo: tuple[Field, Field]
+) -> Channels:
+    """Find each channel's shift, scale and residual unit on the LR pixels; `pseudo` comes from `pseudo_msi`."""
+    lr = end.basis.project(scene.hsi)[:, scene.valid]
+    msi = scene.msi[:, scene.valid]
+    pseudo_map, pseudo_offset = pseudo
+    unexplained = end.fields.unexplained[:, scene.valid]
+    if config.units == "range":
+        hsi_shift, hsi_scale = np.zeros(len(lr)), np.full(len(lr), np.abs(lr).max())
+        msi_shift, msi_scale = np.zeros(len(msi)), np.full(len(msi), np.abs(msi).max())
+        unit = np.ones(config.channels)
+        match = (msi_scale / hsi_scale[0]).astype(np.float32)
+        pseudo_map, pseudo_offset = pseudo_map * match[:, None], pseudo_offset * match
+    else:
+        hsi_shift, hsi_scale = lr.mean(axis=1), lr.std(axis=1)
+        msi_shift, msi_scale = msi.mean(axis=1), msi.std(axis=1)
+        seen = pseudo_map @ lr + pseudo_offset[:, None]
+        match = msi_scale / np.maximum(seen.std(axis=1), 1e-12)
+        pseudo_offset = (pseudo_offset - seen.mean(axis=1)) * match + msi_shift
+        pseudo_map = pseudo_map * match[:, None]
+        gap = pseudo_map @ lr + pseudo_offset[:, None] - msi
+        rms = np.concatenate([_rms(unexplained) / _floor(hsi_scale), _rms(gap) / _floor(msi_scale)])
+        gain = np.asarray(config.residual_gain or np.ones(len(rms)))
+        unit = np.maximum(rms[: config.channels], 1e-3) * gain[: config.channels]
+    return Channels(
+        *(
+            np.asarray(v, np.float32)
+            for v in (
+                hsi_shift,
+                _floor(hsi_scale),
+                msi_shift,
+                _floor(msi_scale),
+                pseudo_map,
+                pseudo_offset,
+                unit,
+                _floor(_rms(unexplained)),
+            )
+        )
+    )
+
+
+def pseudo_msi(config: ModelConfig, scene: LrScene, basis: Basis) -> tuple[Field, Field]:
+    """P_3 as a map (m, k) and an offset (m,) of the coefficients: `first`, `last`, `even`ly spaced or `srf` bands.
+
+    `srf` is the combination of the HSI's channels that comes closest to the MSI at LR.
+    """
+    bands, m = len(scene.hsi), config.msi_bands
+    if config.pseudo_msi == "srf":
+        lr = basis.project(scene.hsi)[:, scene.valid]
+        design = np.vstack([lr, np.ones(lr.shape[1])]).T
+        solution, *_ = np.linalg.lstsq(design, scene.msi[:, scene.valid].T, rcond=None)
+        return solution[:-1].T.astype(np.float32), solution[-1].astype(np.float32)
+    picked = {
+        "first": np.arange(m) % bands,
+        "last": np.arange(bands - m, bands) % bands,
+        "even": np.linspace(0, bands - 1, m).round().astype(int),
+    }[config.pseudo_msi]
+    return basis.vectors[picked], basis.mean[picked]
+
+
+def tile_inputs(
+    config: ModelConfig,
+    end: SceneEndPoint,
+    channels: Channels,
+    edge_range: tuple[float, float],
+    hr_msi: Floats,
+    up: tuple[Taps, Taps],
+) -> TileInputs:
+    """Assemble a tile from the MSI around it: `hr_msi` (m, H + 2, W + 2) carries one pixel on each side.
+
+    At the scene's edges that pixel is the edge's own, replicated.
+    """
+    z = hr_msi[:, 1:-1, 1:-1]
+    tile = evaluate_tile(end.fields, z, *up)
+    hsi = _normal(tile.values, channels.hsi_shift, channels.hsi_scale)
+    msi = _normal(z, channels.msi_shift, channels.msi_scale)
+    extras = {
+        "unexplained": lambda: _normal(
+            apply_taps(end.fields.unexplained, *up), np.float32(0), channels.unexplained_rms
+        ),
+        "local-detail": lambda: _normal(tile.local_detail, np.float32(0), channels.unexplained_rms),
+    }
+    seen = [hsi, msi, *(extras[name]() for name in config.guidance_extras)]
+    edges = (
+        edge_weights(sobel_magnitude(hr_msi), *edge_range)
+        if config.noise == "edge"
+        else np.ones(z.shape[1:], np.float32)
+    )
+    a_0 = np.concatenate([hsi, msi])[: config.channels]
+    return TileInputs(a_0, np.concatenate(seen), edges[None], tile)
+
+
+def chain_target(config: ModelConfig, channels: Channels, coefficients: Floats, a_0: Floats) -> Field:
+    """X'_0 of known coefficients (k, H, W), in the chain's own units relative to its end: what is learned."""
+    hsi = _normal(coefficients, channels.hsi_shift, channels.hsi_scale)
+    pseudo = np.tensordot(channels.pseudo_map, coefficients, axes=1) + channels.pseudo_offset[:, None, None]
+    msi = _normal(pseudo, channels.msi_shift, channels.msi_scale)
+    x_0 = np.concatenate([hsi, msi])[: config.channels]
+    if config.residual == "none":
+        return x_0
+    return ((x_0 - a_0) / channels.unit[:, None, None]).astype(np.float32)
+
+
+def hsi_correction(config: ModelConfig, channels: Channels, estimate: Floats, tile: EndPointTile) -> Field:
+    """What the chain's estimate (C, H, W) adds to the end point's coefficients (k, H, W)."""
+    k = config.hsi_channels
+    scale = channels.hsi_scale[:, None, None]
+    if config.residual == "none":
+        return np.asarray(
+            estimate[:k] * scale + channels.hsi_shift[:, None, None] - tile.values, dtype=np.float32
+        )
+    return np.asarray(estimate[:k] * channels.unit[:k, None, None] * scale, dtype=np.float32)
+
+
+def _degrade_strip(values: Floats, top: int, rows: Taps, cols: Taps) -> Floats:
+    """The share of HR rows top.. in the degraded image (.., n_lr, w_lr)."""
+    row_matrix = rows.matrix(top, top + values.shape[-2]).astype(values.dtype)
+    col_matrix = cols.matrix(0, cols.n_in).astype(values.dtype)
+    return np.asarray(row_matrix @ (values @ col_matrix.T))
+
+
+def _degrade_local_detail(fields: EndPointFields, strips: Strips, resampling: Resampling) -> Floats:
+    total = np.zeros_like(fields.base)
+    for top, values in strips():
+        up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
+        detail = values - apply_taps(fields.msi, *up)
+        total += _degrade_strip(local_detail(fields, detail, *up), top, *resampling.down)
+    return total
+
+
+def _magnitudes(strips: Strips) -> Iterator[Field]:
+    """Edge magnitude of the scene in pieces that follow each other; the scene's edges replicated."""
+    carried: Field | None = None
+    for _, values in strips():
+        p = np.pad(values.mean(axis=0), ((0, 0), (1, 1)), mode="edge")
+        rows = np.concatenate([p[:1] if carried is None else carried, p])
+        if len(rows) > 2:
+            yield sobel_magnitude(rows[None])
+        carried = rows[-2:]
+    if carried is not None:
+        yield sobel_magnitude(np.concatenate([carried, carried[-1:]])[None])
+
+
+def _leading(unexplained: Field, valid: NDArray[np.bool_]) -> Field:
+    """The unexplained part's leading components, on which the window is chosen."""
+    size = min(_WINDOW_CHANNELS, len(unexplained), int(valid.sum()) - 1)
+    if size == len(unexplained):
+        return unexplained
+    return find_basis(unexplained[:, valid], size).project(unexplained)
+
+
+def _normal(values: Floats, shift: Floats | np.float32, scale: Floats) -> Field:
+    shift = np.broadcast_to(shift, scale.shape)[:, None, None]
+    return np.asarray((values - shift) / scale[:, None, None], dtype=np.float32)
+
+
+def _rms(values: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=1)))
+
+
+def _floor(scale: Floats) -> Floats:
+    """Scales of constant channels become 1, so that nothing is divided by zero."""
+    return np.where(scale > 1e-12, scale, 1.0)

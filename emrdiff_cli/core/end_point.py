@@ -1,0 +1,237 @@
+"""The end of the chain: an observation of the HR-HSI made from both inputs, without training.
+
+`bicubic`: the LR-HSI upsampled (the paper's). `glp`: plus the MSI's detail through one least-squares map of
+the scene (GLP hypersharpening, Selva et al. 2015). `glp-local`: plus the detail that a regression in Gaussian
+windows around each LR pixel explains, then back-projection. All work on k channels: bands, or coefficients
+of a subspace. Everything scene-wide is a field at LR resolution; a tile is evaluated from those alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.errors import InputError
+
+Method = Literal["bicubic", "glp", "glp-local"]
+Floats = NDArray[np.floating[Any]]
+Field = NDArray[np.float32]
+
+WINDOW_SIGMAS = (0.75, 1.0, 1.5, 2.5)
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_BACK_PROJECTIONS = 3
+_CHUNK = 16  # channels whose window moments are held at once
+
+
+@dataclass(frozen=True)
+class LocalWindow:
+    """The local regression's Gaussian window (sigma in LR pixels) and ridge (share of the MSI's variance)."""
+
+    sigma: float
+    ridge: float
+
+
+@dataclass(frozen=True)
+class EndPointFields:
+    """What a tile's end point is computed from; all (..., h, w) at LR resolution.
+
+    `base` (k) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
+    the MSI lost at LR, Z - (Z down) up, with `msi` (m) = Z down; `unexplained` (k) is what the scene-wide map
+    leaves of the LR-HSI.
+    """
+
+    base: Field
+    msi: Field
+    slopes: NDArray[np.float32]
+    unexplained: Field
+    local_slopes: Field | None = None
+
+
+@dataclass(frozen=True)
+class EndPointTile:
+    """A tile's end point (k, H, W) and, for the guidance branch, the detail the local map put in (k, H, W)."""
+
+    values: Field
+    local_detail: Field
+
+
+def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -> EndPointFields:
+    """Fit the scene-wide map of an LR image (k, h, w) on the MSI at LR (m, h, w) over the valid pixels.
+
+    For `bicubic` the slopes are zero, but what they would leave unexplained is still reported.
+    Raises InputError with too few valid LR pixels to fit.
+    """
+    bands = len(msi)
+    if valid.sum() < 2 * (bands + 1):
+        raise InputError(
+            f"{valid.sum()} valid LR pixels lie wholly on the MSI, too few to relate {bands} MSI bands to the "
+            "LR-HSI: the common area is too small or nodata"
+        )
+    design = np.vstack([msi[:, valid], np.ones(valid.sum())]).T.astype(np.float64)
+    solution, *_ = np.linalg.lstsq(design, lr[:, valid].T.astype(np.float64), rcond=None)
+    slopes = solution[:-1].T.astype(np.float32)
+    explained = np.tensordot(slopes, msi, axes=1) + solution[-1][:, None, None]
+    used = np.zeros_like(slopes) if method == "bicubic" else slopes
+    return EndPointFields(
+        base=np.asarray(lr, np.float32),
+        msi=np.asarray(msi, np.float32),
+        slopes=used,
+        unexplained=(lr - explained).astype(np.float32),
+    )
+
+
+def choose_window(
+    unexplained: Floats,
+    msi: Floats,
+    valid: NDArray[np.bool_],
+    candidates: Iterable[LocalWindow] | None = None,
+) -> LocalWindow | None:
+    """The window whose leave-one-out prediction of the LR pixels errs least; None where none gains.
+
+    Each pixel is predicted from its neighbours' regression and compared with the neighbours' mean, which is
+    what upsampling alone would give it.
+    """
+    if candidates is None:
+        candidates = [LocalWindow(sigma, ridge) for sigma in WINDOW_SIGMAS for ridge in RIDGES]
+    best: LocalWindow | None = None
+    best_error = np.inf
+    for window in candidates:
+        error, error_of_mean = _leave_one_out(unexplained, msi, valid, window)
+        if error < min(best_error, error_of_mean):
+            best, best_error = window, error
+    return best
+
+
+def local_regression(
+    unexplained: Floats, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow
+) -> Field:
+    """Slopes (k, m, h, w) of the unexplained part on the MSI's anomalies, in a window around each LR pixel."""
+    moments = _MsiMoments(msi, valid, window)
+    chunks = [
+        moments.slopes(moments.cross(unexplained[start : start + _CHUNK])[1])
+        for start in range(0, len(unexplained), _CHUNK)
+    ]
+    return np.concatenate(chunks).astype(np.float32)
+
+
+def back_projected(
+    fields: EndPointFields,
+    local_slopes: Field,
+    local_detail_at_lr: Floats,
+    up: tuple[Taps, Taps],
+    down: tuple[Taps, Taps],
+    valid: NDArray[np.bool_],
+) -> EndPointFields:
+    """Add the local slopes, and to the base what three rounds of G <- G + (Y - G down) up sum up to.
+
+    `local_detail_at_lr` (k, h, w) is the local map's injected detail, degraded. Only that needs the HR image;
+    the rounds themselves run at LR, since degrading what was upsampled is one map from LR to LR.
+    """
+
+    def there_and_back(image: Floats) -> Floats:
+        return apply_taps(apply_taps(image, *up), *down)
+
+    lost = fields.msi - there_and_back(fields.msi)
+    degraded = there_and_back(fields.base) + np.tensordot(fields.slopes, lost, axes=1) + local_detail_at_lr
+    remainder = np.where(valid, fields.base - degraded, 0.0).astype(np.float32)
+    correction = np.zeros_like(remainder)
+    for _ in range(_BACK_PROJECTIONS):
+        correction += remainder
+        remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
+    return EndPointFields(
+        base=fields.base + correction,
+        msi=fields.msi,
+        slopes=fields.slopes,
+        unexplained=fields.unexplained,
+        local_slopes=local_slopes,
+    )
+
+
+def evaluate_tile(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
+    """The end point of the tile that `rows` and `cols` (LR -> HR, the tile's part) cover; hr_msi is (m, H, W)."""
+    detail = hr_msi - apply_taps(fields.msi, rows, cols)
+    local = local_detail(fields, detail, rows, cols)
+    values = apply_taps(fields.base, rows, cols) + np.tensordot(fields.slopes, detail, axes=1) + local
+    return EndPointTile(values.astype(np.float32), local)
+
+
+def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps) -> Field:
+    """What the local slopes make of the MSI's detail (m, H, W): (k, H, W), zero without slopes."""
+    result = np.zeros((len(fields.base), *detail.shape[1:]), np.float32)
+    if fields.local_slopes is not None:
+        for band, lost in enumerate(detail):
+            result += apply_taps(fields.local_slopes[:, band], rows, cols) * lost
+    return result
+
+
+class _MsiMoments:
+    """Weighted window moments of the MSI around each LR pixel, and the regression on them."""
+
+    def __init__(
+        self, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow, leave_out: bool = False
+    ) -> None:
+        self._window, self._leave_out = window, leave_out
+        self._valid = valid.astype(np.float64)
+        self._centred = np.where(valid, msi - msi[:, valid].mean(axis=1)[:, None, None], 0.0)
+        self._total = np.maximum(self._mean(np.ones_like(self._valid)), 1e-12)
+        self.mean = np.stack([self._mean(z) for z in self._centred]) / self._total
+        count = len(msi)
+        covariance = np.empty((*valid.shape, count, count))
+        for i in range(count):
+            for j in range(i + 1):
+                product = self._mean(self._centred[i] * self._centred[j]) / self._total
+                covariance[..., i, j] = covariance[..., j, i] = product - self.mean[i] * self.mean[j]
+        variance = self._centred[:, valid].var(axis=1) + 1e-30
+        self._ridged = covariance + window.ridge * np.diag(variance)
+
+    def cross(self, values: Floats) -> tuple[Floats, Floats]:
+        """Window means (k, h, w) of values and their covariance (h, w, m, k) with the MSI."""
+        means = np.stack([self._mean(v) for v in values]) / self._total
+        products = np.stack(
+            [
+                [self._mean(z * v) / self._total - mz * mv for v, mv in zip(values, means, strict=True)]
+                for z, mz in zip(self._centred, self.mean, strict=True)
+            ]
+        )
+        return means, products.transpose(2, 3, 0, 1)
+
+    def slopes(self, covariance: Floats) -> Floats:
+        """(k, m, h, w) from the covariance of `cross`."""
+        solved: Floats = np.linalg.solve(self._ridged, covariance)
+        return solved.transpose(3, 2, 0, 1)
+
+    def predict(self, values: Floats) -> tuple[Floats, Floats]:
+        """Each pixel from its window: by regression, and by the window's mean; both (k, h, w)."""
+        means, covariance = self.cross(values)
+        anomalies = (self._centred - self.mean)[None]
+        return means + (self.slopes(covariance) * anomalies).sum(axis=1), means
+
+    def _mean(self, values: Floats) -> Floats:
+        weighted = values * self._valid
+        smooth = ndimage.gaussian_filter(weighted, self._window.sigma, mode="constant", truncate=3.0)
+        return smooth - self._own_weight() * weighted if self._leave_out else smooth
+
+    def _own_weight(self) -> float:
+        impulse = np.zeros(2 * int(3 * self._window.sigma + 0.5) + 1)
+        impulse[len(impulse) // 2] = 1.0
+        kernel = ndimage.gaussian_filter1d(impulse, self._window.sigma, mode="constant", truncate=3.0)
+        return float(kernel.max()) ** 2
+
+
+def _leave_one_out(
+    unexplained: Floats, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow
+) -> tuple[float, float]:
+    """Squared errors of the regression and of the window mean, each pixel left out of its own window."""
+    moments = _MsiMoments(msi, valid, window, leave_out=True)
+    by_regression, by_mean = moments.predict(unexplained)
+    truth = unexplained[:, valid]
+    return (
+        float(((by_regression[:, valid] - truth) ** 2).sum()),
+        float(((by_mean[:, valid] - truth) ** 2).sum()),
+    )

@@ -1,0 +1,69 @@
+"""A scene's spectra live in a few dimensions: the orthonormal basis found in the LR-HSI alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.errors import InputError
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Spectra = mean + vectors x coefficients: `mean` (B,), `vectors` (B, k) orthonormal.
+
+    The identity basis (mean 0, vectors I) keeps the bands as they are.
+    """
+
+    mean: NDArray[np.float32]
+    vectors: NDArray[np.float32]
+
+    @property
+    def is_identity(self) -> bool:
+        """True for the full basis, in which coefficients are the bands themselves."""
+        return bool(self.vectors.shape[0] == self.vectors.shape[1])
+
+    def project(self, spectra: Floats) -> NDArray[np.float32]:
+        """(B, ...) -> (k, ...): coefficients of the spectra."""
+        if self.is_identity:
+            return np.asarray(spectra, dtype=np.float32)
+        flat = spectra.reshape(len(spectra), -1) - self.mean[:, None]
+        coefficients = (self.vectors.T @ flat).astype(np.float32)
+        return coefficients.reshape(-1, *spectra.shape[1:])
+
+    def expand(self, coefficients: Floats) -> NDArray[np.float32]:
+        """(k, ...) -> (B, ...): spectra of the coefficients."""
+        if self.is_identity:
+            return np.asarray(coefficients, dtype=np.float32)
+        flat = coefficients.reshape(len(coefficients), -1).astype(np.float32)
+        spectra = self.vectors @ flat + self.mean[:, None]
+        return spectra.reshape(-1, *coefficients.shape[1:])
+
+
+def identity_basis(bands: int) -> Basis:
+    """The basis that keeps all bands (k = B, the paper's)."""
+    return Basis(np.zeros(bands, np.float32), np.eye(bands, dtype=np.float32))
+
+
+def find_basis(pixels: Floats, size: int) -> Basis:
+    """The `size` leading principal directions of pixels (B, n), each with the sign that makes its sum positive.
+
+    Raises InputError when there are fewer pixels than directions.
+    """
+    bands, count = pixels.shape
+    if size > min(bands, count - 1):
+        raise InputError(
+            f"a subspace of {size} dimensions needs more than {size} valid LR pixels and at least "
+            f"{size} bands; this LR-HSI has {count} and {bands}"
+        )
+    mean = pixels.mean(axis=1, dtype=np.float64)
+    centred = pixels - mean[:, None]
+    _, vectors = np.linalg.eigh(centred @ centred.T)
+    leading = vectors[:, ::-1][:, :size]
+    signs = np.where(leading.sum(axis=0) < 0, -1.0, 1.0)
+    return Basis(mean.astype(np.float32), (leading * signs).astype(np.float32))
