@@ -1,0 +1,98 @@
+"""What GDAL is told on creating a raster: options and metadata."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+
+from emrdiff_cli.raster.envi import clean_name, clean_value
+from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor
+from emrdiff_cli.raster.spec import RasterSpec
+
+_BLOCK = 256
+_PREDICTABLE = {"ZSTD", "DEFLATE", "LZW"}
+
+
+def creation_profile(spec: RasterSpec) -> dict[str, Any]:
+    """Collect the keywords of `rasterio.open` for writing."""
+    own = {key.upper(): value for key, value in spec.creation_options.items()}
+    if spec.driver == "ENVI":
+        # The suffix is added to the part's name; what the header is called in the end is not GDAL's to say.
+        options = {**own, "SUFFIX": "ADD"}
+    else:
+        options = _geotiff_options(spec) | own
+        if options["COMPRESS"].upper() not in _PREDICTABLE and "PREDICTOR" not in own:
+            del options["PREDICTOR"]
+    return {
+        "driver": spec.driver,
+        "height": spec.grid.height,
+        "width": spec.grid.width,
+        "count": spec.bands.count,
+        "dtype": spec.dtype,
+        "nodata": spec.nodata,
+        "crs": None if spec.grid.crs_wkt is None else CRS.from_wkt(spec.grid.crs_wkt),
+        "transform": None if spec.grid.transform == Affine.identity() else spec.grid.transform,
+        **options,
+    }
+
+
+def _geotiff_options(spec: RasterSpec) -> dict[str, str]:
+    def block(length: int) -> str:
+        return str(min(_BLOCK, math.ceil(length / 16) * 16))
+
+    return {
+        "TILED": "YES",
+        "BLOCKXSIZE": block(spec.grid.width),
+        "BLOCKYSIZE": block(spec.grid.height),
+        "INTERLEAVE": "BAND",
+        "COMPRESS": "ZSTD",
+        "ZSTD_LEVEL": "1",
+        "PREDICTOR": "3" if np.dtype(spec.dtype).kind == "f" else "2",
+        "BIGTIFF": "IF_SAFER",
+        # Else GDAL takes the fourth of four uint8 bands for transparency.
+        "PHOTOMETRIC": "MINISBLACK",
+        "ALPHA": "NO",
+    }
+
+
+def write_metadata(dataset: Any, spec: RasterSpec) -> None:
+    """Hand over wavelengths, names, scale and tags to a dataset open for writing."""
+    lists = envi_lists(spec.bands)
+    if spec.driver == "ENVI":
+        _write_envi(dataset, spec, lists)
+        return
+    if lists:
+        dataset.update_tags(ns="ENVI", **lists)
+    for band in range(spec.bands.count):
+        own, imagery = band_tags(spec.bands, band)
+        if own:
+            dataset.update_tags(band + 1, **own)
+            dataset.update_tags(band + 1, ns="IMAGERY", **imagery)
+        if spec.bands.names is not None:
+            dataset.set_band_description(band + 1, spec.bands.names[band])
+    tags = dict(spec.tags)
+    if (spec.scale, spec.offset) != (1.0, 0.0):
+        _write_scale(dataset, spec)
+    elif spec.scale_recorded:
+        tags["reflectance_scale_factor"] = "1"
+    dataset.update_tags(**tags)
+
+
+def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
+    fields = {key.replace("=", " "): clean_value(value) for key, value in spec.tags.items()} | lists
+    if spec.offset != 0.0 or spec.scale < 0:
+        _write_scale(dataset, spec)
+    elif spec.scale != 1.0 or spec.scale_recorded:
+        fields["reflectance_scale_factor"] = format_factor(spec.scale)
+    dataset.update_tags(ns="ENVI", **fields)
+    for band, name in enumerate(spec.bands.names or (), 1):
+        dataset.set_band_description(band, clean_name(name))
+
+
+def _write_scale(dataset: Any, spec: RasterSpec) -> None:
+    dataset.scales = (spec.scale,) * spec.bands.count
+    dataset.offsets = (spec.offset,) * spec.bands.count

@@ -1,0 +1,98 @@
+"""ENVI files by their names, sizes and header text: what GDAL does not look at."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from affine import Affine
+
+from emrdiff_cli.errors import InputError
+
+DATA_SUFFIXES = ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw", ".bin")
+_ENTRY = re.compile(r"^([^=\n{}]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
+
+
+def header_paths(data: Path) -> tuple[Path, Path]:
+    """Name the two headers GDAL looks for: with the suffix replaced, and with `.hdr` added."""
+    return data.with_suffix(".hdr"), data.with_name(data.name + ".hdr")
+
+
+def find_header(data: Path) -> Path | None:
+    """Find the ENVI header beside a data file."""
+    for path in header_paths(data):
+        for candidate in (path, path.with_suffix(".HDR")):
+            if candidate.is_file() and candidate != data and _starts_as_envi(candidate):
+                return candidate
+    return None
+
+
+def _starts_as_envi(header: Path) -> bool:
+    with header.open("rb") as file:
+        return file.read(4) == b"ENVI"
+
+
+def find_data(header: Path) -> Path:
+    """Find the data file of a header. Raises InputError if there is none."""
+    stem = header.with_suffix("")
+    names = [stem.with_name(stem.name + case) for s in DATA_SUFFIXES for case in (s, s.upper())]
+    for candidate in names:
+        if candidate.is_file():
+            return candidate
+    raise InputError(
+        f"{header}: no data file beside this header (looked for {stem.name} and {stem.name}.bsq, .bil, .bip, "
+        ".img, .dat): put it there"
+    )
+
+
+def check_size(data: Path, offset: int, expected: int) -> None:
+    """Compare a data file's size with its header's, which GDAL does not. Raises InputError."""
+    size = data.stat().st_size
+    if size == offset + expected:
+        return
+    state = "cut short" if size < offset + expected else "too long"
+    raise InputError(
+        f"{data}: {size} bytes where its header states {offset + expected} "
+        f"(offset + samples x lines x bands x bytes a value): it is {state}, or the header is another file's"
+    )
+
+
+def clean_value(text: str) -> str:
+    """Fit a tag's value to a header: one line, no stray braces."""
+    line = " ".join(text.split())
+    if line.startswith("{") and line.endswith("}"):
+        return "{" + re.sub(r"[{}]", "", line) + "}"
+    return re.sub(r"[{}]", "", line)
+
+
+def clean_name(text: str) -> str:
+    """Fit a band's name to a header's list, where a comma would end it."""
+    return " ".join(re.sub(r"[{},=]", " ", text).split())
+
+
+def finish_header(text: str, transform: Affine, *, named: bool, description: str | None) -> str:
+    """Improve on the header GDAL wrote.
+
+    The description, for which GDAL puts the part file's name, becomes the one given; invented band names
+    are dropped; corner and pixel size get all digits of `transform`, of which GDAL keeps 15.
+    """
+    entries = {match[1].strip(): match[2] for match in _ENTRY.finditer(text)}
+    entries.pop("description", None)
+    if description is not None:
+        entries = {"description": "{" + clean_value(description).strip("{}") + "}", **entries}
+    if not named:
+        entries.pop("band names", None)
+    if "map info" in entries:
+        entries["map info"] = _exact_map_info(entries["map info"], transform)
+    lines = [f"{key} = {' '.join(value.split())}" for key, value in entries.items()]
+    return "\n".join(["ENVI", *lines, ""])
+
+
+def _exact_map_info(text: str, transform: Affine) -> str:
+    fields = [field.strip() for field in text.strip("{}").split(",")]
+    exact = {3: transform.c, 4: transform.f, 5: transform.a, 6: -transform.e}
+    for i, value in exact.items():
+        # Leave what GDAL put in other words, such as a rotation of 180 degrees for south-up.
+        if abs(float(fields[i]) - value) <= 1e-9 * abs(value):
+            fields[i] = repr(float(value))
+    return "{" + ", ".join(fields) + "}"

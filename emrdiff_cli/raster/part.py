@@ -1,0 +1,87 @@
+"""An output under way: files beside the target that take its place in one step, or leave no trace."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from emrdiff_cli.errors import OutputExistsError, WriteError
+from emrdiff_cli.raster.envi import header_paths
+
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
+
+
+class PartFile:
+    """The part file `.name.part-<pid>` of a target, with `.hdr` added for its header if `header` is given.
+
+    Raises OutputExistsError if the target is there and `overwrite` is False, WriteError if its folder
+    is missing or cannot be written to; both at once, before any work.
+    """
+
+    def __init__(self, target: Path, header: Path | None, overwrite: bool) -> None:
+        self.target = target
+        self.header_target = header
+        self.path = target.with_name(f".{target.name}.part-{os.getpid()}")
+        self.header = header_paths(self.path)[1]
+        if not overwrite:
+            self._refuse_existing()
+        self._try_folder()
+
+    def _refuse_existing(self) -> None:
+        for path in (self.target, self.header_target):
+            if path is not None and path.exists():
+                raise OutputExistsError(f"{path}: is there already: give --overwrite to replace it")
+
+    def _try_folder(self) -> None:
+        if self.target.is_dir():
+            raise WriteError(f"{self.target}: is a folder: name a file in it")
+        try:
+            self.path.touch()
+            self.path.unlink()
+        except FileNotFoundError as error:
+            raise WriteError(f"{self.target.parent}: no such folder: make it first") from error
+        except OSError as error:
+            raise WriteError(f"{self.target}: cannot be written: {error.strerror}") from error
+
+    def commit(self) -> None:
+        """Put the part in the target's place, the header last. Raises WriteError."""
+        try:
+            _sync(self.path)
+            if self.header_target is not None:
+                _sync(self.header)
+            self.path.replace(self.target)
+            self._drop_stale()
+            if self.header_target is not None:
+                self.header.replace(self.header_target)
+            _sync(self.target.parent)
+        except OSError as error:
+            raise WriteError(f"{self.target}: cannot be put in place: {error.strerror}") from error
+
+    def _drop_stale(self) -> None:
+        """Remove what belonged to the file that was there: it would shadow the new one's metadata."""
+        for suffix in _SIDECARS:
+            self.target.with_name(self.target.name + suffix).unlink(missing_ok=True)
+        if self.header_target is not None:
+            for other in header_paths(self.target):
+                if other != self.header_target:
+                    other.unlink(missing_ok=True)
+
+    def drop_sidecar(self) -> None:
+        """Remove the `.aux.xml` that GDAL leaves beside a part."""
+        self.path.with_name(self.path.name + ".aux.xml").unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove whatever is left of the part."""
+        with suppress(OSError):
+            self.drop_sidecar()
+            self.header.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""What a raster to be written shall be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.raster.metadata import fits_dtype
+from emrdiff_cli.scene import Bands, Grid, RasterInfo
+
+Driver = Literal["GTiff", "ENVI"]
+
+_DTYPES = {
+    "GTiff": ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"),
+    "ENVI": ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"),
+}
+
+
+@dataclass(frozen=True)
+class RasterSpec:
+    """Grid, bands and storage of an output: stored value = (physical value - `offset`) / `scale`.
+
+    `nodata` is a stored value. `scale_recorded` writes a scale of 1 down too. `creation_options` are GDAL's,
+    and win over the defaults. Raises UsageError where the format cannot hold what is asked.
+    """
+
+    grid: Grid
+    bands: Bands
+    dtype: str
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    scale_recorded: bool = False
+    driver: Driver = "GTiff"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    creation_options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _DTYPES[self.driver]:
+            known = ", ".join(_DTYPES[self.driver])
+            raise UsageError(f"{self.driver} cannot hold dtype {self.dtype}: choose one of {known}")
+        if self.nodata is not None and not fits_dtype(self.nodata, self.dtype):
+            raise UsageError(
+                f"nodata {self.nodata:g} is no {self.dtype} value: choose another nodata or dtype"
+            )
+        if not np.isfinite([self.scale, self.offset]).all() or self.scale == 0:
+            raise UsageError(f"scale {self.scale} and offset {self.offset} must be finite, the scale not 0")
+        turned = self.grid.transform.b != 0 or self.grid.transform.d != 0
+        if self.driver == "ENVI" and turned:
+            raise UsageError("ENVI cannot hold a rotated or sheared grid: write a GeoTIFF (-f GTiff)")
+
+    @classmethod
+    def like(cls, info: RasterInfo, **changes: Any) -> Self:
+        """Describe a raster like an existing one, in its format, except for `changes`."""
+        same: dict[str, Any] = {
+            "grid": info.grid,
+            "bands": info.bands,
+            "dtype": info.dtype,
+            "nodata": info.nodata,
+            "scale": info.scale,
+            "offset": info.offset,
+            "scale_recorded": info.scale_recorded,
+            "driver": info.driver,
+            "tags": info.tags,
+        }
+        return cls(**(same | changes))

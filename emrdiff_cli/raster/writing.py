@@ -1,0 +1,249 @@
+"""Writing rasters: row by row into a part file, verified against what was handed in, then put in place.
+
+GDAL hides failed writes: with the disk full neither a write nor a close need raise. So nothing counts as
+written before the file is opened again and the checksum of every block row is right.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as GdalWindow
+
+from emrdiff_cli.errors import UsageError, WriteError
+from emrdiff_cli.raster.creation import creation_profile, write_metadata
+from emrdiff_cli.raster.envi import finish_header, header_paths
+from emrdiff_cli.raster.part import PartFile
+from emrdiff_cli.raster.reading import ignoring_missing_georeference
+from emrdiff_cli.raster.spec import RasterSpec
+
+__all__ = ["RasterSpec", "VerifiedWriter"]
+
+_ROWS_HELD = 256
+
+
+class VerifiedWriter:
+    """Writes a raster from the top down, as a context manager; the target changes on a clean exit only.
+
+    On the way out the part is closed, opened again and compared, and takes the target's place in one step.
+    On any exception nothing is left of it and a previous file stays as it was.
+
+    Raises, on construction: OutputExistsError, UsageError (a name or spec the format cannot take),
+    WriteError (folder missing or read-only). Later: WriteError, whatever the failure.
+    """
+
+    def __init__(self, path: Path, spec: RasterSpec, overwrite: bool = False) -> None:
+        self.spec = spec
+        self.clipped = 0
+        """Count of valid values beyond the dtype's range so far, which were set to its end."""
+        self._target = Path(path)
+        self._part = PartFile(self._target, _header_target(self._target, spec), overwrite)
+        self._profile = creation_profile(spec)
+        self._dataset: Any = None
+        self._checksums: list[int] = []
+        self._buffer: NDArray[Any] = np.empty((spec.bands.count, 0, spec.grid.width), spec.dtype)
+        self._filled = 0
+
+    @property
+    def rows_written(self) -> int:
+        """Count of rows handed in so far."""
+        return len(self._checksums) * self._buffer.shape[1] + self._filled
+
+    def __enter__(self) -> Self:
+        try:
+            with self._failing_as_write_error():
+                self._dataset = rasterio.open(self._part.path, "w", sharing=False, **self._profile)
+                write_metadata(self._dataset, self.spec)
+        except BaseException:
+            self._abandon()
+            raise
+        height = int(self._dataset.block_shapes[0][0])
+        height *= max(1, _ROWS_HELD // height)
+        shape = (self.spec.bands.count, height, self.spec.grid.width)
+        self._buffer = np.empty(shape, self.spec.dtype)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        finally:
+            self._abandon()
+
+    def append(self, values: NDArray[np.floating]) -> None:
+        """Add the next rows: physical values, (bands, any number of rows, width); NaN becomes nodata.
+
+        For integer dtypes values are rounded, and clipped to the dtype's range, once. A valid value that
+        would be stored as nodata is stored as the value next to it. Raises WriteError on NaN for an
+        integer dtype without nodata, ValueError on another shape.
+        """
+        self._check_shape(values)
+        stored = np.empty(values.shape, self.spec.dtype)
+        for band, into in zip(values, stored, strict=True):
+            into[:] = self._to_stored(band)
+        self._push(stored)
+
+    def append_stored(self, values: NDArray[Any]) -> None:
+        """Add the next rows as they shall be stored: of the spec's dtype, which ValueError insists on."""
+        self._check_shape(values)
+        if values.dtype != np.dtype(self.spec.dtype):
+            raise ValueError(f"stored values are {values.dtype}, not {self.spec.dtype}")
+        self._push(values)
+
+    def _check_shape(self, values: NDArray[Any]) -> None:
+        bands, grid = self.spec.bands.count, self.spec.grid
+        left = grid.height - self.rows_written
+        if values.ndim != 3 or values.shape[::2] != (bands, grid.width) or values.shape[1] > left:
+            raise ValueError(
+                f"rows have shape {values.shape}, expected ({bands}, up to {left}, {grid.width})"
+            )
+
+    def _to_stored(self, values: NDArray[np.floating]) -> NDArray[Any]:
+        """Convert one band's rows to the stored dtype."""
+        dtype, nodata = np.dtype(self.spec.dtype), self.spec.nodata
+        missing = ~np.isfinite(values)
+        plain = self.spec.scale == 1.0 and self.spec.offset == 0.0
+        stored: NDArray[Any] = values
+        if not plain:
+            stored = (values.astype(np.float64) - self.spec.offset) / self.spec.scale
+        if dtype.kind != "f":
+            stored = self._to_integers(stored, missing, dtype)
+        stored = stored.astype(dtype)
+        if nodata is not None:
+            stored[~missing & (stored == dtype.type(nodata))] = _beside(nodata, dtype)
+        if missing.any():
+            stored[missing] = self._missing_value(dtype)
+        return stored
+
+    def _to_integers(
+        self, values: NDArray[Any], missing: NDArray[np.bool_], dtype: np.dtype[Any]
+    ) -> NDArray[np.float64]:
+        rounded = np.rint(np.where(missing, 0, values).astype(np.float64))
+        low, high = _float_limits(dtype)
+        self.clipped += int(np.count_nonzero((rounded < low) | (rounded > high)))
+        limited: NDArray[np.float64] = np.clip(rounded, low, high)
+        return limited
+
+    def _missing_value(self, dtype: np.dtype[Any]) -> float:
+        if self.spec.nodata is not None:
+            return self.spec.nodata
+        if dtype.kind == "f":
+            return float("nan")
+        raise WriteError(f"{self._target}: pixels without a value, but {dtype} without nodata: give --nodata")
+
+    def _push(self, stored: NDArray[Any]) -> None:
+        """Copy rows into the buffer; whenever it is full, or the raster ends, write it."""
+        done, height = 0, self._buffer.shape[1]
+        if height == 0:
+            raise ValueError("rows appended outside the writer's context")
+        while done < stored.shape[1]:
+            count = min(height - self._filled, stored.shape[1] - done)
+            self._buffer[:, self._filled : self._filled + count] = stored[:, done : done + count]
+            done += count
+            self._filled += count
+            if self._filled == height:
+                self._flush()
+
+    def _flush(self) -> None:
+        rows = np.ascontiguousarray(self._buffer[:, : self._filled])
+        with self._failing_as_write_error():
+            self._dataset.write(rows, window=self._place(len(self._checksums), self._filled))
+        self._checksums.append(zlib.crc32(rows.data))
+        self._filled = 0
+
+    def _place(self, index: int, height: int) -> GdalWindow:
+        return GdalWindow(0, index * self._buffer.shape[1], self.spec.grid.width, height)
+
+    def _finish(self) -> None:
+        if self.rows_written != self.spec.grid.height:
+            raise WriteError(
+                f"{self._target}: only {self.rows_written} of {self.spec.grid.height} rows came in"
+            )
+        if self._filled:
+            self._flush()
+        with self._failing_as_write_error():
+            self._dataset.close()
+            if self.spec.driver == "ENVI":
+                self._finish_envi()
+            self._verify()
+        self._part.commit()
+
+    def _finish_envi(self) -> None:
+        self._part.drop_sidecar()
+        text = finish_header(
+            self._part.header.read_text(encoding="utf-8"),
+            self.spec.grid.transform,
+            named=self.spec.bands.names is not None,
+            description=self.spec.tags.get("description"),
+        )
+        self._part.header.write_text(text, encoding="utf-8")
+
+    def _verify(self) -> None:
+        """Compare the closed part with what was handed in. Raises WriteError."""
+        grid, height = self.spec.grid, self._buffer.shape[1]
+        with rasterio.open(self._part.path, driver=self.spec.driver, sharing=False) as dataset:
+            shape = (dataset.count, dataset.height, dataset.width, dataset.dtypes[0])
+            if shape != (self.spec.bands.count, grid.height, grid.width, self.spec.dtype):
+                raise self._not_verified(f"its shape is {shape}")
+            if not dataset.transform.almost_equals(grid.transform, 1e-6 * abs(grid.transform.a)):
+                raise self._not_verified("the format did not keep its geotransform")
+            for index, checksum in enumerate(self._checksums):
+                rows = dataset.read(window=self._place(index, min(height, grid.height - index * height)))
+                if zlib.crc32(np.ascontiguousarray(rows).data) != checksum:
+                    raise self._not_verified(f"rows from {index * height} on differ")
+
+    def _not_verified(self, what: str) -> WriteError:
+        return WriteError(
+            f"{self._target}: did not verify after writing, {what}: is the disk full, or a creation option lossy?"
+        )
+
+    @contextmanager
+    def _failing_as_write_error(self) -> Iterator[None]:
+        try:
+            with ignoring_missing_georeference():
+                yield
+        except (RasterioError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise WriteError(f"{self._target}: cannot be written: {reason}") from error
+
+    def _abandon(self) -> None:
+        """Close the part and remove what is left of it; after a commit there is nothing."""
+        if self._dataset is not None:
+            with suppress(RasterioError, OSError):
+                self._dataset.close()
+        self._part.discard()
+
+
+def _header_target(target: Path, spec: RasterSpec) -> Path | None:
+    if spec.driver != "ENVI":
+        return None
+    if target.suffix.lower() == ".hdr":
+        raise UsageError(f"{target}: is the header's name: give the data file's, e.g. {target.stem}.bsq")
+    added = any(
+        key.upper() == "SUFFIX" and value.upper() == "ADD" for key, value in spec.creation_options.items()
+    )
+    return header_paths(target)[1 if added else 0]
+
+
+def _float_limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Give the least and greatest floats that convert to an integer dtype without wrapping round."""
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    return float(low), float(high) if int(float(high)) <= high else float(np.nextafter(float(high), 0))
+
+
+def _beside(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Give the stored value next to nodata."""
+    if dtype.kind == "f":
+        return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata else 1))
+    return dtype.type(int(nodata) + (1 if int(nodata) < int(np.iinfo(dtype).max) else -1))
