@@ -50,13 +50,14 @@ class VerifiedWriter:
         self._profile = creation_profile(spec)
         self._dataset: Any = None
         self._checksums: list[int] = []
+        self._block_rows = 0
         self._buffer: NDArray[Any] = np.empty((spec.bands.count, 0, spec.grid.width), spec.dtype)
         self._filled = 0
 
     @property
     def rows_written(self) -> int:
         """Count of rows handed in so far."""
-        return len(self._checksums) * self._buffer.shape[1] + self._filled
+        return len(self._checksums) * self._block_rows + self._filled
 
     def __enter__(self) -> Self:
         try:
@@ -67,8 +68,8 @@ class VerifiedWriter:
             self._abandon()
             raise
         height = int(self._dataset.block_shapes[0][0])
-        height *= max(1, _ROWS_HELD // height)
-        shape = (self.spec.bands.count, height, self.spec.grid.width)
+        self._block_rows = height * max(1, _ROWS_HELD // height)
+        shape = (self.spec.bands.count, self._block_rows, self.spec.grid.width)
         self._buffer = np.empty(shape, self.spec.dtype)
         return self
 
@@ -144,7 +145,7 @@ class VerifiedWriter:
 
     def _push(self, stored: NDArray[Any]) -> None:
         """Copy rows into the buffer; whenever it is full, or the raster ends, write it."""
-        done, height = 0, self._buffer.shape[1]
+        done, height = 0, self._block_rows
         if height == 0:
             raise ValueError("rows appended outside the writer's context")
         while done < stored.shape[1]:
@@ -163,7 +164,7 @@ class VerifiedWriter:
         self._filled = 0
 
     def _place(self, index: int, height: int) -> GdalWindow:
-        return GdalWindow(0, index * self._buffer.shape[1], self.spec.grid.width, height)
+        return GdalWindow(0, index * self._block_rows, self.spec.grid.width, height)
 
     def _finish(self) -> None:
         if self.rows_written != self.spec.grid.height:
@@ -191,7 +192,7 @@ class VerifiedWriter:
 
     def _verify(self) -> None:
         """Compare the closed part with what was handed in. Raises WriteError."""
-        grid, height = self.spec.grid, self._buffer.shape[1]
+        grid, height = self.spec.grid, self._block_rows
         with rasterio.open(self._part.path, driver=self.spec.driver, sharing=False) as dataset:
             shape = (dataset.count, dataset.height, dataset.width, dataset.dtypes[0])
             if shape != (self.spec.bands.count, grid.height, grid.width, self.spec.dtype):
