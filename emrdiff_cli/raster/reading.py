@@ -7,7 +7,6 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,13 +14,12 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.envi import DATA_SUFFIXES, check_size, find_data, find_header, header_paths
 from emrdiff_cli.raster.metadata import (
     StoredTags,
@@ -32,6 +30,8 @@ from emrdiff_cli.raster.metadata import (
     split_list,
 )
 from emrdiff_cli.scene import Grid, RasterInfo, Window
+
+__all__ = ["RasterReader", "ignoring_missing_georeference", "open_raster", "read_info", "same_crs"]
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _filters_lock = threading.Lock()
@@ -142,21 +142,6 @@ class RasterReader:
                 f"{self.info.path}: cannot be read, it may be damaged: {_one_line(error)}"
             ) from error
         return values
-
-
-@lru_cache(maxsize=64)
-def same_crs(a_wkt: str | None, b_wkt: str | None) -> bool:
-    """Compare two CRSs by what they mean, not how they are spelt; None equals None only."""
-    if a_wkt is None or b_wkt is None:
-        return a_wkt is b_wkt
-    try:
-        a, b = CRS.from_wkt(a_wkt), CRS.from_wkt(b_wkt)
-    except CRSError as error:
-        raise InputError(f"a CRS cannot be understood: {_one_line(error)}") from error
-    if a.equals(b, ignore_axis_order=True):
-        return True
-    code = a.to_epsg(min_confidence=70)
-    return code is not None and code == b.to_epsg(min_confidence=70)
 
 
 @contextmanager

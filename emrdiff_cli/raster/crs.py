@@ -1,0 +1,68 @@
+"""Coordinate reference systems: the same or not, by what name, and where on the globe."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.scene import Grid
+
+_SURE = 70  # PROJ's confidence, in %, from which an EPSG code stands for a CRS spelt without one
+
+
+class CrsLabel(NamedTuple):
+    """A CRS for people: its name and its EPSG code, if it has one."""
+
+    name: str
+    epsg: int | None
+
+
+@lru_cache(maxsize=64)
+def same_crs(a_wkt: str | None, b_wkt: str | None) -> bool:
+    """Compare two CRSs by what they mean, not how they are spelt; None equals None only.
+
+    Raises InputError on a WKT that PROJ does not know.
+    """
+    if a_wkt is None or b_wkt is None:
+        return a_wkt is b_wkt
+    a, b = _parse(a_wkt), _parse(b_wkt)
+    if a.equals(b, ignore_axis_order=True):
+        return True
+    code = a.to_epsg(min_confidence=_SURE)
+    return code is not None and code == b.to_epsg(min_confidence=_SURE)
+
+
+def crs_label(wkt: str) -> CrsLabel:
+    """Name a CRS; by its EPSG name where it has a code. Raises InputError as `same_crs`."""
+    crs = _parse(wkt)
+    epsg = crs.to_epsg(min_confidence=_SURE)
+    return CrsLabel(CRS.from_epsg(epsg).name if epsg is not None else crs.name, epsg)
+
+
+def lonlat_ring(grid: Grid) -> list[tuple[float, float]] | None:
+    """Outline a grid in WGS 84 degrees: a closed ring, counterclockwise as RFC 7946 has it.
+
+    None without a georeference, or where the CRS has no way to longitude and latitude.
+    """
+    if grid.crs_wkt is None:
+        return None
+    corners = [(0, 0), (0, grid.height), (grid.width, grid.height), (grid.width, 0), (0, 0)]
+    try:
+        to_lonlat = Transformer.from_crs(_parse(grid.crs_wkt), "EPSG:4326", always_xy=True)
+        ring = [to_lonlat.transform(*(grid.transform * corner), errcheck=True) for corner in corners]
+    except ProjError:
+        return None
+    area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise(ring))
+    return [(float(x), float(y)) for x, y in (ring if area > 0 else ring[::-1])]
+
+
+def _parse(wkt: str) -> CRS:
+    try:
+        return CRS.from_wkt(wkt)
+    except CRSError as error:
+        raise InputError(f"a CRS cannot be understood: {' '.join(str(error).split())}") from error
