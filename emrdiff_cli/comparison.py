@@ -1,0 +1,251 @@
+"""Two rasters brought together for comparison: common ground, common bands, strips of rows.
+
+Georeferenced rasters meet by their geotransforms, bands by their wavelengths; nothing is resampled but the
+LR-HSI of the bicubic baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from emrdiff_cli.core.grid import AxisPlacement, align
+from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler
+from emrdiff_cli.errors import GridError, InputError
+from emrdiff_cli.raster.reading import RasterReader, same_crs
+from emrdiff_cli.scene import Bands, Grid, RasterInfo, Window
+
+Cube = NDArray[np.float32]
+
+_SAME_BAND_NM = 1.0
+_MARGIN = 6  # LR pixels around a strip: the cubic kernel's reach and that of hole filling into it
+
+
+class Source(Protocol):
+    """A cube on the common area and in the compared bands, read by its rows."""
+
+    def read(self, rows: range, bands: Sequence[int]) -> Cube:
+        """Return these rows of these compared bands (positions from 0); NaN where invalid."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """The window of a raster and those of its bands (positions from 0) that are compared."""
+
+    reader: RasterReader
+    area: Window
+    bands: tuple[int, ...]
+
+    def read(self, rows: range, bands: Sequence[int]) -> Cube:
+        """Return these rows of these compared bands; NaN where invalid."""
+        window = Window(self.area.row + rows.start, self.area.col, len(rows), self.area.width)
+        return self.reader.read(window, [self.bands[b] for b in bands])
+
+
+@dataclass(frozen=True)
+class Upsampled:
+    """An LR-HSI on the common area by cubic convolution; invalid where the LR pixel underneath is.
+
+    Holes take the nearest valid LR pixel's value first, so they do not spread into their neighbours.
+    `row_below` and `col_below` are the LR pixels under the area's rows and columns, -1 for none.
+    """
+
+    reader: RasterReader
+    bands: tuple[int, ...]
+    ratio: float
+    rows: Taps
+    cols: Taps
+    row_below: NDArray[np.int64]
+    col_below: NDArray[np.int64]
+
+    def read(self, rows: range, bands: Sequence[int]) -> Cube:
+        """Return these rows of these compared bands; NaN where invalid."""
+        top, row_taps = _local(self.rows.part(rows.start, rows.stop))
+        left, col_taps = _local(self.cols)
+        window = Window(top, left, row_taps.n_in, col_taps.n_in)
+        lr = self.reader.read(window, [self.bands[b] for b in bands])
+        cube = np.asarray(apply_taps(_without_holes(lr), row_taps, col_taps), dtype=np.float32)
+        below = self.row_below[rows.start : rows.stop, None], self.col_below[None]
+        holes = np.isnan(lr)[:, np.maximum(below[0] - top, 0), np.maximum(below[1] - left, 0)]
+        cube[holes | (below[0] < 0) | (below[1] < 0)] = np.nan
+        return cube
+
+
+def pair(fused: RasterReader, reference: RasterReader) -> tuple[Part, Part, tuple[str, ...]]:
+    """Return both rasters on their common area and bands, and notes on how they were brought together.
+
+    Raises GridError (CRS, pixel size, fraction of a pixel, no common area) and InputError (bands).
+    """
+    fused_area, reference_area, placed = _common_area(fused.info, reference.info)
+    bands, matched = _match_bands(fused.info, reference.info)
+    parts = [
+        Part(reader, area, tuple(order))
+        for reader, area, order in (
+            (fused, fused_area, bands.values()),
+            (reference, reference_area, bands.keys()),
+        )
+    ]
+    return parts[0], parts[1], (*placed, *matched)
+
+
+def upsample(lr: RasterReader, reference: Part) -> tuple[Upsampled, tuple[str, ...]]:
+    """Return the LR-HSI by cubic convolution on the area and bands of `reference`, and notes.
+
+    Raises GridError (CRS, rotation, LR finer, no common area) and InputError (a compared band missing).
+    """
+    info = reference.reader.info
+    rows, cols, placed = _place(lr.info, info, reference.area)
+    bands, matched = _match_bands(lr.info, info)
+    missing = [b + 1 for b in reference.bands if b not in bands]
+    if missing:
+        raise InputError(
+            f"{lr.info.path} has no band for {len(missing)} compared bands (first: {missing[0]})"
+        )
+    if min(rows.ratio, cols.ratio) <= 1:
+        raise GridError(f"{lr.info.path} is not coarser than {info.path}: --baseline takes the LR-HSI")
+    grid, area = lr.info.grid, reference.area
+    upsampled = Upsampled(
+        reader=lr,
+        bands=tuple(bands[b] for b in reference.bands),
+        ratio=float(np.sqrt(rows.ratio * cols.ratio)),
+        rows=cubic_upsampler(rows, grid.height, area.height),
+        cols=cubic_upsampler(cols, grid.width, area.width),
+        row_below=_below(rows, grid.height, area.height),
+        col_below=_below(cols, grid.width, area.width),
+    )
+    return upsampled, (*placed, *matched)
+
+
+def _common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Window, tuple[str, ...]]:
+    """The area that both cover, in each one's pixels."""
+    a, b = fused.grid, reference.grid
+    if not _by_geotransform(fused, reference):
+        if (a.height, a.width) != (b.height, b.width):
+            raise GridError(
+                f"{fused.path} is {a.height} x {a.width} and {reference.path} {b.height} x {b.width} pixels "
+                "and neither is georeferenced: give both a CRS and a geotransform"
+            )
+        if a.transform != b.transform and not {a.transform, b.transform} & {Affine.identity()}:
+            raise GridError(f"{fused.path} and {reference.path} lie apart and have no CRS: give both one")
+        whole = Window(0, 0, a.height, a.width)
+        return whole, whole, ("neither raster is georeferenced: compared pixel by pixel from the first",)
+    placed = align(a, b)
+    if placed.rows.ratio != 1 or placed.cols.ratio != 1:
+        raise GridError(
+            f"the pixels differ in size: {_pixel(a)} in {fused.path}, {_pixel(b)} in {reference.path}; "
+            "resample one onto the other's grid (gdalwarp -tr -te)"
+        )
+    fraction = max(abs(placed.rows.offset), abs(placed.cols.offset))
+    if fraction > 0:
+        raise GridError(
+            f"{fused.path} lies {fraction:.3g} pixels off the grid of {reference.path}: the offset has to be "
+            "a whole number of pixels; resample one onto the other's grid (gdalwarp -tr -te)"
+        )
+    return placed.lr_window, placed.hr_window, ()
+
+
+def _place(
+    lr: RasterInfo, reference: RasterInfo, area: Window
+) -> tuple[AxisPlacement, AxisPlacement, tuple[str, ...]]:
+    """Where all LR pixels lie on `area` of the reference, by axis."""
+    grid = lr.grid
+    if _by_geotransform(lr, reference):
+        placed = align(grid, reference.grid.crop(area))
+        rows, cols = (
+            AxisPlacement(axis.ratio, axis.offset + hr - axis.ratio * first)
+            for axis, hr, first in (
+                (placed.rows, placed.hr_window.row, placed.lr_window.row),
+                (placed.cols, placed.hr_window.col, placed.lr_window.col),
+            )
+        )
+        return rows, cols, ()
+    ratio = reference.grid.height / grid.height
+    if ratio != reference.grid.width / grid.width or not ratio.is_integer():
+        raise GridError(
+            f"{lr.path} is {grid.height} x {grid.width} pixels, no whole fraction of "
+            f"{reference.path}, and neither is georeferenced: give both a CRS and a geotransform"
+        )
+    whole = AxisPlacement(ratio, 0.0)
+    return whole, whole, (f"{lr.path} is not georeferenced: placed by the ratio of the sizes, {ratio:g}",)
+
+
+def _by_geotransform(a: RasterInfo, b: RasterInfo) -> bool:
+    """True: both are georeferenced, in one CRS; False: neither is. Raises GridError otherwise."""
+    if a.grid.georeferenced != b.grid.georeferenced:
+        bare, other = (b, a) if a.grid.georeferenced else (a, b)
+        raise GridError(
+            f"{bare.path} is not georeferenced and {other.path} is: give it a CRS and a geotransform "
+            "(gdal_edit.py -a_srs -a_ullr)"
+        )
+    if a.grid.georeferenced and not same_crs(a.grid.crs_wkt, b.grid.crs_wkt):
+        raise GridError(f"{a.path} and {b.path} differ in CRS: warp one to the other's (gdalwarp -t_srs)")
+    return a.grid.georeferenced
+
+
+def _pixel(grid: Grid) -> str:
+    t = grid.transform
+    return f"{np.hypot(t.a, t.d):.10g} x {np.hypot(t.b, t.e):.10g}"
+
+
+def _below(axis: AxisPlacement, n_lr: int, n_hr: int) -> NDArray[np.int64]:
+    below = np.floor((np.arange(n_hr) + 0.5 - axis.offset) / axis.ratio).astype(np.int64)
+    return np.where((below >= 0) & (below < n_lr), below, -1)
+
+
+def _local(taps: Taps) -> tuple[int, Taps]:
+    """First input that the taps and the margin around them need, and the taps counted from it."""
+    first, stop = taps.reach()
+    first, stop = max(0, first - _MARGIN), min(taps.n_in, stop + _MARGIN)
+    return first, replace(taps, n_in=stop - first, indices=taps.indices - first)
+
+
+def _without_holes(cube: Cube) -> Cube:
+    filled = cube.copy()
+    for band in filled:
+        holes = np.isnan(band)
+        if holes.any() and not holes.all():
+            nearest = distance_transform_edt(holes, return_distances=False, return_indices=True)
+            band[holes] = band[tuple(nearest[:, holes])]
+    return filled
+
+
+def _match_bands(other: RasterInfo, reference: RasterInfo) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Which band of `other` (value) belongs to which of the reference (key), from 0; a note if by distance."""
+    a, b = other.bands, reference.bands
+    if a.wavelengths_nm is None or b.wavelengths_nm is None:
+        if a.count != b.count:
+            raise InputError(
+                f"{other.path} has {a.count} bands, {reference.path} {b.count}, and not both state their "
+                "wavelengths: give both wavelengths or the same bands"
+            )
+        return dict(zip(range(b.count), range(a.count), strict=True)), ()
+    gaps = np.abs(np.subtract.outer(b.wavelengths_nm, a.wavelengths_nm))
+    if a.count == b.count and np.diagonal(gaps).max() <= _SAME_BAND_NM:
+        return dict(zip(range(b.count), range(a.count), strict=True)), ()
+    limit = min(_half_spacing(a), _half_spacing(b))
+    nearest = gaps.argmin(axis=1)
+    mutual = gaps.argmin(axis=0)[nearest] == np.arange(b.count)
+    common = np.flatnonzero(mutual & (gaps.min(axis=1) <= limit))
+    if not common.size:
+        raise InputError(
+            f"{other.path} and {reference.path} have no band within {limit:.3g} nm of each other"
+        )
+    largest = gaps[common, nearest[common]].max()
+    note = (
+        f"bands matched by nearest wavelength, not resampled: {common.size} of {b.count} of "
+        f"{reference.path.name}, {common.size} of {a.count} of {other.path.name}, at most {largest:.3g} nm apart"
+    )
+    return {int(i): int(nearest[i]) for i in common}, (note,)
+
+
+def _half_spacing(bands: Bands) -> float:
+    """Half the median distance of neighbouring wavelengths; 1 nm for a single band."""
+    steps = np.diff(np.unique(np.array(bands.wavelengths_nm)))
+    return float(np.median(steps)) / 2 if steps.size else _SAME_BAND_NM
