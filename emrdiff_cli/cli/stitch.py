@@ -1,5 +1,49 @@
 """`emrdiff stitch`."""
 
+from __future__ import annotations
 
-def stitch() -> None:
-    """Not written yet."""
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emrdiff_cli import tiles
+from emrdiff_cli.cli.progress import progress
+from emrdiff_cli.raster.spec import Driver
+
+
+def stitch(
+    tile_dir: Annotated[Path, typer.Argument(help="Folder of tiles, as made by `emrdiff tile`.")],
+    output: Annotated[Path, typer.Argument(help="Raster to write.")],
+    driver: Annotated[Driver, typer.Option("--format", "--of", "-f", help="Format of the output.")] = "GTiff",
+    raster: Annotated[
+        str | None, typer.Option(help="Whose tiles, if the folder holds those of two rasters.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Index of the tiles; default: index.geojson in the folder.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Blend tiles back into one raster; untouched tiles give the original, to the last bit.
+
+    Tiles may have been processed in between, to another number of bands or dtype too, as long as all were
+    processed alike and kept their names and sizes.
+
+    Examples:
+    ```
+    emrdiff stitch tiles/ cube.tif
+    emrdiff stitch tiles/ msi.bsq -f ENVI --raster hr_msi
+    emrdiff stitch fused/ fused.tif --index tiles/index.geojson --raster hr_msi
+    ```
+    """
+    with progress("Stitching tiles", quiet) as report:
+        tiles.stitch(
+            tile_dir,
+            output,
+            index=index,
+            raster=raster,
+            driver=driver,
+            overwrite=overwrite,
+            report=report,
+        )

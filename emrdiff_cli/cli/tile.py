@@ -1,5 +1,39 @@
 """`emrdiff tile`."""
 
+from __future__ import annotations
 
-def tile() -> None:
-    """Not written yet."""
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emrdiff_cli.cli.progress import progress
+from emrdiff_cli.tiles import cut
+
+
+def tile(
+    rasters: Annotated[
+        list[Path], typer.Argument(help="A raster, or the LR-HSI and the HR-MSI of one area, in any order.")
+    ],
+    out_dir: Annotated[Path, typer.Argument(help="Folder for the tiles; made if it is not there.")],
+    size: Annotated[int, typer.Option(min=1, help="Tile size in pixels of the finest raster.")] = 256,
+    overlap: Annotated[
+        int, typer.Option(min=0, help="Least overlap of neighbours, in the same pixels.")
+    ] = 32,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the tiles that are there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Cut rasters into georeferenced, overlapping GeoTIFF tiles with all their metadata.
+
+    All tiles are of one size, the last ones end at the edge. Those of a pair cover the same ground and
+    start on whole LR pixels; their sizes may differ by an LR pixel. Beside them lies index.geojson, with
+    footprints for any GIS and what `emrdiff stitch` needs.
+
+    Examples:
+    ```
+    emrdiff tile cube.tif tiles/ --size 512 --overlap 64
+    emrdiff tile lr_hsi.hdr hr_msi.tif tiles/ --size 240 --overlap 40
+    ```
+    """
+    with progress("Cutting tiles", quiet) as report:
+        cut(rasters, out_dir, size=size, overlap=overlap, overwrite=overwrite, report=report)

@@ -99,6 +99,8 @@ class Mosaic:
         # One weight for all bands, until a pixel is invalid in some: then one for each.
         self._weight = np.zeros((1, held, width), dtype)
         self._next = 0
+        self.valid_rows: NDArray[np.bool_] = np.ones((1, 0, width), np.bool_)
+        """Which pixels of the rows returned last had a valid value: (bands or 1, n, width)."""
 
     @property
     def finished(self) -> bool:
@@ -145,13 +147,17 @@ class Mosaic:
         # Where all tiles so far are invalid, the difference may be inf - inf or NaN; its share is nil.
         with np.errstate(invalid="ignore"):
             change = share * (values - mean)
-        mean += change if invalid is None else np.where(invalid, 0, change)
+        if invalid is not None:
+            change[invalid] = 0
+        # Adding nothing would still turn -0.0 into 0.0.
+        np.add(mean, change, out=mean, where=change != 0)
 
     def _finish(self, row: int) -> FloatArray:
         position = self._starts.index(row)
         stop = self._starts[position + 1] if position + 1 < len(self._starts) else self._shape[0]
         count = stop - row
         done = self._mean[:, :count].copy()
+        self.valid_rows = self._weight[:, :count] > 0
         for held in (self._mean, self._weight):
             kept = held[:, count:].copy()
             held[:] = 0

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -194,6 +195,13 @@ def fits_dtype(value: float, dtype: str) -> bool:
         and value == int(value)
         and int(np.iinfo(kind).min) <= int(value) <= int(np.iinfo(kind).max)
     )
+
+
+def value_beside(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Give the stored value next to nodata, for a valid value that would be taken for nodata."""
+    if dtype.kind == "f":
+        return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata else 1))
+    return dtype.type(int(nodata) + (1 if int(nodata) < int(np.iinfo(dtype).max) else -1))
 
 
 def envi_lists(bands: Bands) -> dict[str, str]:

@@ -22,6 +22,7 @@ from rasterio.windows import Window as GdalWindow
 from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.raster.creation import creation_profile, write_metadata
 from emrdiff_cli.raster.envi import finish_header, header_paths
+from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.part import PartFile
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
@@ -122,7 +123,7 @@ class VerifiedWriter:
             stored = self._to_integers(stored, missing, dtype)
         stored = stored.astype(dtype)
         if nodata is not None:
-            stored[~missing & (stored == dtype.type(nodata))] = _beside(nodata, dtype)
+            stored[~missing & (stored == dtype.type(nodata))] = value_beside(nodata, dtype)
         if missing.any():
             stored[missing] = self._missing_value(dtype)
         return stored
@@ -241,10 +242,3 @@ def _float_limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Give the least and greatest floats that convert to an integer dtype without wrapping round."""
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     return float(low), float(high) if int(float(high)) <= high else float(np.nextafter(float(high), 0))
-
-
-def _beside(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """Give the stored value next to nodata."""
-    if dtype.kind == "f":
-        return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata else 1))
-    return dtype.type(int(nodata) + (1 if int(nodata) < int(np.iinfo(dtype).max) else -1))

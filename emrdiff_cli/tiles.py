@@ -1,0 +1,320 @@
+"""Use case: cut rasters into georeferenced overlapping tiles, and blend tiles back into a raster."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
+from emrdiff_cli.core.tiling import Mosaic, tile_starts, tile_windows
+from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
+from emrdiff_cli.raster.metadata import value_beside
+from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs
+from emrdiff_cli.raster.spec import Driver
+from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
+from emrdiff_cli.scene import Grid, RasterInfo, Window
+from emrdiff_cli.tile_index import INDEX_NAME, Tile, TiledRaster, read_index, write_index
+
+Report = Callable[[float, float, str], None]
+
+_log = logging.getLogger(__name__)
+_EXACT_INTEGER = 2**53  # beyond it float64 does not hold every integer
+_EDGE_SLACK = 1e-6  # HR pixels: rounding noise in the place of an LR pixel's edge
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The tiles of one raster; `area` is the window of it that they cover."""
+
+    area: Window
+    tiled: TiledRaster
+
+
+def cut(
+    rasters: Sequence[Path], folder: Path, *, size: int, overlap: int, overwrite: bool, report: Report
+) -> Path:
+    """Cut one raster, or an LR and an HR raster on their common area, into GeoTIFF tiles in a folder.
+
+    `size` and `overlap` are in pixels of the finest raster; tile origins of a pair lie on whole LR pixels.
+    Stored values and metadata stay as they are. Returns the path of the index, which is written last.
+    Raises UsageError, OutputExistsError, InputError, GridError, WriteError.
+    """
+    if not 1 <= len(rasters) <= 2:
+        raise UsageError(
+            f"{len(rasters)} rasters given: tile takes one, or an LR and an HR raster of one area"
+        )
+    if size < 1 or not 0 <= overlap < size:
+        raise UsageError(
+            f"--size {size} --overlap {overlap}: the overlap must be at least 0 and below the size"
+        )
+    with ExitStack() as stack:
+        readers = [stack.enter_context(open_raster(path)) for path in rasters]
+        for reader in readers:
+            _refuse_mask(reader)
+        plans = _plan([reader.info for reader in readers], size, overlap)
+        former = _prepare(folder, plans, overwrite)
+        total, done = sum(len(plan.tiled.tiles) for plan in plans), 0
+        for plan, reader in zip(plans, readers, strict=True):
+            for tile in plan.tiled.tiles:
+                _write_tile(folder / tile.file, reader, plan, tile.window)
+                done += 1
+                report(done, total, tile.file)
+    index = write_index(folder, [plan.tiled for plan in plans])
+    for file in former - _files(plan.tiled for plan in plans):
+        (folder / file).unlink(missing_ok=True)
+    return index
+
+
+def _refuse_mask(reader: RasterReader) -> None:
+    if reader.masked:
+        raise InputError(
+            f"{reader.info.path}: has a mask or an alpha band, which tiles cannot carry: "
+            "write it with a nodata value first, e.g. `gdalwarp -dstnodata`"
+        )
+
+
+def _plan(infos: Sequence[RasterInfo], size: int, overlap: int) -> list[_Plan]:
+    names = [info.path.stem for info in infos]
+    if len(set(names)) < len(names):
+        names = [f"{name}-{i}" for i, name in enumerate(names, 1)]
+    if len(infos) == 1:
+        grid = infos[0].grid
+        windows = tile_windows(grid.height, grid.width, size, overlap)
+        return [_planned(names[0], grid, Window(0, 0, grid.height, grid.width), windows, overlap)]
+    finest = min((0, 1), key=lambda i: (_pixel_area(infos[i].grid), -infos[i].grid.width, -i))
+    lr, hr = infos[1 - finest].grid, infos[finest].grid
+    place = _place(lr, hr)
+    lr_windows, hr_windows, lr_overlap = _pair_windows(place, size, overlap)
+    lr_plan = _planned(names[1 - finest], lr, place.lr_window, lr_windows, lr_overlap)
+    hr_plan = _planned(names[finest], hr, place.hr_window, hr_windows, overlap)
+    return [lr_plan, hr_plan] if finest == 1 else [hr_plan, lr_plan]
+
+
+def _pixel_area(grid: Grid) -> float:
+    return abs(float(grid.transform.determinant))
+
+
+def _planned(name: str, grid: Grid, area: Window, windows: Sequence[Window], overlap: int) -> _Plan:
+    rows = sorted({window.row for window in windows})
+    cols = sorted({window.col for window in windows})
+    tiles = []
+    for window in windows:
+        row, col = rows.index(window.row), cols.index(window.col)
+        tiles.append(Tile(f"{name}_r{row:03d}_c{col:03d}.tif", window, row, col))
+    return _Plan(area, TiledRaster(name, _crop(grid, area), overlap, tuple(tiles)))
+
+
+def _placed(grid: Grid) -> bool:
+    return not grid.transform.is_identity
+
+
+def _crop(grid: Grid, window: Window) -> Grid:
+    """Crop a grid; one without any geotransform gets none."""
+    cropped = grid.crop(window)
+    return cropped if _placed(grid) else replace(cropped, transform=Affine.identity())
+
+
+def _place(lr: Grid, hr: Grid) -> Alignment:
+    """Lay an LR on an HR grid; without a georeference on both, by their sizes. Raises GridError."""
+    if _placed(lr) != _placed(hr):
+        raise GridError("only one of the two rasters is georeferenced: give both a georeference, or none")
+    if _placed(hr):
+        if not same_crs(lr.crs_wkt, hr.crs_wkt):
+            raise GridError(
+                "the two rasters have different CRSs: warp one to the other's, e.g. with gdalwarp"
+            )
+        return align(lr, hr)
+    ratio = hr.height // lr.height
+    if ratio < 1 or (hr.height, hr.width) != (ratio * lr.height, ratio * lr.width):
+        raise GridError(
+            f"neither raster is georeferenced and {hr.height} x {hr.width} is no whole multiple of "
+            f"{lr.height} x {lr.width} pixels: give them a georeference"
+        )
+    _log.warning("neither raster is georeferenced: taken as of the same area, ratio %d", ratio)
+    return align(replace(lr, transform=Affine.scale(ratio)), hr)
+
+
+def _pair_windows(place: Alignment, size: int, overlap: int) -> tuple[list[Window], list[Window], int]:
+    """Cut the common area at whole LR pixels: LR windows, HR windows and the overlap in LR pixels."""
+    lr, hr, ratio = place.lr_window, place.hr_window, max(place.rows.ratio, place.cols.ratio)
+    lr_size, lr_overlap = math.floor(size / ratio), math.ceil(overlap / ratio)
+    if lr_size <= lr_overlap:
+        raise UsageError(
+            f"--size {size} --overlap {overlap} leaves no step of whole LR pixels at ratio {ratio:.4g}: "
+            f"give a size of at least {math.ceil((lr_overlap + 1) * ratio)}"
+        )
+    lr_rows, hr_rows = _axis_spans(place.rows, lr.height, hr.height, lr_size, lr_overlap)
+    lr_cols, hr_cols = _axis_spans(place.cols, lr.width, hr.width, lr_size, lr_overlap)
+    return _cross(lr_rows, lr_cols), _cross(hr_rows, hr_cols), lr_overlap
+
+
+def _axis_spans(
+    axis: AxisPlacement, n_lr: int, n_hr: int, size: int, overlap: int
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(start, length) of the tiles of one axis in LR pixels, and in the HR pixels whose centres they hold."""
+
+    def hr_edge(lr_edge: int) -> int:
+        if lr_edge in (0, n_lr):
+            return n_hr if lr_edge else 0
+        return math.ceil(axis.offset + axis.ratio * lr_edge - 0.5 - _EDGE_SLACK)
+
+    length = min(size, n_lr)
+    starts = tile_starts(n_lr, size, overlap)
+    edges = [(hr_edge(start), hr_edge(start + length)) for start in starts]
+    return [(start, length) for start in starts], [(first, stop - first) for first, stop in edges]
+
+
+def _cross(rows: Sequence[tuple[int, int]], cols: Sequence[tuple[int, int]]) -> list[Window]:
+    return [Window(row, col, height, width) for row, height in rows for col, width in cols]
+
+
+def _prepare(folder: Path, plans: Sequence[_Plan], overwrite: bool) -> set[str]:
+    """Make the folder, refuse to overwrite unasked; return the files of the tiling that was there."""
+    index = folder / INDEX_NAME
+    taken = [folder / file for file in sorted(_files(plan.tiled for plan in plans))]
+    present = [path for path in (index, *taken) if path.exists()]
+    if present and not overwrite:
+        raise OutputExistsError(f"{present[0]}: is there already: give --overwrite to replace it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
+    if not index.exists():
+        return set()
+    try:
+        return _files(read_index(index).values())
+    except InputError:
+        return set()
+
+
+def _files(rasters: Iterable[TiledRaster]) -> set[str]:
+    return {tile.file for raster in rasters for tile in raster.tiles}
+
+
+def _write_tile(path: Path, reader: RasterReader, plan: _Plan, window: Window) -> None:
+    area = plan.area
+    source = Window(area.row + window.row, area.col + window.col, window.height, window.width)
+    spec = RasterSpec.like(reader.info, grid=_crop(reader.info.grid, source), driver="GTiff")
+    with VerifiedWriter(path, spec, overwrite=True) as writer:
+        writer.append_stored(reader.read_stored(source))
+
+
+def stitch(
+    folder: Path,
+    output: Path,
+    *,
+    index: Path | None = None,
+    raster: str | None = None,
+    driver: Driver = "GTiff",
+    overwrite: bool = False,
+    report: Report,
+) -> None:
+    """Blend the tiles in a folder into one raster on the grid that `cut` had.
+
+    The tiles may have been processed: bands, dtype, nodata and scale are theirs, as long as they agree.
+    `index`: None for the folder's own. `raster`: which one's tiles; None if there is only one. Overlaps are
+    blended over valid pixels, exactly where tiles agree; only one row of tiles is held.
+    Raises UsageError, OutputExistsError, InputError, WriteError.
+    """
+    tiled = _choose(read_index(index if index is not None else folder / INDEX_NAME), raster)
+    missing = [tile.file for tile in tiled.tiles if not (folder / tile.file).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} of {len(tiled.tiles)} tiles are missing, the first is {missing[0]}: "
+            "put them there or cut the tiles again"
+        )
+    with open_raster(folder / tiled.tiles[0].file) as reader:
+        first = reader.info
+    spec = RasterSpec.like(first, grid=tiled.grid, driver=driver)
+    with VerifiedWriter(output, spec, overwrite) as writer:
+        _blend(folder, tiled, first, writer, report)
+
+
+def _choose(rasters: Mapping[str, TiledRaster], name: str | None) -> TiledRaster:
+    known = ", ".join(rasters)
+    if name is None and len(rasters) > 1:
+        raise UsageError(f"the tiles are of {len(rasters)} rasters: choose one with --raster ({known})")
+    chosen = next(iter(rasters)) if name is None else name
+    if chosen not in rasters:
+        raise UsageError(f"no tiles of a raster {chosen}: choose one with --raster ({known})")
+    return rasters[chosen]
+
+
+def _blend(
+    folder: Path, tiled: TiledRaster, first: RasterInfo, writer: VerifiedWriter, report: Report
+) -> None:
+    windows = [tile.window for tile in tiled.tiles]
+    mosaic = Mosaic(
+        first.bands.count,
+        tiled.grid.height,
+        tiled.grid.width,
+        windows[0].height,
+        tiled.overlap,
+        windows=windows,
+        dtype=_blend_dtype(first.dtype),
+    )
+    for done, tile in enumerate(tiled.tiles, 1):
+        with open_raster(folder / tile.file) as reader:
+            _check_tile(reader, first, tiled.grid.crop(tile.window))
+            stored = reader.read_stored()
+            valid = reader.valid(stored)
+        _refuse_inexact(stored, valid, folder / tile.file)
+        rows = mosaic.add(tile.window, stored, valid)
+        if rows is not None:
+            writer.append_stored(_to_stored(rows, mosaic.valid_rows, first))
+        report(done, len(windows), tile.file)
+
+
+def _blend_dtype(dtype: str) -> type[np.floating]:
+    """Choose the accumulator that holds every value of a dtype."""
+    return np.float32 if dtype in {"uint8", "int8", "uint16", "int16", "float32"} else np.float64
+
+
+def _refuse_inexact(stored: NDArray[np.generic], valid: NDArray[np.bool_], path: Path) -> None:
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize == 8:
+        held = stored[valid]
+        if held.size and (int(held.max()) > _EXACT_INTEGER or int(held.min()) < -_EXACT_INTEGER):
+            raise InputError(f"{path}: holds integers beyond 2^53, which cannot be blended: use float64")
+
+
+def _check_tile(reader: RasterReader, first: RasterInfo, grid: Grid) -> None:
+    """Compare a tile with its place and with the first tile. Raises InputError."""
+    info = reader.info
+    _refuse_mask(reader)
+    if (info.grid.height, info.grid.width) != (grid.height, grid.width):
+        raise InputError(
+            f"{info.path}: has {info.grid.height} x {info.grid.width} pixels where the index has "
+            f"{grid.height} x {grid.width}: tiles must keep their size"
+        )
+    if _placed(info.grid) and _placed(grid) and not _same_place(info.grid.transform, grid):
+        raise InputError(f"{info.path}: does not lie where the index puts it: cut the tiles again")
+    for what in ("bands", "dtype", "nodata", "scale", "offset"):
+        ours, theirs = getattr(info, what), getattr(first, what)
+        if ours != theirs and not (ours != ours and theirs != theirs):
+            raise InputError(
+                f"{info.path}: differs from {first.path.name} in {what}: process all tiles in the same way"
+            )
+
+
+def _same_place(transform: Affine, grid: Grid) -> bool:
+    """Tell whether two transforms put the grid's corners within a hundredth of a pixel."""
+    to_pixels = ~grid.transform * transform
+    corners = [(0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height)]
+    return all(math.dist(to_pixels * corner, corner) < 1e-2 for corner in corners)
+
+
+def _to_stored(rows: NDArray[np.floating], valid: NDArray[np.bool_], info: RasterInfo) -> NDArray[np.generic]:
+    """Round blended rows to the stored dtype; a valid mean never turns into nodata."""
+    dtype = np.dtype(info.dtype)
+    stored = (rows if dtype.kind == "f" else np.rint(rows)).astype(dtype)
+    if info.nodata is not None:
+        stored[valid & (stored == dtype.type(info.nodata))] = value_beside(info.nodata, dtype)
+    return stored
