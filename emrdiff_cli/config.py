@@ -94,7 +94,7 @@ class TrainConfig:
     """How a model is trained.
 
     `chain`: X'_t is built from the `truth` (the paper's), or from the network's `own` prediction at t = T.
-    `first_step_share`: share of samples trained at t = T. `amplitude_power` p: a channel of the HSI
+    Own: each sample is trained at t = T and at one later step. `amplitude_power` p: a channel of the HSI
     weighs (its residual's size)^p in the loss, 0 all alike, 1 as in the image; `pseudo_weight` is what a
     pseudo-MSI channel weighs beside the mean of those. `validation`: share of scenes (archive) or of rows (one pair) held out.
     """
@@ -107,7 +107,6 @@ class TrainConfig:
     warmup: int = 100
     ema: float = 0.998
     chain: ChainState = "own"
-    first_step_share: float = 0.5
     scales: int = 4
     amplitude_power: float = 0.5
     pseudo_weight: float = 0.1
@@ -123,7 +122,6 @@ class TrainConfig:
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         _check(0 <= self.validation < 1, "validation", self.validation, "in [0, 1)")
-        _check(0 <= self.first_step_share <= 1, "first_step_share", self.first_step_share, "in [0, 1]")
 
 
 PAPER_MODEL: Mapping[str, Any] = {
@@ -142,7 +140,7 @@ PAPER_MODEL: Mapping[str, Any] = {
 }
 PAPER_TRAINING: Mapping[str, Any] = {
     "chain": "truth",
-    "first_step_share": 0.0,
+   
     "amplitude_power": 0.0,
     "pseudo_weight": 1.0,
 }

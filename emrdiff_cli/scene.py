@@ -47,7 +47,7 @@ class Grid:
 
     def crop(self, window: Window) -> Grid:
         """The grid of a window of this one; its corner may lie outside."""
-        shifted = self.transform * Affine.translation(window.col, window.row)
+        shifted = self.transform @ Affine.translation(window.col, window.row)
         return replace(self, height=window.height, width=window.width, transform=shifted)
 
 

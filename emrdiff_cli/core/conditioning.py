@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,21 @@ from emrdiff_cli.scene import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
-Strips = Callable[[], Iterator[tuple[int, Field]]]
 
+_COVERED = 0.999  # share of an LR pixel's PSF that must lie on valid pixels
+_WHOLE = 0.85  # share of the PSF, on each axis, that lies on the MSI when the LR pixel does
 _WINDOW_CHANNELS = 12  # leading components on which the local window is chosen
+
+
+class Strip(NamedTuple):
+    """Rows `top`.. of the MSI without holes, `values` (m, n, W), and where they are `valid` (n, W)."""
+
+    top: int
+    values: Field
+    valid: NDArray[np.bool_]
+
+
+Strips = Callable[[], Iterator[Strip]]
 
 
 @dataclass(frozen=True)
@@ -65,11 +77,11 @@ class LrScene:
 
 @dataclass(frozen=True)
 class Observation:
-    """One streaming pass over the MSI: Z down, and the extremes of the edge magnitude."""
+    """One streaming pass over the MSI: Z down (m, h, w), the LR pixels wholly on valid MSI, min and max of M."""
 
     msi_at_lr: Field
-    edge_low: float
-    edge_high: float
+    covered: NDArray[np.bool_]
+    edge_range: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -114,18 +126,17 @@ class TileInputs:
 
 
 def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
-    """Degrade the MSI to the LR grid and find the extremes of its edge magnitude, strip by strip."""
+    """Degrade the MSI and its mask to the LR grid and find the extremes of its edge magnitude, in one pass."""
+    edges = _EdgeRange()
     rows, cols = down
-    total: Floats | None = None
-    low, high = np.inf, -np.inf
-    for top, values in strips():
-        part = _degrade_strip(values, top, rows, cols)
-        total = part if total is None else total + part
-    for magnitude in _magnitudes(strips):
-        low, high = min(low, float(magnitude.min())), max(high, float(magnitude.max()))
-    if total is None:
-        raise ValueError("no strip of the MSI was handed in")
-    return Observation(total.astype(np.float32), low, high)
+    covered = np.zeros((1, rows.n_out, cols.n_out), np.float32)
+    parts: list[Floats] = []
+    for strip in strips():
+        parts.append(_degrade_strip(strip.values, strip.top, rows, cols))
+        covered += _degrade_strip(strip.valid[None].astype(np.float32), strip.top, rows, cols)
+        edges.update(strip.values)
+    whole = (rows.inside > _WHOLE)[:, None] & (cols.inside > _WHOLE)
+    return Observation(np.sum(parts, axis=0, dtype=np.float32), whole & (covered[0] > _COVERED), edges.finish())
 
 
 def find_end_point(
@@ -276,24 +287,36 @@ def _degrade_strip(values: Floats, top: int, rows: Taps, cols: Taps) -> Floats:
 
 def _degrade_local_detail(fields: EndPointFields, strips: Strips, resampling: Resampling) -> Floats:
     total = np.zeros_like(fields.base)
-    for top, values in strips():
+    for top, values, _ in strips():
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
         detail = values - apply_taps(fields.msi, *up)
         total += _degrade_strip(local_detail(fields, detail, *up), top, *resampling.down)
     return total
 
 
-def _magnitudes(strips: Strips) -> Iterator[Field]:
-    """Edge magnitude of the scene in pieces that follow each other; the scene's edges replicated."""
-    carried: Field | None = None
-    for _, values in strips():
+class _EdgeRange:
+    """Extremes of the edge magnitude over strips that follow each other; the scene's edges replicated."""
+
+    def __init__(self) -> None:
+        self._carried: Field | None = None
+        self._low, self._high = np.inf, -np.inf
+
+    def update(self, values: Field) -> None:
         p = np.pad(values.mean(axis=0), ((0, 0), (1, 1)), mode="edge")
-        rows = np.concatenate([p[:1] if carried is None else carried, p])
+        rows = np.concatenate([p[:1] if self._carried is None else self._carried, p])
+        self._carried = rows[-2:]
         if len(rows) > 2:
-            yield sobel_magnitude(rows[None])
-        carried = rows[-2:]
-    if carried is not None:
-        yield sobel_magnitude(np.concatenate([carried, carried[-1:]])[None])
+            self._note(rows)
+
+    def finish(self) -> tuple[float, float]:
+        if self._carried is not None:
+            self._note(np.concatenate([self._carried, self._carried[-1:]]))
+        return self._low, self._high
+
+    def _note(self, rows: Field) -> None:
+        magnitude = sobel_magnitude(rows[None])
+        self._low = min(self._low, float(magnitude.min()))
+        self._high = max(self._high, float(magnitude.max()))
 
 
 def _leading(unexplained: Field, valid: NDArray[np.bool_]) -> Field:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.resampling import (
     Taps,
     antialiased_cubic_downsampler,
+    apply_taps,
     chain,
     fixed_kernel,
     gaussian_downsampler,
@@ -25,6 +26,7 @@ from emrdiff_cli.core.resampling import (
 from emrdiff_cli.core.srf import FWHM_PER_SIGMA
 
 Protocol = Literal["wald", "nssr", "emrdiff", "mtf"]
+Floats = NDArray[np.floating[Any]]
 NYQUIST_GAIN = 0.3
 _KERNEL_SIGMA = 2.0
 
@@ -51,6 +53,14 @@ def degradation_taps(protocol: Protocol, placement: AxisPlacement, n_lr: int, n_
         raise ValueError("the nssr protocol needs an integer ratio and a common corner")
     firsts = np.arange(n_lr) * r + (r // 2 - 1) - (r - 1 - r // 2)
     return fixed_kernel(_gaussian_kernel(r), firsts, n_hr, "circular")
+
+
+def simulate_pair(
+    hr_hsi: Floats, srf: Floats, down: tuple[Taps, Taps]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """LR-HSI (B, h, w) and HR-MSI (m, H, W) of an HR-HSI (B, H, W) under an SRF matrix (m, B)."""
+    lr_hsi = apply_taps(hr_hsi, *down).astype(np.float32)
+    return lr_hsi, np.tensordot(srf, hr_hsi, axes=1).astype(np.float32)
 
 
 def sampling_offset(protocol: Protocol, ratio: int) -> float:

@@ -45,7 +45,7 @@ def align(lr: Grid, hr: Grid) -> Alignment:
 
     Raises GridError: grids rotated against each other, LR finer than HR, no common area.
     """
-    lr_to_hr = ~hr.transform * lr.transform
+    lr_to_hr = ~hr.transform @ lr.transform
     drift = max(abs(lr_to_hr.b) * lr.height, abs(lr_to_hr.d) * lr.width)
     if drift > _SHEAR * max(lr_to_hr.a, lr_to_hr.e, 1.0):
         raise GridError("the two grids are rotated against each other: warp one onto the other's axes first")

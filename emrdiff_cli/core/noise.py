@@ -6,6 +6,7 @@ Overlapping tiles see the same noise, and nothing depends on their order, their 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -40,6 +41,21 @@ def counter_noise(
     uniform_1 = (_shift(bits, 40).float() + 1.0) * 2.0**-24
     uniform_2 = (bits & 0xFFFFFF).float() * 2.0**-24
     return torch.sqrt(-2.0 * torch.log(uniform_1)) * torch.cos(2.0 * math.pi * uniform_2)
+
+
+def edge_noise(
+    seed: int, shape: Sequence[int], corners: Sequence[tuple[int, int]], edges: Tensor
+) -> Callable[[int], Tensor]:
+    """N* = N x W of a batch of tiles (N, C, H, W) by step; each tile's corner is its absolute (row, column)."""
+
+    def draw(step: int) -> Tensor:
+        drawn = [
+            counter_noise(seed, step, shape[1], top, left, shape[2], shape[3], edges.device)
+            for top, left in corners
+        ]
+        return edges * torch.stack(drawn)
+
+    return draw
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class Mosaic:
         """Add the next tile, (bands, window.height, window.width), in row-major order.
 
         `valid`: where the values count, in their shape; None: where they are not NaN. A pixel that is
-        invalid in all its tiles keeps the value of the first. Returns the rows that no later tile
+        invalid in all its tiles gets the value of the last. Returns the rows that no later tile
         touches, (bands, n, width), when a tile row is complete; None otherwise. Raises ValueError on a
         tile out of turn or of another shape.
         """

@@ -1,0 +1,141 @@
+"""Training, step by step: patches, the multi-scale loss, the averaged weights. Pure but for the optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emrdiff_cli.config import TrainConfig
+from emrdiff_cli.core.diffusion import forward_marginal
+from emrdiff_cli.core.emr_diff import EMRDiff
+
+
+@dataclass(frozen=True)
+class TrainingScene:
+    """A scene as the network sees it, on the training device.
+
+    `target`: X'_0 relative to the end point (C, H, W); `a_0` (C, H, W); `guidance` (G, H, W); `edges` and
+    `valid` (1, H, W); `weight` (C,): what each channel counts in the loss.
+    """
+
+    target: Tensor
+    a_0: Tensor
+    guidance: Tensor
+    edges: Tensor
+    valid: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches of scenes: the fields of TrainingScene with a batch axis; `weight` is (N, C, 1, 1)."""
+
+    target: Tensor
+    a_0: Tensor
+    guidance: Tensor
+    edges: Tensor
+    valid: Tensor
+    weight: Tensor
+
+
+def draw_batch(scenes: Sequence[TrainingScene], size: int, patch: int, generator: torch.Generator) -> Batch:
+    """Random patches of random scenes, each flipped and transposed at random."""
+    patches = [_draw_patch(scenes, patch, generator) for _ in range(size)]
+    return Batch(*(torch.stack(parts).contiguous() for parts in zip(*patches, strict=True)))
+
+
+def channel_weights(amplitudes: Tensor, hsi_channels: int, config: TrainConfig) -> Tensor:
+    """(C,) weights: (residual size)^p for the HSI's channels, scaled to mean 1; `pseudo_weight` for the rest."""
+    hsi = amplitudes[:hsi_channels] ** config.amplitude_power
+    pseudo = torch.full_like(amplitudes[hsi_channels:], config.pseudo_weight)
+    return torch.cat([hsi / hsi.mean(), pseudo])
+
+
+def training_loss(model: EMRDiff, batch: Batch, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    """Multi-scale L1 of the estimates of X'_0, at t drawn from 1..T.
+
+    Chain `truth` (the paper's): one t, X'_t built from the ground truth. Chain `own`: t = T, which sees no
+    truth, and a later t whose X'_t is built from the detached estimate at T.
+    """
+    guidance = model.network.guide(batch.guidance)
+    last = model.config.steps
+    if config.chain == "truth":
+        t = torch.randint(1, last + 1, (len(batch.target),), generator=generator, device=batch.target.device)
+        return _loss_at(model, batch, batch.target, guidance, t, config, generator)[0]
+    t = torch.full((len(batch.target),), last, device=batch.target.device)
+    loss, estimate = _loss_at(model, batch, torch.zeros_like(batch.target), guidance, t, config, generator)
+    if last == 1:
+        return loss
+    t = torch.randint(1, last, (len(batch.target),), generator=generator, device=batch.target.device)
+    later, _ = _loss_at(model, batch, estimate.detach().float(), guidance, t, config, generator)
+    return 0.5 * (loss + later)
+
+
+def learning_rate_at(iteration: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to zero at the last iteration."""
+    if iteration < config.warmup:
+        return config.learning_rate * (iteration + 1) / config.warmup
+    share = (iteration - config.warmup) / max(1, config.iterations - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, model: nn.Module, iteration: int, decay: float) -> None:
+    """Move the averaged weights towards the model's; early on the average is short."""
+    decay = min(decay, (1 + iteration) / (10 + iteration))
+    for kept, new in zip(average.parameters(), model.parameters(), strict=True):
+        kept.lerp_(new, 1 - decay)
+
+
+def _loss_at(
+    model: EMRDiff,
+    batch: Batch,
+    x_0: Tensor,
+    guidance: Sequence[Tensor],
+    t: Tensor,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Loss at the steps t with X'_t built from x_0, and the full-resolution estimate.
+
+    At t = T the sampler starts from A_0 with nothing of X'_0 in it, and so does a zero x_0.
+    """
+    etas = torch.tensor(model.etas(), device=t.device)[t][:, None, None, None]
+    noise = torch.randn(batch.target.shape, generator=generator, device=t.device) * batch.edges
+    x_t = forward_marginal(x_0, torch.zeros_like(x_0), etas, model.config.kappa, noise)
+    estimates = model.estimate_scales(x_t, batch.a_0, guidance, t, config.scales)
+    losses = [_scale_loss(estimate, batch, 2**scale) for scale, estimate in enumerate(estimates)]
+    return torch.stack(losses).mean(), estimates[0]
+
+
+def _scale_loss(estimate: Tensor, batch: Batch, stride: int) -> Tensor:
+    """Weighted L1 against X'_0 decimated by `stride`, over valid pixels."""
+    target = batch.target[..., ::stride, ::stride]
+    weight = batch.weight * batch.valid[..., ::stride, ::stride]
+    error = (estimate - target).abs() * weight
+    return error.sum() / (weight.expand_as(error).sum() + 1e-12)
+
+
+def _draw_patch(
+    scenes: Sequence[TrainingScene], patch: int, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    def draw(below: int) -> int:
+        return int(torch.randint(below, (1,), generator=generator, device=generator.device))
+
+    scene = scenes[draw(len(scenes))]
+    height, width = scene.target.shape[-2:]
+    top, left = draw(height - patch + 1), draw(width - patch + 1)
+    flip_rows, flip_cols, transpose = draw(2), draw(2), draw(2)
+
+    def cut(image: Tensor) -> Tensor:
+        piece = image[:, top : top + patch, left : left + patch]
+        piece = piece.flip(-2) if flip_rows else piece
+        piece = piece.flip(-1) if flip_cols else piece
+        return piece.transpose(-1, -2) if transpose else piece
+
+    parts = (scene.target, scene.a_0, scene.guidance, scene.edges, scene.valid)
+    return (*(cut(p) for p in parts), scene.weight[:, None, None])

@@ -1,0 +1,172 @@
+"""From an HR-HSI and its simulated pair to what the network learns, and to how well it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emrdiff_cli.config import ModelConfig, TrainConfig
+from emrdiff_cli.core.conditioning import (
+    Channels,
+    LrScene,
+    Resampling,
+    SceneEndPoint,
+    Strip,
+    TileInputs,
+    chain_target,
+    describe_channels,
+    find_end_point,
+    hsi_correction,
+    observe_msi,
+    pseudo_msi,
+    tile_inputs,
+)
+from emrdiff_cli.core.emr_diff import EMRDiff, pad_to_multiple
+from emrdiff_cli.core.learning import TrainingScene, channel_weights
+from emrdiff_cli.core.noise import edge_noise
+from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.tiling import Mosaic, tile_windows
+
+Floats = NDArray[np.floating[Any]]
+Field = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SupervisedPair:
+    """An HR-HSI (B, H, W) with its `valid` pixels, filled elsewhere, and the pair made from it."""
+
+    hr_hsi: Field
+    valid: NDArray[np.bool_]
+    lr_hsi: Field
+    hr_msi: Field
+    resampling: Resampling
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A pair as the network sees it, whole, with the truth it is to find."""
+
+    pair: SupervisedPair
+    end: SceneEndPoint
+    channels: Channels
+    inputs: TileInputs
+    target: Field
+
+
+def make_lesson(config: ModelConfig, pair: SupervisedPair) -> Lesson:
+    """Fit everything scene-wide on the pair and work out the chain's ends over the whole scene."""
+    resampling = pair.resampling
+
+    def strips() -> Iterator[Strip]:
+        yield Strip(0, pair.hr_msi, pair.valid)
+
+    seen = observe_msi(strips, resampling.down)
+    scene = LrScene(pair.lr_hsi, seen.msi_at_lr, seen.covered)
+    end = find_end_point(scene, strips, resampling, config.end_point, config.subspace)
+    channels = describe_channels(config, scene, end, pseudo_msi(config, scene, end.basis))
+    around = np.pad(pair.hr_msi, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    inputs = tile_inputs(config, end, channels, seen.edge_range, around, resampling.up)
+    target = chain_target(config, channels, end.basis.project(pair.hr_hsi), inputs.a_0)
+    return Lesson(pair, end, channels, inputs, target)
+
+
+def residual_gain(lessons: Sequence[Lesson]) -> tuple[float, ...]:
+    """Each channel's rms of the target over the lessons: what the unit found at LR has to be multiplied by."""
+    squares = [np.square(lesson.target[:, lesson.pair.valid]).mean(axis=1) for lesson in lessons]
+    return tuple(float(v) for v in np.sqrt(np.mean(squares, axis=0)))
+
+
+def rescaled(lesson: Lesson, gain: Sequence[float]) -> Lesson:
+    """The lesson with its units multiplied by `gain`."""
+    factor = np.asarray(gain, np.float32)
+    channels = replace(lesson.channels, unit=lesson.channels.unit * factor)
+    return replace(lesson, channels=channels, target=lesson.target / factor[:, None, None])
+
+
+def training_scene(
+    model: ModelConfig, config: TrainConfig, lesson: Lesson, device: torch.device
+) -> TrainingScene:
+    """The lesson as tensors on the device."""
+    k = model.hsi_channels
+    amplitude = lesson.channels.unit.copy()
+    amplitude[:k] *= lesson.channels.hsi_scale
+    fields = (
+        lesson.target,
+        lesson.inputs.a_0,
+        lesson.inputs.guidance,
+        lesson.inputs.edges,
+        lesson.pair.valid[None].astype(np.float32),
+    )
+    tensors = [torch.from_numpy(np.ascontiguousarray(field)).to(device) for field in fields]
+    weights = channel_weights(torch.from_numpy(amplitude), k, config).to(device)
+    target, a_0, guidance, edges, valid = tensors
+    return TrainingScene(target, a_0, guidance, edges, valid, weights)
+
+
+def fuse_lesson(model: EMRDiff, lesson: Lesson, seed: int = 0, steps: int | None = None) -> list[Field]:
+    """The fused scene (B, H, W) as it stands after each step of the sampler, first step first.
+
+    Tiles of the model's size without overlap, as in training.
+    """
+    device = next(model.parameters()).device
+    height, width = lesson.target.shape[1:]
+    estimates: dict[int, Mosaic] = {}
+    merged: dict[int, Field] = {}
+    size = model.config.tile
+    for window in tile_windows(height, width, size, 0):
+        for t, values in _tile_estimates(model, lesson, window, seed, steps, device).items():
+            mosaic = estimates.setdefault(t, Mosaic(len(values), height, width, size, 0))
+            rows = mosaic.add(window, values)
+            if rows is not None:
+                done = np.asarray(rows, np.float32)
+                merged[t] = np.concatenate([merged[t], done], axis=1) if t in merged else done
+    return [_reconstruct(model.config, lesson, merged[t]) for t in sorted(merged, reverse=True)]
+
+
+def end_point_image(lesson: Lesson) -> Field:
+    """The end point itself (B, H, W)."""
+    return _expanded(lesson, lesson.inputs.end_point.values)
+
+
+def mean_psnr(fused: Floats, lesson: Lesson, peak: float) -> float:
+    """PSNR in dB: mean over bands of 10 log10(peak^2 / MSE) over the valid pixels."""
+    error = np.square(
+        fused[:, lesson.pair.valid] - lesson.pair.hr_hsi[:, lesson.pair.valid], dtype=np.float64
+    )
+    return float(np.mean(10 * np.log10(peak**2 / np.maximum(error.mean(axis=1), 1e-30))))
+
+
+def _tile_estimates(
+    model: EMRDiff, lesson: Lesson, window: Any, seed: int, steps: int | None, device: torch.device
+) -> dict[int, Field]:
+    def cut(image: Field) -> torch.Tensor:
+        piece = np.ascontiguousarray(image[:, window.rows, window.cols])
+        return pad_to_multiple(torch.from_numpy(piece).to(device)[None], model.config.stride)
+
+    a_0, guidance, edges = cut(lesson.inputs.a_0), cut(lesson.inputs.guidance), cut(lesson.inputs.edges)
+    noise = edge_noise(seed, a_0.shape, [(window.row, window.col)], edges)
+    estimates: dict[int, Field] = {}
+
+    def watch(t: int, estimate: torch.Tensor) -> None:
+        estimates[t] = estimate[0, :, : window.height, : window.width].float().cpu().numpy()
+
+    with torch.inference_mode():
+        model.sample(a_0, guidance, noise, steps, watch)
+    return estimates
+
+
+def _reconstruct(config: ModelConfig, lesson: Lesson, estimate: Floats) -> Field:
+    correction = hsi_correction(config, lesson.channels, estimate, lesson.inputs.end_point)
+    return _expanded(lesson, lesson.inputs.end_point.values + correction)
+
+
+def _expanded(lesson: Lesson, coefficients: Field) -> Field:
+    image = lesson.end.basis.expand(coefficients)
+    if lesson.end.outside is None:
+        return image
+    return image + apply_taps(lesson.end.outside, *lesson.pair.resampling.up).astype(np.float32)

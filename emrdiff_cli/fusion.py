@@ -1,0 +1,301 @@
+"""Use case: LR-HSI + HR-MSI (+ a sampler) -> fused raster, tile by tile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli import __version__
+from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.conditioning import (
+    Channels,
+    LrScene,
+    Observation,
+    SceneEndPoint,
+    TileInputs,
+    describe_channels,
+    find_end_point,
+    hsi_correction,
+    observe_msi,
+    pseudo_msi,
+    tile_inputs,
+)
+from emrdiff_cli.core.end_point import Method, evaluate_tile
+from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.tiling import Mosaic, tile_windows
+from emrdiff_cli.errors import ModelError, UsageError
+from emrdiff_cli.pairing import PairReader, open_pair
+from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
+from emrdiff_cli.scene import Bands, RasterInfo, Window
+
+Field = NDArray[np.float32]
+Progress = Callable[[float, float], None]
+
+_LOCAL_COMPONENTS = 32
+_ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
+
+
+class Sampler(Protocol):
+    """Runs the chain on a batch of tiles; corners are absolute (row, column) on the MSI's raster."""
+
+    config: ModelConfig
+
+    def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
+        """Return the estimate of X'_0 of each tile, relative to the chain's end."""
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """How a scene is cut and what is written; `tile` 0 takes the model's, `overlap` None a quarter of it."""
+
+    tile: int = 0
+    overlap: int | None = None
+    batch_size: int = 4
+    driver: Literal["GTiff", "ENVI"] = "GTiff"
+    dtype: str | None = None
+    overwrite: bool = False
+    creation_options: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.tile < 0 or self.batch_size < 1:
+            raise UsageError(f"tile = {self.tile} and batch size = {self.batch_size} must be positive")
+        if self.overlap is not None and self.tile and not 0 <= self.overlap <= self.tile // 2:
+            raise UsageError(
+                f"overlap = {self.overlap}: must be between 0 and half the tile, {self.tile // 2}"
+            )
+
+
+@dataclass(frozen=True)
+class FusionReport:
+    """What was done: printed as text and as JSON."""
+
+    output: str
+    method: str
+    bands: int
+    height: int
+    width: int
+    ratio: float
+    tiles: int
+    local_window: tuple[float, float] | None
+    valid_share: float
+    clipped_values: int
+    seconds: float
+
+
+def fuse(
+    lr_path: Path,
+    msi_path: Path,
+    output: Path,
+    method: Method,
+    sampler: Sampler | None,
+    options: FusionOptions,
+    progress: Progress | None = None,
+) -> FusionReport:
+    """Fuse a pair on the MSI's grid; with a sampler its model's end point and chain, else `method` alone.
+
+    The output changes only when everything is written and verified. Raises EmrdiffError's children.
+    """
+    started = time.monotonic()
+    with open_pair(lr_path, msi_path) as pair:
+        if sampler is not None:
+            check_fit(sampler.config, pair.lr_info, pair.msi_info)
+        spec = output_spec(pair, method if sampler is None else "emrdiff", options)
+        with VerifiedWriter(output, spec, options.overwrite) as writer:
+            scene = _Scene(pair, method, sampler)
+            valid = 0
+            rows = _plain_rows(scene) if sampler is None else _sampled_rows(scene, sampler, options)
+            for top, correction in rows:
+                for values in _expanded(scene, top, correction):
+                    valid += int(np.isfinite(values).any(axis=0).sum())
+                    writer.append(values)
+                if progress is not None:
+                    progress(top + correction.shape[1], scene.height)
+        window = scene.end.window
+    return FusionReport(
+        output=str(output),
+        method=method if sampler is None else "emrdiff",
+        bands=spec.bands.count,
+        height=scene.height,
+        width=scene.width,
+        ratio=round(pair.alignment.ratio, 6),
+        tiles=0 if sampler is None else len(_tiles(scene, sampler.config, options)),
+        local_window=None if window is None else (window.sigma, window.ridge),
+        valid_share=valid / (scene.height * scene.width),
+        clipped_values=writer.clipped,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def check_fit(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> None:
+    """Raise ModelError when a model cannot work on these bands."""
+    if config.msi_bands != msi.bands.count:
+        raise ModelError(
+            f"the model takes {config.msi_bands} MSI bands, {msi.path} has {msi.bands.count}: "
+            "choose another model (`emrdiff models`) or train one (`emrdiff train --scene`)"
+        )
+    if config.subspace == 0 and config.hsi_bands != lr.bands.count:
+        raise ModelError(
+            f"the model takes {config.hsi_bands} HSI bands, {lr.path} has {lr.bands.count}: "
+            "choose a model with a spectral subspace (`emrdiff models`) or train one (`emrdiff train --scene`)"
+        )
+
+
+def output_spec(pair: PairReader, method: str, options: FusionOptions) -> RasterSpec:
+    """The fused raster: the HSI's bands and units on the MSI's grid, with its provenance in the tags."""
+    info = pair.lr_info
+    dtype = options.dtype or info.dtype
+    tags = {
+        "emrdiff_version": __version__,
+        "emrdiff_method": method,
+        "emrdiff_ratio": f"{pair.alignment.ratio:.6g}",
+        "emrdiff_lr_hsi": pair.lr_info.path.name,
+        "emrdiff_hr_msi": pair.msi_info.path.name,
+        **options.provenance,
+    }
+    return RasterSpec(
+        grid=pair.msi_info.grid.crop(pair.alignment.hr_window),
+        bands=Bands(
+            info.bands.count,
+            info.bands.wavelengths_nm,
+            info.bands.fwhm_nm,
+            info.bands.good,
+            info.bands.names,
+        ),
+        dtype=dtype,
+        nodata=info.nodata if info.nodata is not None and dtype == info.dtype else _nodata(dtype),
+        scale=info.scale,
+        offset=info.offset,
+        scale_recorded=info.scale_recorded,
+        driver=options.driver,
+        tags=tags,
+        creation_options=options.creation_options,
+    )
+
+
+def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
+    """Tile side and overlap in HR pixels."""
+    size = options.tile or config.tile
+    if size % config.stride:
+        raise UsageError(f"tile = {size}: this model needs a multiple of {config.stride}")
+    return size, size // 4 if options.overlap is None else options.overlap
+
+
+class _Scene:
+    """Everything scene-wide, computed once from the pair."""
+
+    def __init__(self, pair: PairReader, method: Method, sampler: Sampler | None) -> None:
+        self.pair = pair
+        self.height, self.width = pair.alignment.hr_window.height, pair.alignment.hr_window.width
+        self.resampling = pair.resampling
+        hsi = pair.read_lr()
+        self.dead = ~np.isfinite(hsi).any(axis=(1, 2))
+        self.lr_valid = valid_pixels(hsi)
+        self.seen: Observation = observe_msi(pair.strips, self.resampling.down)
+        self.lr = LrScene(
+            fill_holes(hsi, self.lr_valid), self.seen.msi_at_lr, self.lr_valid & self.seen.covered
+        )
+        config = None if sampler is None else sampler.config
+        self.end: SceneEndPoint = find_end_point(
+            self.lr,
+            pair.strips,
+            self.resampling,
+            method if config is None else config.end_point,
+            _local_subspace(method, self.lr) if config is None else config.subspace,
+        )
+
+    @cached_property
+    def nearest_lr(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The LR row of each HR row and the LR column of each HR column."""
+        return self.pair.nearest_lr
+
+    def channels(self, config: ModelConfig) -> Channels:
+        """Shift, scale and unit of the chain's channels."""
+        return describe_channels(config, self.lr, self.end, pseudo_msi(config, self.lr, self.end.basis))
+
+
+def _plain_rows(scene: _Scene) -> Iterator[tuple[int, Field]]:
+    """Without a sampler nothing is added to the end point."""
+    k = len(scene.end.fields.base)
+    for top in range(0, scene.height, _ROWS_AT_ONCE):
+        yield top, np.zeros((k, min(_ROWS_AT_ONCE, scene.height - top), scene.width), np.float32)
+
+
+def _tiles(scene: _Scene, config: ModelConfig, options: FusionOptions) -> list[Window]:
+    return tile_windows(scene.height, scene.width, *tile_size(config, options))
+
+
+def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> Iterator[tuple[int, Field]]:
+    """Blended corrections (k, n, W) of finished rows, top to bottom; batches do not cross tile rows."""
+    config = sampler.config
+    channels = scene.channels(config)
+    windows = _tiles(scene, config, options)
+    mosaic = Mosaic(config.hsi_channels, scene.height, scene.width, *tile_size(config, options))
+    origin = scene.pair.alignment.hr_window
+    top = 0
+    for batch in _batches(windows, options.batch_size):
+        inputs = [_inputs(scene, config, channels, window) for window in batch]
+        corners = [(origin.row + window.row, origin.col + window.col) for window in batch]
+        for window, tile, estimate in zip(batch, inputs, sampler(inputs, corners), strict=True):
+            rows = mosaic.add(window, hsi_correction(config, channels, estimate, tile.end_point))
+            if rows is not None:
+                yield top, np.asarray(rows, np.float32)
+                top += rows.shape[1]
+
+
+def _batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:
+    batch: list[Window] = []
+    for window in windows:
+        if batch and (len(batch) == size or window.row != batch[0].row):
+            yield batch
+            batch = []
+        batch.append(window)
+    yield batch
+
+
+def _inputs(scene: _Scene, config: ModelConfig, channels: Channels, window: Window) -> TileInputs:
+    around = scene.pair.read_msi_around(window)
+    return tile_inputs(
+        config, scene.end, channels, scene.seen.edge_range, around, scene.resampling.up_part(window)
+    )
+
+
+def _expanded(scene: _Scene, top: int, correction: Field) -> Iterator[Field]:
+    """The rows' end point plus correction in all bands, NaN where there is nothing to fuse."""
+    for start in range(0, correction.shape[1], _ROWS_AT_ONCE):
+        part = correction[:, start : start + _ROWS_AT_ONCE]
+        window = Window(top + start, 0, part.shape[1], scene.width)
+        msi, msi_valid = scene.pair.read_msi(window)
+        up = scene.resampling.up_part(window)
+        tile = evaluate_tile(scene.end.fields, msi, *up)
+        values = scene.end.basis.expand(tile.values + part)
+        if scene.end.outside is not None:
+            values += apply_taps(scene.end.outside, *up)
+        rows, cols = scene.nearest_lr
+        valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
+        values[:, ~valid] = np.nan
+        values[scene.dead] = np.nan
+        yield values
+
+
+def _local_subspace(method: Method, scene: LrScene) -> int:
+    """`glp-local` alone on many bands regresses their leading components; the rest is upsampled."""
+    size = min(_LOCAL_COMPONENTS, int(scene.valid.sum()) - 1)
+    return size if method == "glp-local" and 0 < size < len(scene.hsi) else 0
+
+
+def _nodata(dtype: str) -> float | None:
+    """A nodata value for a dtype whose input declares none: NaN, or the end of the range away from zero."""
+    kind: np.dtype[Any] = np.dtype(dtype)
+    if kind.kind == "f":
+        return float("nan")
+    limits = np.iinfo(kind)
+    return float(limits.min if limits.min < 0 else limits.max)

@@ -1,0 +1,170 @@
+"""A pair of rasters brought together: one grid for both, read by windows, holes filled and masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.conditioning import Resampling, Strip
+from emrdiff_cli.core.degradation import degradation_taps
+from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
+from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.resampling import cubic_upsampler
+from emrdiff_cli.errors import GridError, InputError
+from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs
+from emrdiff_cli.scene import RasterInfo, Window
+
+Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_STRIP_ROWS = 256
+
+
+class PairReader:
+    """An open LR-HSI and HR-MSI; all windows are on the common area of the MSI's grid."""
+
+    def __init__(self, lr: RasterReader, msi: RasterReader, alignment: Alignment) -> None:
+        self._lr, self._msi = lr, msi
+        self.alignment = alignment
+
+    @property
+    def lr_info(self) -> RasterInfo:
+        """What is known of the LR-HSI."""
+        return self._lr.info
+
+    @property
+    def msi_info(self) -> RasterInfo:
+        """What is known of the HR-MSI."""
+        return self._msi.info
+
+    @cached_property
+    def resampling(self) -> Resampling:
+        """The maps between the two grids; the PSF is Gaussian with FWHM = the ratio."""
+        place, lr, hr = self.alignment, self.alignment.lr_window, self.alignment.hr_window
+        return Resampling(
+            up=(
+                cubic_upsampler(place.rows, lr.height, hr.height),
+                cubic_upsampler(place.cols, lr.width, hr.width),
+            ),
+            down=(
+                degradation_taps("wald", place.rows, lr.height, hr.height),
+                degradation_taps("wald", place.cols, lr.width, hr.width),
+            ),
+        )
+
+    @cached_property
+    def nearest_lr(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The LR row that each HR row lies on, and the LR column of each HR column."""
+        lr, hr = self.alignment.lr_window, self.alignment.hr_window
+        return (
+            _covering(self.alignment.rows, lr.height, hr.height),
+            _covering(self.alignment.cols, lr.width, hr.width),
+        )
+
+    def read_lr(self) -> Field:
+        """The LR-HSI on the common area, (B, h, w), NaN where invalid."""
+        return self._lr.read(self.alignment.lr_window)
+
+    def read_msi(self, window: Window) -> tuple[Field, Mask]:
+        """The MSI (m, H, W) of a window without holes, and its valid pixels (H, W)."""
+        origin = self.alignment.hr_window
+        placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
+        values = self._msi.read(placed)
+        valid = valid_pixels(values)
+        return fill_holes(values, valid), valid
+
+    def read_msi_around(self, window: Window) -> Field:
+        """The MSI of a window with one pixel more on each side, replicated at the common area's edges."""
+        area = self.alignment.hr_window
+        top, left = max(0, window.row - 1), max(0, window.col - 1)
+        bottom = min(area.height, window.row + window.height + 1)
+        right = min(area.width, window.col + window.width + 1)
+        values, _ = self.read_msi(Window(top, left, bottom - top, right - left))
+        missing = (
+            (0, 0),
+            (top - window.row + 1, window.row + window.height + 1 - bottom),
+            (left - window.col + 1, window.col + window.width + 1 - right),
+        )
+        return np.pad(values, missing, mode="edge")
+
+    def strips(self) -> Iterator[Strip]:
+        """The whole common area of the MSI from the top down."""
+        area = self.alignment.hr_window
+        for top in range(0, area.height, _STRIP_ROWS):
+            window = Window(top, 0, min(_STRIP_ROWS, area.height - top), area.width)
+            yield Strip(top, *self.read_msi(window))
+
+
+@contextmanager
+def open_pair(lr_path: Path, msi_path: Path) -> Iterator[PairReader]:
+    """Open an LR-HSI and an HR-MSI and place one on the other.
+
+    Raises GridError: a CRS on one alone or two different ones, no common area, an MSI that is not finer;
+    InputError: a raster that cannot be read.
+    """
+    with open_raster(lr_path) as lr, open_raster(msi_path) as msi:
+        yield PairReader(lr, msi, place(lr.info, msi.info))
+
+
+def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
+    """The common area of a pair; raises GridError as `open_pair` says."""
+    _check_crs(lr, msi)
+    if not lr.grid.georeferenced and not msi.grid.georeferenced:
+        alignment = _place_by_size(lr, msi)
+    else:
+        try:
+            alignment = align(lr.grid, msi.grid)
+        except GridError as error:
+            raise GridError(f"{lr.path.name} and {msi.path.name}: {error}") from error
+    if min(alignment.rows.ratio, alignment.cols.ratio) <= 1:
+        raise GridError(
+            f"{msi.path.name} is not finer than {lr.path.name} (ratio {alignment.ratio:.3g}): "
+            "give the LR-HSI first and the HR-MSI second"
+        )
+    if msi.bands.count >= lr.bands.count:
+        raise InputError(
+            f"{msi.path.name} has {msi.bands.count} bands, {lr.path.name} {lr.bands.count}: an HR-MSI has "
+            "fewer bands than the LR-HSI; give the LR-HSI first and the HR-MSI second"
+        )
+    return alignment
+
+
+def _check_crs(lr: RasterInfo, msi: RasterInfo) -> None:
+    for one, other in ((lr, msi), (msi, lr)):
+        if other.grid.georeferenced and not one.grid.georeferenced:
+            raise GridError(
+                f"{one.path.name} has no CRS but {other.path.name} has: assign it, e.g. with "
+                f"`gdal_edit.py -a_srs ... -a_ullr ... {one.path.name}`"
+            )
+    if not same_crs(lr.grid.crs_wkt, msi.grid.crs_wkt):
+        raise GridError(
+            f"{lr.path.name} and {msi.path.name} have different CRSs: warp the HSI onto the MSI's, e.g. with "
+            f"`gdalwarp -t_srs ... -r cubic {lr.path.name} warped.tif`"
+        )
+
+
+def _place_by_size(lr: RasterInfo, msi: RasterInfo) -> Alignment:
+    """Without a georeference the rasters are taken to cover the same ground, at an exact ratio only."""
+    rows, cols = msi.grid.height / lr.grid.height, msi.grid.width / lr.grid.width
+    if rows != cols or rows != int(rows):
+        raise GridError(
+            f"{lr.path.name} and {msi.path.name} have no georeference and their sizes are no exact ratio "
+            f"({msi.grid.height} x {msi.grid.width} to {lr.grid.height} x {lr.grid.width}): georeference both"
+        )
+    placement = AxisPlacement(rows, 0.0)
+    return Alignment(
+        Window(0, 0, lr.grid.height, lr.grid.width),
+        Window(0, 0, msi.grid.height, msi.grid.width),
+        placement,
+        placement,
+    )
+
+
+def _covering(placement: AxisPlacement, n_lr: int, n_hr: int) -> NDArray[np.int64]:
+    at = np.floor((np.arange(n_hr) + 0.5 - placement.offset) / placement.ratio)
+    return np.asarray(np.clip(at, 0, n_lr - 1), dtype=np.int64)

@@ -1,0 +1,54 @@
+"""The sampler that fusion is handed: a trained model on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.conditioning import TileInputs
+from emrdiff_cli.core.emr_diff import EMRDiff, channels_last, pad_to_multiple
+from emrdiff_cli.core.noise import edge_noise
+from emrdiff_cli.errors import UsageError
+
+Field = NDArray[np.float32]
+
+
+class ModelSampler:
+    """Runs a model's chain on batches of tiles, `steps` (None: the model's) from draw `seed`."""
+
+    def __init__(self, model: EMRDiff, device: torch.device, seed: int = 0, steps: int | None = None) -> None:
+        self.config = model.config
+        self._model = channels_last(model.to(device))
+        self._device, self._seed, self._steps = device, seed, steps
+
+    def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
+        """Return each tile's estimate of X'_0 (C, H, W), relative to the chain's end."""
+        height, width = tiles[0].a_0.shape[1:]
+        a_0, guidance, edges = (
+            self._stack([getattr(tile, name) for tile in tiles]) for name in ("a_0", "guidance", "edges")
+        )
+        noise = edge_noise(self._seed, a_0.shape, corners, edges)
+        with torch.inference_mode():
+            estimate = self._model.sample(a_0, guidance, noise, self._steps)
+        return list(estimate[:, :, :height, :width].float().cpu().contiguous().numpy())
+
+    def _stack(self, images: Sequence[Field]) -> torch.Tensor:
+        stacked = torch.from_numpy(np.stack(images)).to(self._device)
+        padded = pad_to_multiple(stacked, self.config.stride)
+        return padded.contiguous(memory_format=torch.channels_last)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is a CUDA device where there is one; raises UsageError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not on this machine: use --device cpu")
+    return device

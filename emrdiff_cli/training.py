@@ -1,0 +1,236 @@
+"""Use case: lessons -> a trained model in a folder, resumable at any moment."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emrdiff_cli.checkpoint import WEIGHTS, save_model
+from emrdiff_cli.config import ModelConfig, TrainConfig
+from emrdiff_cli.core.emr_diff import EMRDiff, channels_last
+from emrdiff_cli.core.learning import (
+    TrainingScene,
+    average_weights,
+    draw_batch,
+    learning_rate_at,
+    training_loss,
+)
+from emrdiff_cli.core.supervision import (
+    Lesson,
+    end_point_image,
+    fuse_lesson,
+    mean_psnr,
+    training_scene,
+)
+from emrdiff_cli.errors import InputError, ModelError
+
+STATE = "training-state.pt"
+_GRADIENT_LIMIT = 1.0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean PSNR (dB) over the held-out lessons after each sampling step, and of the end point alone."""
+
+    iteration: int
+    psnr_by_step_db: tuple[float, ...]
+    end_point_db: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is reported after an iteration: the running loss, seconds left, the newest validation."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    seconds_left: float
+    validation: Validation | None
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """Lessons to learn from and lessons held out (with the peak their PSNR refers to)."""
+
+    learned: Sequence[Lesson]
+    held_out: Sequence[Lesson]
+    peak: float
+
+
+@dataclass
+class _Run:
+    """The state that a checkpoint holds."""
+
+    model: EMRDiff
+    average: EMRDiff
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    iteration: int = 0
+    loss: float = math.nan
+    best: float = -math.inf
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    history: list[Validation] = field(default_factory=list)
+
+
+def train(
+    curriculum: Curriculum,
+    model_config: ModelConfig,
+    config: TrainConfig,
+    folder: Path,
+    device: torch.device,
+    report: Callable[[Moment], None] | None = None,
+    resume: bool = False,
+) -> tuple[EMRDiff, list[Validation]]:
+    """Train to the last iteration and write the weights that validated best into `folder`.
+
+    A checkpoint is written every `checkpoint_every` iterations and when training is interrupted; with
+    `resume` training goes on from it, to the same weights bit for bit (CPU) as without the interruption.
+    Raises ModelError when the checkpoint belongs to another configuration.
+    """
+    key = _run_key(model_config, config, curriculum)
+    run = _start(model_config, config, device)
+    if resume:
+        _restore(run, folder / STATE, key, device)
+    scenes = [training_scene(model_config, config, lesson, device) for lesson in curriculum.learned]
+    if smallest_side(curriculum.learned) < config.patch:
+        raise InputError(
+            f"patch = {config.patch} is larger than the smallest scene: give at most --patch "
+            f"{smallest_side(curriculum.learned) // model_config.stride * model_config.stride}"
+        )
+    if not run.history:
+        _validate(run, curriculum)
+    started, first = time.monotonic(), run.iteration
+    try:
+        while run.iteration < config.iterations:
+            _iterate(run, scenes, config)
+            due = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
+            if due:
+                _validate(run, curriculum)
+            if run.iteration % config.checkpoint_every == 0:
+                _save_state(run, folder / STATE, key)
+            if report is not None:
+                pace = (time.monotonic() - started) / (run.iteration - first)
+                left = pace * (config.iterations - run.iteration)
+                report(
+                    Moment(run.iteration, config.iterations, run.loss, left, run.history[-1] if due else None)
+                )
+    except BaseException:
+        # Whatever stops the training, what was learned so far stays; the exception goes on.
+        _save_state(run, folder / STATE, key)
+        raise
+    best = run.average
+    best.load_state_dict(run.best_weights)
+    save_model(best, folder / WEIGHTS)
+    (folder / STATE).unlink(missing_ok=True)
+    return best, run.history
+
+
+def smallest_side(lessons: Sequence[Lesson]) -> int:
+    """The shortest side of any lesson, in HR pixels."""
+    return min(side for lesson in lessons for side in lesson.target.shape[1:])
+
+
+def validate(
+    model: EMRDiff, curriculum: Curriculum, iteration: int = 0, steps: int | None = None
+) -> Validation:
+    """Score the model on the held-out lessons after each sampling step."""
+    curves = [
+        [mean_psnr(image, lesson, curriculum.peak) for image in fuse_lesson(model, lesson, steps=steps)]
+        for lesson in curriculum.held_out
+    ]
+    starts = [mean_psnr(end_point_image(lesson), lesson, curriculum.peak) for lesson in curriculum.held_out]
+    mean = tuple(sum(values) / len(values) for values in zip(*curves, strict=True))
+    return Validation(iteration, mean, sum(starts) / len(starts))
+
+
+def _start(model_config: ModelConfig, config: TrainConfig, device: torch.device) -> _Run:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = channels_last(EMRDiff(model_config).to(device))
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
+    return _Run(model, average, optimizer, torch.Generator(device).manual_seed(config.seed))
+
+
+def _iterate(run: _Run, scenes: Sequence[TrainingScene], config: TrainConfig) -> None:
+    device = next(run.model.parameters()).device
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate_at(run.iteration, config)
+    batch = draw_batch(scenes, config.batch, config.patch, run.generator)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        loss = training_loss(run.model, batch, config, run.generator)
+    run.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), _GRADIENT_LIMIT)
+    run.optimizer.step()
+    average_weights(run.average, run.model, run.iteration, config.ema)
+    run.iteration += 1
+    value = float(loss.detach())
+    run.loss = value if math.isnan(run.loss) else 0.98 * run.loss + 0.02 * value
+
+
+def _validate(run: _Run, curriculum: Curriculum) -> None:
+    result = validate(run.average, curriculum, run.iteration)
+    run.history.append(result)
+    if result.psnr_by_step_db[-1] > run.best:
+        run.best = result.psnr_by_step_db[-1]
+        run.best_weights = {name: value.clone() for name, value in run.average.state_dict().items()}
+
+
+def _save_state(run: _Run, path: Path, key: str) -> None:
+    state = {
+        "key": key,
+        "model": run.model.state_dict(),
+        "average": run.average.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "generator": run.generator.get_state(),
+        "iteration": run.iteration,
+        "loss": run.loss,
+        "best": run.best,
+        "best_weights": run.best_weights,
+        "history": [dataclasses.asdict(v) for v in run.history],
+    }
+    part = path.with_name(f".{path.name}.part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def _restore(run: _Run, path: Path, key: str, device: torch.device) -> None:
+    if not path.exists():
+        raise ModelError(f"{path}: no training to resume: leave --resume away to start one")
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    if state["key"] != key:
+        raise ModelError(
+            f"{path}: belongs to a training with other options or data: repeat those, or train into another folder"
+        )
+    run.model.load_state_dict(state["model"])
+    run.average.load_state_dict(state["average"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.generator.set_state(state["generator"].cpu())
+    run.iteration, run.loss, run.best = state["iteration"], state["loss"], state["best"]
+    run.best_weights = state["best_weights"]
+    run.history = [
+        Validation(**{**v, "psnr_by_step_db": tuple(v["psnr_by_step_db"])}) for v in state["history"]
+    ]
+
+
+def _run_key(model_config: ModelConfig, config: TrainConfig, curriculum: Curriculum) -> str:
+    """A hash of everything the weights depend on."""
+    digest = hashlib.sha256(
+        json.dumps([dataclasses.asdict(model_config), dataclasses.asdict(config)], sort_keys=True).encode()
+    )
+    for lesson in (*curriculum.learned, *curriculum.held_out):
+        digest.update(lesson.target.tobytes())
+    return digest.hexdigest()
