@@ -120,7 +120,7 @@ def _pixel_size(grid: Grid) -> tuple[float, float]:
 
 
 def _bounds(grid: Grid) -> tuple[float, float, float, float]:
-    corners = [grid.transform * (col, row) for col in (0, grid.width) for row in (0, grid.height)]
+    corners = [grid.transform @ (col, row) for col in (0, grid.width) for row in (0, grid.height)]
     xs, ys = zip(*corners, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 

@@ -306,9 +306,9 @@ def _check_tile(reader: RasterReader, first: RasterInfo, grid: Grid) -> None:
 
 def _same_place(transform: Affine, grid: Grid) -> bool:
     """Tell whether two transforms put the grid's corners within a hundredth of a pixel."""
-    to_pixels = ~grid.transform * transform
+    to_pixels = ~grid.transform @ transform
     corners = [(0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height)]
-    return all(math.dist(to_pixels * corner, corner) < 1e-2 for corner in corners)
+    return all(math.dist(to_pixels @ corner, corner) < 1e-2 for corner in corners)
 
 
 def _to_stored(rows: NDArray[np.floating], valid: NDArray[np.bool_], info: RasterInfo) -> NDArray[np.generic]:

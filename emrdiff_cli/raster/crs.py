@@ -54,7 +54,7 @@ def lonlat_ring(grid: Grid) -> list[tuple[float, float]] | None:
     corners = [(0, 0), (0, grid.height), (grid.width, grid.height), (grid.width, 0), (0, 0)]
     try:
         to_lonlat = Transformer.from_crs(_parse(grid.crs_wkt), "EPSG:4326", always_xy=True)
-        ring = [to_lonlat.transform(*(grid.transform * corner), errcheck=True) for corner in corners]
+        ring = [to_lonlat.transform(*(grid.transform @ corner), errcheck=True) for corner in corners]
     except ProjError:
         return None
     area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise(ring))

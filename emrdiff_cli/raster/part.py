@@ -24,25 +24,21 @@ class PartFile:
         self.header_target = header
         self.path = target.with_name(f".{target.name}.part-{os.getpid()}")
         self.header = header_paths(self.path)[1]
-        if not overwrite:
-            self._refuse_existing()
-        self._try_folder()
-
-    def _refuse_existing(self) -> None:
-        for path in (self.target, self.header_target):
-            if path is not None and path.exists():
-                raise OutputExistsError(f"{path}: is there already: give --overwrite to replace it")
-
-    def _try_folder(self) -> None:
-        if self.target.is_dir():
-            raise WriteError(f"{self.target}: is a folder: name a file in it")
         try:
+            self._refuse_existing(overwrite)
             self.path.touch()
             self.path.unlink()
         except FileNotFoundError as error:
             raise WriteError(f"{self.target.parent}: no such folder: make it first") from error
         except OSError as error:
             raise WriteError(f"{self.target}: cannot be written: {error.strerror}") from error
+
+    def _refuse_existing(self, overwrite: bool) -> None:
+        if self.target.is_dir():
+            raise WriteError(f"{self.target}: is a folder: name a file in it")
+        for path in (self.target, self.header_target):
+            if path is not None and path.exists() and not overwrite:
+                raise OutputExistsError(f"{path}: is there already: give --overwrite to replace it")
 
     def commit(self) -> None:
         """Put the part in the target's place, the header last. Raises WriteError."""

@@ -155,11 +155,11 @@ def ignoring_missing_georeference() -> Iterator[None]:
 
 def _locate(path: Path) -> tuple[Path, str]:
     """Find the data file and its driver by content, so that no other driver of GDAL gets to see it."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder: name a raster file in it")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder: name a raster file in it")
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
         if path.suffix.lower() == ".hdr":
             return find_data(path), "ENVI"
         with path.open("rb") as file:
@@ -167,7 +167,7 @@ def _locate(path: Path) -> tuple[Path, str]:
         header = find_header(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if magic in _TIFF_MAGIC and (header is None or path.suffix.lower() in {".tif", ".tiff"}):
+    if magic in _TIFF_MAGIC and (header is None or path.suffix.lower() not in DATA_SUFFIXES):
         return path, "GTiff"
     if header is not None:
         return path, "ENVI"
@@ -193,9 +193,7 @@ def _describe(path: Path, dataset: Any) -> RasterInfo:
     return RasterInfo(
         path=path,
         driver=dataset.driver,
-        grid=Grid(
-            dataset.height, dataset.width, dataset.transform, dataset.crs.to_wkt() if dataset.crs else None
-        ),
+        grid=Grid(dataset.height, dataset.width, dataset.transform, _crs_wkt(dataset)),
         bands=read_bands(tags),
         dtype=dtype,
         nodata=_stored_nodata(common_value(dataset.nodatavals, "nodata values", str(path)), dtype),
@@ -204,6 +202,12 @@ def _describe(path: Path, dataset: Any) -> RasterInfo:
         scale_recorded=recorded,
         tags=tags.user_tags(),
     )
+
+
+def _crs_wkt(dataset: Any) -> str | None:
+    """Return the CRS; none for ENVI's "Arbitrary", which GDAL writes for a transform without a CRS."""
+    wkt = str(dataset.crs.to_wkt()) if dataset.crs else ""
+    return None if not wkt or wkt.startswith('LOCAL_CS["Arbitrary"') else wkt
 
 
 def _stored_tags(dataset: Any) -> StoredTags:

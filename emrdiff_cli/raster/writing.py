@@ -30,6 +30,8 @@ from emrdiff_cli.raster.spec import RasterSpec
 __all__ = ["RasterSpec", "VerifiedWriter"]
 
 _ROWS_HELD = 256
+# rasterio raises SystemError where GDAL fails without an error of its own.
+_GDAL_ERRORS = (RasterioError, OSError, SystemError)
 
 
 class VerifiedWriter:
@@ -178,7 +180,7 @@ class VerifiedWriter:
             self._dataset.close()
             if self.spec.driver == "ENVI":
                 self._finish_envi()
-            self._verify()
+        self._verify()
         self._part.commit()
 
     def _finish_envi(self) -> None:
@@ -193,17 +195,30 @@ class VerifiedWriter:
 
     def _verify(self) -> None:
         """Compare the closed part with what was handed in. Raises WriteError."""
-        grid, height = self.spec.grid, self._block_rows
-        with rasterio.open(self._part.path, driver=self.spec.driver, sharing=False) as dataset:
-            shape = (dataset.count, dataset.height, dataset.width, dataset.dtypes[0])
-            if shape != (self.spec.bands.count, grid.height, grid.width, self.spec.dtype):
-                raise self._not_verified(f"its shape is {shape}")
-            if not dataset.transform.almost_equals(grid.transform, 1e-6 * abs(grid.transform.a)):
-                raise self._not_verified("the format did not keep its geotransform")
-            for index, checksum in enumerate(self._checksums):
-                rows = dataset.read(window=self._place(index, min(height, grid.height - index * height)))
-                if zlib.crc32(np.ascontiguousarray(rows).data) != checksum:
-                    raise self._not_verified(f"rows from {index * height} on differ")
+        try:
+            with rasterio.Env(), ignoring_missing_georeference():
+                dataset = rasterio.open(self._part.path, driver=self.spec.driver, sharing=False)
+            with dataset:
+                self._verify_structure(dataset)
+                self._verify_rows(dataset)
+        except _GDAL_ERRORS as error:
+            raise self._not_verified("it cannot be read back") from error
+
+    def _verify_structure(self, dataset: Any) -> None:
+        grid = self.spec.grid
+        shape = (dataset.count, dataset.height, dataset.width, dataset.dtypes[0])
+        if shape != (self.spec.bands.count, grid.height, grid.width, self.spec.dtype):
+            raise self._not_verified(f"its shape is {shape}")
+        if not dataset.transform.almost_equals(grid.transform, 1e-6 * abs(grid.transform.a)):
+            raise self._not_verified("the format did not keep its geotransform")
+
+    def _verify_rows(self, dataset: Any) -> None:
+        height = self._block_rows
+        for index, checksum in enumerate(self._checksums):
+            first = index * height
+            rows = dataset.read(window=self._place(index, min(height, self.spec.grid.height - first)))
+            if zlib.crc32(np.ascontiguousarray(rows).data) != checksum:
+                raise self._not_verified(f"rows from {first} on differ")
 
     def _not_verified(self, what: str) -> WriteError:
         return WriteError(
@@ -213,16 +228,18 @@ class VerifiedWriter:
     @contextmanager
     def _failing_as_write_error(self) -> Iterator[None]:
         try:
-            with ignoring_missing_georeference():
+            # Within an Env, GDAL's complaints go to the log; else to stderr, once for each row and band.
+            with rasterio.Env(), ignoring_missing_georeference():
                 yield
-        except (RasterioError, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise WriteError(f"{self._target}: cannot be written: {reason}") from error
+        except _GDAL_ERRORS as error:
+            # Of a failed write, rasterio says no more than "see previous exception".
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise WriteError(f"{self._target}: cannot be written ({reason}): is the disk full?") from error
 
     def _abandon(self) -> None:
         """Close the part and remove what is left of it; after a commit there is nothing."""
         if self._dataset is not None:
-            with suppress(RasterioError, OSError):
+            with suppress(*_GDAL_ERRORS), rasterio.Env():
                 self._dataset.close()
         self._part.discard()
 

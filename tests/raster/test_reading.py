@@ -1,0 +1,226 @@
+"""Reading: formats as GDAL users name them, physical values, invalid pixels, and input that lies."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.shutil import copy as rasterio_copy
+from rasters import NORTH_UP, UTM33, emrdiff, error_lines, pixels, write_envi, write_tif
+
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.reading import open_raster, read_info, same_crs
+from emrdiff_cli.scene import Window
+
+DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+
+
+@pytest.mark.parametrize(("interleave", "dtype"), list(itertools.product(("bsq", "bil", "bip"), DTYPES)))
+def test_envi_layouts(tmp_path: Path, interleave: str, dtype: str) -> None:
+    values = pixels(3, 5, 4, dtype)
+    for byte_order in (0, 1):
+        path = write_envi(
+            tmp_path / f"cube{byte_order}.dat", values, interleave=interleave, byte_order=byte_order, offset=7
+        )
+        with open_raster(path) as reader:
+            assert reader.info.dtype == dtype
+            np.testing.assert_array_equal(reader.read_stored(), values)
+            window = reader.read(Window(1, 2, 3, 2), bands=[2, 0])
+        assert window.dtype == np.float32
+        np.testing.assert_array_equal(window, values[[2, 0], 1:4, 2:4])
+
+
+@pytest.mark.parametrize(
+    "name", ["cube", "cube.bsq", "cube.bil", "cube.bip", "cube.img", "cube.dat", "CUBE.DAT"]
+)
+@pytest.mark.parametrize("added", [False, True])
+def test_envi_names_and_header_given(tmp_path: Path, name: str, added: bool) -> None:
+    data = tmp_path / name
+    header = tmp_path / (f"{name}.hdr" if added else f"{Path(name).stem}.hdr")
+    write_envi(data, pixels(2, 3, 4), header=header)
+    for given in (data, header):
+        assert read_info(given).path == data
+        assert read_info(given).driver == "ENVI"
+
+
+def test_envi_header_is_read_in_full(tmp_path: Path) -> None:
+    fields = {
+        "wavelength units": "Micrometers",
+        "wavelength": "{0.5584,\n 0.6}",
+        "fwhm": "{0.0051, 0.0052}",
+        "bbl": "{1, 0}",
+        "band names": "{Green peak, Red}",
+        "data ignore value": "-99",
+        "reflectance scale factor": "10000",
+        "acquisition time": "2020-06-01T10:00:00Z",
+        "map info": "{UTM, 1, 1, 383472.37, 5818302.35, 30, 30, 33, North, WGS-84}",
+    }
+    info = read_info(write_envi(tmp_path / "cube.bsq", pixels(2, 3, 4), fields=fields))
+    assert info.bands.wavelengths_nm == (558.4, 600)
+    assert info.bands.fwhm_nm == (5.1, 5.2)  # GDAL's own IMAGERY domain has 5 and 5
+    assert info.bands.good == (True, False)
+    assert info.bands.names == ("Green peak", "Red")  # GDAL adds the wavelength
+    assert info.nodata == -99
+    assert (info.scale, info.offset, info.scale_recorded) == (1e-4, 0, True)
+    assert info.tags["acquisition_time"] == "2020-06-01T10:00:00Z"
+    assert info.grid.transform.almost_equals(NORTH_UP)
+    assert same_crs(info.grid.crs_wkt, rasterio.CRS.from_string(UTM33).to_wkt())
+
+
+def test_physical_values_and_invalid_pixels(tmp_path: Path) -> None:
+    values = pixels(2, 3, 4).astype(np.float32)
+    values[0, 0, :3] = (-99, np.nan, np.inf)
+    path = write_tif(tmp_path / "a.tif", values, nodata=-99)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.5, 0.5), (3, 3)
+    with open_raster(path) as reader:
+        assert (reader.info.scale, reader.info.offset, reader.info.scale_recorded) == (0.5, 3, True)
+        assert not reader.masked
+        read = reader.read()
+    assert np.isnan(read[0, 0, :3]).all()
+    assert np.isfinite(read).sum() == read.size - 3
+    np.testing.assert_array_equal(read[1], values[1] * 0.5 + 3)
+
+
+def test_nodata_of_a_wider_type_than_the_values(tmp_path: Path) -> None:
+    values = pixels(1, 2, 2).astype(np.float32)
+    values[0, 0, 0] = np.float32(-3.4e38)
+    with open_raster(write_tif(tmp_path / "a.tif", values, nodata=-3.4e38)) as reader:
+        assert np.isnan(reader.read()[0, 0, 0])
+
+
+def test_dataset_mask_and_alpha_make_pixels_invalid(tmp_path: Path) -> None:
+    masked = write_tif(tmp_path / "masked.tif", pixels(2, 3, 4))
+    mask = np.full((3, 4), 255, np.uint8)
+    mask[1, 2] = 0
+    with rasterio.open(masked, "r+") as dataset:
+        dataset.write_mask(mask)
+    alpha = tmp_path / "alpha.tif"
+    profile = {"count": 4, "height": 3, "width": 4, "dtype": "uint8", "photometric": "RGB", "alpha": "YES"}
+    with rasterio.open(alpha, "w", driver="GTiff", crs=UTM33, transform=NORTH_UP, **profile) as dataset:
+        dataset.write(np.concatenate([pixels(3, 3, 4, "uint8"), mask[None]]))
+    for path, bands in ((masked, [0, 1]), (alpha, [0, 1, 2])):
+        with open_raster(path) as reader:
+            assert reader.masked
+            read = reader.read(bands=bands)
+            assert np.isnan(read[:, 1, 2]).all()
+            assert np.isnan(read).sum() == len(bands)
+
+
+def test_cog_is_read(tmp_path: Path) -> None:
+    write_tif(tmp_path / "a.tif", pixels(2, 20, 30))
+    rasterio_copy(tmp_path / "a.tif", tmp_path / "cog.tif", driver="COG")
+    with open_raster(tmp_path / "cog.tif") as reader:
+        np.testing.assert_array_equal(reader.read_stored(), pixels(2, 20, 30))
+
+
+def test_raster_without_georeference(tmp_path: Path) -> None:
+    info = read_info(write_tif(tmp_path / "a.tif", pixels(1, 2, 3), crs=None))
+    assert info.grid.transform == Affine.identity()
+    assert not info.grid.georeferenced
+
+
+@pytest.mark.parametrize(
+    "window", [Window(0, 0, 4, 4), Window(-1, 0, 2, 2), Window(0, 3, 1, 2), Window(0, 0, 0, 1)]
+)
+def test_window_outside_is_refused(tmp_path: Path, window: Window) -> None:
+    with open_raster(write_tif(tmp_path / "a.tif", pixels(1, 3, 4))) as reader:
+        with pytest.raises(ValueError, match="inside"):
+            reader.read(window)
+        with pytest.raises(ValueError, match="bands"):
+            reader.read(bands=[1])
+
+
+def unusable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
+    """One file of each kind that GDAL would read wrongly or not at all, and what the message must say."""
+    cube = pixels(3, 40, 50)
+
+    def envi(name: str, **fields: str) -> Path:
+        return write_envi(tmp_path / name, cube, fields=fields)
+
+    cut, long, strange = envi("cut.dat"), envi("long.dat"), envi("strange.dat", samples="49")
+    cut.write_bytes(cut.read_bytes()[:6000])
+    long.write_bytes(long.read_bytes() + b"\0\0")
+    bare = envi("bare.dat")
+    bare.with_suffix(".hdr").unlink()
+    alone = envi("alone.dat")
+    alone.unlink()
+    esri = envi("esri.bil")
+    esri.with_suffix(".hdr").write_text("NROWS 40\nNCOLS 50\n")
+    png = tmp_path / "picture.png"
+    with rasterio.open(
+        png, "w", driver="PNG", width=50, height=40, count=3, dtype="uint8", crs=UTM33, transform=NORTH_UP
+    ) as dataset:
+        dataset.write(cube.astype("uint8"))
+    vrt = tmp_path / "a.vrt"
+    vrt.write_text('<VRTDataset rasterXSize="1" rasterYSize="1"/>')
+    noise = np.random.default_rng(0).integers(0, 9999, (3, 300, 300), np.int16)
+    tail = write_tif(tmp_path / "tail.tif", noise)
+    tail.write_bytes(tail.read_bytes()[: 6 * noise.nbytes // 7])
+    scales = write_tif(tmp_path / "scales.tif", cube)
+    with rasterio.open(scales, "r+") as dataset:
+        dataset.scales = (1, 2, 3)
+    return {
+        "missing": (tmp_path / "nowhere.tif", "no such file"),
+        "folder": (tmp_path, "folder"),
+        "cut": (cut, "cut short"),
+        "long": (long, "too long"),
+        "strange": (strange, "another file's"),
+        "bare": (bare, "no ENVI header"),
+        "alone": (alone.with_suffix(".hdr"), "no data file"),
+        "esri": (esri, "no ENVI header"),
+        "png": (png, "gdal_translate"),
+        "vrt": (vrt, "gdal_translate"),
+        "tail": (tail, "cut short"),
+        "scales": (scales, "different scales"),
+        "complex": (write_tif(tmp_path / "c.tif", cube.astype("complex64")), "complex64"),
+    }
+
+
+def test_unusable_input_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    for path, said in unusable(tmp_path).values():
+        with pytest.raises(InputError, match=said) as caught, open_raster(path):
+            pass
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("kind", ["missing", "cut", "tail"])
+def test_unusable_input_is_one_line_and_exit_3(tmp_path: Path, kind: str) -> None:
+    path, said = unusable(tmp_path)[kind]
+    ended = emrdiff("info", path)
+    assert (ended.code, ended.out) == (3, "")
+    (line,) = error_lines(ended)
+    assert said in line
+
+
+def test_damage_inside_a_geotiff_is_met_on_reading(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", pixels(2, 64, 64), compress="deflate")
+    raw = bytearray(path.read_bytes())
+    with rasterio.open(path) as dataset:
+        start = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    raw[start : start + 40] = b"\xff" * 40
+    path.write_bytes(raw)
+    with open_raster(path) as reader, pytest.raises(InputError, match="damaged"):
+        reader.read()
+
+
+def test_crs_are_compared_by_meaning() -> None:
+    esri = (
+        'PROJCS["UTM_Zone_33N",GEOGCS["GCS_WGS_1984",DATUM["D_WGS_1984",'
+        'SPHEROID["WGS_1984",6378137.0,298.257223563]],PRIMEM["Greenwich",0.0],'
+        'UNIT["Degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
+        'PARAMETER["False_Easting",500000.0],PARAMETER["False_Northing",0.0],PARAMETER["Central_Meridian",15.0],'
+        'PARAMETER["Scale_Factor",0.9996],PARAMETER["Latitude_Of_Origin",0.0],UNIT["Meter",1.0]]'
+    )
+    utm33, utm34 = (rasterio.CRS.from_epsg(code).to_wkt() for code in (32633, 32634))
+    assert same_crs(esri, utm33)
+    assert not same_crs(esri, utm34)
+    assert same_crs(None, None)
+    assert not same_crs(utm33, None)
+    with pytest.raises(InputError, match="cannot be understood"):
+        same_crs(utm33, "PROJCS[nonsense")
