@@ -59,7 +59,7 @@ def check_size(data: Path, offset: int, expected: int) -> None:
 
 def clean_value(text: str) -> str:
     """Fit a tag's value to a header: one line, no stray braces."""
-    line = " ".join(text.split())
+    line = _one_line(text)
     if line.startswith("{") and line.endswith("}"):
         return "{" + re.sub(r"[{}]", "", line) + "}"
     return re.sub(r"[{}]", "", line)
@@ -67,7 +67,12 @@ def clean_value(text: str) -> str:
 
 def clean_name(text: str) -> str:
     """Fit a band's name to a header's list, where a comma would end it."""
-    return " ".join(re.sub(r"[{},=]", " ", text).split())
+    return _one_line(re.sub(r"[{},=]", " ", text))
+
+
+def _one_line(text: str) -> str:
+    """Join lines, leaving runs of blanks within them."""
+    return re.sub(r"\s*[\r\n]+\s*", " ", text).strip()
 
 
 def finish_header(text: str, transform: Affine, *, named: bool, description: str | None) -> str:
@@ -84,7 +89,7 @@ def finish_header(text: str, transform: Affine, *, named: bool, description: str
         entries.pop("band names", None)
     if "map info" in entries:
         entries["map info"] = _exact_map_info(entries["map info"], transform)
-    lines = [f"{key} = {' '.join(value.split())}" for key, value in entries.items()]
+    lines = [f"{key} = {_one_line(value)}" for key, value in entries.items()]
     return "\n".join(["ENVI", *lines, ""])
 
 
