@@ -10,32 +10,26 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from emrdiff_cli.config import ModelConfig, build_config
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.errors import ModelError
-
-WEIGHTS = "model.safetensors"
-_CONFIG_KEY = "emrdiff_config"
+from emrdiff_cli.zoo import CONFIG_KEY, read_config
 
 
 def save_model(model: EMRDiff, path: Path) -> None:
     """Write the weights in float32 and the configuration beside them in one file."""
     config = json.dumps(dataclasses.asdict(model.config))
     state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, path, metadata={_CONFIG_KEY: config})
+    save_file(state, path, metadata={CONFIG_KEY: config})
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> EMRDiff:
     """Read a model; raises ModelError when the file is no such model or its weights do not fit its config."""
+    config = read_config(path)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read as a model: {error}") from error
-    if _CONFIG_KEY not in metadata:
-        raise ModelError(f"{path}: holds no emrdiff configuration: it was not written by `emrdiff train`")
-    config = build_config(ModelConfig, json.loads(metadata[_CONFIG_KEY]))
     model = EMRDiff(config).to(device)
     try:
         model.load_state_dict(state, strict=True)

@@ -96,7 +96,7 @@ class TrainConfig:
     `chain`: X'_t is built from the `truth` (the paper's), or from the network's `own` prediction at t = T.
     Own: each sample is trained at t = T and at one later step. `amplitude_power` p: a channel of the HSI
     weighs (its residual's size)^p in the loss, 0 all alike, 1 as in the image; `pseudo_weight` is what a
-    pseudo-MSI channel weighs beside the mean of those. `validation`: share of scenes (archive) or of rows (one pair) held out.
+    pseudo-MSI channel weighs beside the mean of those.
     """
 
     iterations: int = 3000
@@ -111,7 +111,6 @@ class TrainConfig:
     amplitude_power: float = 0.5
     pseudo_weight: float = 0.1
     validate_every: int = 250
-    validation: float = 0.1
     checkpoint_every: int = 100
     seed: int = 0
 
@@ -121,7 +120,6 @@ class TrainConfig:
             _check(getattr(self, label) >= 1, label, getattr(self, label), "at least 1")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
-        _check(0 <= self.validation < 1, "validation", self.validation, "in [0, 1)")
 
 
 PAPER_MODEL: Mapping[str, Any] = {
@@ -140,7 +138,6 @@ PAPER_MODEL: Mapping[str, Any] = {
 }
 PAPER_TRAINING: Mapping[str, Any] = {
     "chain": "truth",
-   
     "amplitude_power": 0.0,
     "pseudo_weight": 1.0,
 }
@@ -163,6 +160,16 @@ def build_config(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
         return kind(**frozen)
     except TypeError as error:
         raise ConfigError(str(error)) from error
+
+
+def model_keys() -> set[str]:
+    """Names of ModelConfig's options."""
+    return {field.name for field in dataclasses.fields(ModelConfig)}
+
+
+def train_keys() -> set[str]:
+    """Names of TrainConfig's options."""
+    return {field.name for field in dataclasses.fields(TrainConfig)}
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

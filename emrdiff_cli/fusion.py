@@ -135,6 +135,34 @@ def fuse(
     )
 
 
+def plan(
+    lr_path: Path,
+    msi_path: Path,
+    output: Path,
+    config: ModelConfig | None,
+    method: str,
+    options: FusionOptions,
+) -> dict[str, Any]:
+    """What `fuse` would do, without reading a pixel."""
+    with open_pair(lr_path, msi_path) as pair:
+        spec = output_spec(pair, method, options)
+        area = pair.alignment.hr_window
+    height, width, bands = area.height, area.width, spec.bands.count
+    tiles = 0 if config is None else len(tile_windows(height, width, *tile_size(config, options)))
+    return {
+        "output": str(output),
+        "method": method,
+        "bands": bands,
+        "height": height,
+        "width": width,
+        "ratio": round(pair.alignment.ratio, 6),
+        "hr_window": area._asdict(),
+        "tiles": tiles,
+        "dtype": spec.dtype,
+        "uncompressed_bytes": bands * height * width * np.dtype(spec.dtype).itemsize,
+    }
+
+
 def check_fit(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> None:
     """Raise ModelError when a model cannot work on these bands."""
     if config.msi_bands != msi.bands.count:

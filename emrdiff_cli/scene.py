@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from affine import Affine
 
+
 class Window(NamedTuple):
     """A rectangle of pixels: upper left corner and size, in whole pixels."""
 

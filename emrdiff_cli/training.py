@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from emrdiff_cli.checkpoint import WEIGHTS, save_model
+from emrdiff_cli.checkpoint import save_model
 from emrdiff_cli.config import ModelConfig, TrainConfig
 from emrdiff_cli.core.emr_diff import EMRDiff, channels_last
 from emrdiff_cli.core.learning import (
@@ -33,6 +33,7 @@ from emrdiff_cli.core.supervision import (
     training_scene,
 )
 from emrdiff_cli.errors import InputError, ModelError
+from emrdiff_cli.zoo import WEIGHTS
 
 STATE = "training-state.pt"
 _GRADIENT_LIMIT = 1.0
@@ -137,7 +138,7 @@ def train(
 
 def smallest_side(lessons: Sequence[Lesson]) -> int:
     """The shortest side of any lesson, in HR pixels."""
-    return min(side for lesson in lessons for side in lesson.target.shape[1:])
+    return min(int(side) for lesson in lessons for side in lesson.target.shape[1:])
 
 
 def validate(

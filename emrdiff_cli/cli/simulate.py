@@ -1,5 +1,59 @@
 """`emrdiff simulate`."""
 
+from __future__ import annotations
 
-def simulate() -> None:
-    """Not written yet."""
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from emrdiff_cli.cli.progress import progress
+
+
+def simulate(
+    hr_hsi: Annotated[Path, typer.Argument(metavar="HR_HSI", help="High-resolution cube, with wavelengths.")],
+    out_dir: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pair; made if need be.")],
+    ratio: Annotated[int, typer.Option(min=2, help="HR pixels in an LR pixel's side.")],
+    srf: Annotated[
+        str, typer.Option(metavar="NAME|CSV", help="MSI's response: a built-in sensor or a CSV file.")
+    ],
+    protocol: Annotated[
+        Literal["wald", "nssr", "emrdiff", "mtf"], typer.Option(help="How the cube is degraded.")
+    ] = "wald",
+    noise_db: Annotated[
+        float | None, typer.Option(metavar="DB", help="Signal-to-noise ratio of noise added to both.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    output_format: Annotated[
+        Literal["GTiff", "ENVI"], typer.Option("--format", "-f", "--of", help="Format of the LR-HSI.")
+    ] = "GTiff",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pair that is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the recipe as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Make an LR-HSI and an HR-MSI from a high-resolution cube (Wald's protocol).
+
+    Writes lr_hsi, hr_msi.tif and recipe.json: kernel, phase, boundary, ratio and the response's hash.
+
+    Examples:
+        emrdiff simulate cube.tif pair --ratio 8 --srf sentinel-2a
+        emrdiff simulate cube.hdr pair --ratio 4 --srf camera.csv --protocol mtf --noise-db 35
+    """
+    from emrdiff_cli.simulation import recipe_record, simulate_raster
+
+    with progress("simulate", quiet) as report:
+        recipe = simulate_raster(
+            hr_hsi,
+            out_dir,
+            ratio,
+            srf,
+            protocol,
+            noise_db,
+            seed,
+            lr_driver=output_format,
+            overwrite=overwrite,
+            progress=report,
+        )
+    if as_json:
+        typer.echo(json.dumps(recipe_record(recipe)))

@@ -1,5 +1,151 @@
 """`emrdiff train`."""
 
+from __future__ import annotations
 
-def train() -> None:
-    """Not written yet."""
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from emrdiff_cli.cli.progress import Report, progress
+from emrdiff_cli.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from emrdiff_cli.training import Moment
+    from emrdiff_cli.training_data import Examples
+
+
+def train(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")],
+    archive: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Learn from the HR-HSI rasters in this folder.")
+    ] = None,
+    ratio: Annotated[
+        int | None, typer.Option(min=2, help="With --archive: HR pixels in an LR pixel.")
+    ] = None,
+    srf: Annotated[
+        str | None, typer.Option(metavar="NAME|CSV", help="With --archive: the MSI's response.")
+    ] = None,
+    scene: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="LR_HSI HR_MSI", help="Learn from this pair itself, without ground truth."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="TOML with [model] and [train].")
+    ] = None,
+    preset: Annotated[
+        Literal["default", "paper"], typer.Option(help="`paper`: the paper's choice of everything.")
+    ] = "default",
+    iterations: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Patches in a step.")] = None,
+    patch: Annotated[
+        int | None, typer.Option(min=8, help="Side of a patch in HR pixels; also the tile.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, patches and noise.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any option of the configuration, e.g. kappa=2.0."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share held out: scenes of an archive, rows of a pair.")
+    ] = 0.15,
+    note: Annotated[str, typer.Option(help="For the card: the data, its terms, what the model is for.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train a model, from an archive of HR-HSI or from one LR-HSI and HR-MSI pair.
+
+    Without ground truth (--scene), both inputs are degraded by their ratio and the model learns to recover
+    the LR-HSI (Wald's protocol). Interrupted, it can be resumed with the same options and --resume.
+
+    Examples:
+        emrdiff train --scene lr_hsi.hdr hr_msi.tif -o my-model
+        emrdiff train --archive scenes --ratio 8 --srf sentinel-2a -o my-model --iterations 5000
+        emrdiff train --config training.toml --archive scenes --ratio 8 --srf sentinel-2a -o my-model --resume
+    """
+    from emrdiff_cli import model_folder
+
+    flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
+    model_values, train_values = _gather(preset, config, settings or [], flags)
+    model_folder.prepare(output, resume, overwrite)
+    examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
+    with progress("prepare", quiet) as report:
+        job = model_folder.make_job(examples, model_values, train_values, report)
+    with progress("train", quiet) as report:
+        model_folder.run_job(job, output, device, resume, note, _watcher(report, quiet))
+    if not quiet:
+        typer.echo(f"{output}: model and card written", err=True)
+
+
+def _gather(
+    preset: str, config: Path | None, settings: list[str], flags: dict[str, int | None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """[model] and [train] values: the preset's, overridden by the file's, by --set, by flags."""
+    from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, model_keys, read_toml, train_keys
+
+    model: dict[str, Any] = dict(PAPER_MODEL) if preset == "paper" else {}
+    training: dict[str, Any] = dict(PAPER_TRAINING) if preset == "paper" else {}
+    if config is not None:
+        from_model, from_train = read_toml(config)
+        model |= from_model
+        training |= from_train
+    for setting in settings:
+        key, value = _parse(setting)
+        if key not in model_keys() | train_keys():
+            raise ConfigError(
+                f"--set {setting}: unknown option {key!r}: known are "
+                f"{', '.join(sorted(model_keys() | train_keys()))}"
+            )
+        (model if key in model_keys() else training)[key] = value
+    training |= {key: value for key, value in flags.items() if value is not None}
+    return model, training
+
+
+def _parse(setting: str) -> tuple[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set {setting}: must be KEY=VALUE")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text.strip()
+
+
+def _read_examples(
+    archive: Path | None,
+    ratio: int | None,
+    srf: str | None,
+    scene: tuple[Path, Path] | None,
+    validation: float,
+    quiet: bool,
+) -> Examples:
+    from emrdiff_cli.responses import read_response
+    from emrdiff_cli.training_data import read_archive, read_scene
+
+    if (archive is None) == (scene is None):
+        raise UsageError("give either --archive DIR or --scene LR_HSI HR_MSI")
+    if scene is not None:
+        return read_scene(*scene, validation)
+    if archive is None or ratio is None or srf is None:
+        raise UsageError("--archive needs --ratio and --srf")
+    response = read_response(srf)
+    with progress("read", quiet) as report:
+        return read_archive(archive, ratio, response, validation, progress=report)
+
+
+def _watcher(report: Report, quiet: bool) -> Any:
+    def watch(moment: Moment) -> None:
+        note = f"loss {moment.loss:.4f}, {moment.seconds_left / 60:.0f} min left"
+        report(moment.iteration, moment.iterations, note)
+        if moment.validation is not None and not quiet:
+            curve = " ".join(f"{value:.2f}" for value in moment.validation.psnr_by_step_db)
+            typer.echo(
+                f"iteration {moment.iteration}: loss {moment.loss:.4f}; validation PSNR (dB) by sampling step "
+                f"{curve}; end point {moment.validation.end_point_db:.2f}",
+                err=True,
+            )
+
+    return watch

@@ -136,7 +136,9 @@ def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
         covered += _degrade_strip(strip.valid[None].astype(np.float32), strip.top, rows, cols)
         edges.update(strip.values)
     whole = (rows.inside > _WHOLE)[:, None] & (cols.inside > _WHOLE)
-    return Observation(np.sum(parts, axis=0, dtype=np.float32), whole & (covered[0] > _COVERED), edges.finish())
+    return Observation(
+        np.sum(parts, axis=0, dtype=np.float32), whole & (covered[0] > _COVERED), edges.finish()
+    )
 
 
 def find_end_point(

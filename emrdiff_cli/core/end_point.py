@@ -204,7 +204,7 @@ class _MsiMoments:
     def slopes(self, covariance: Floats) -> Floats:
         """(k, m, h, w) from the covariance of `cross`."""
         solved: Floats = np.linalg.solve(self._ridged, covariance)
-        return solved.transpose(3, 2, 0, 1)
+        return np.asarray(solved.transpose(3, 2, 0, 1))
 
     def predict(self, values: Floats) -> tuple[Floats, Floats]:
         """Each pixel from its window: by regression, and by the window's mean; both (k, h, w)."""

@@ -38,13 +38,17 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SupervisedPair:
-    """An HR-HSI (B, H, W) with its `valid` pixels, filled elsewhere, and the pair made from it."""
+    """An HR-HSI (B, H, W) with its `valid` pixels, filled elsewhere, and the pair made from it.
+
+    Only the pixels `judged` are learned from, or scored.
+    """
 
     hr_hsi: Field
     valid: NDArray[np.bool_]
     lr_hsi: Field
     hr_msi: Field
     resampling: Resampling
+    judged: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def make_lesson(config: ModelConfig, pair: SupervisedPair) -> Lesson:
 
 def residual_gain(lessons: Sequence[Lesson]) -> tuple[float, ...]:
     """Each channel's rms of the target over the lessons: what the unit found at LR has to be multiplied by."""
-    squares = [np.square(lesson.target[:, lesson.pair.valid]).mean(axis=1) for lesson in lessons]
+    squares = [np.square(lesson.target[:, lesson.pair.judged]).mean(axis=1) for lesson in lessons]
     return tuple(float(v) for v in np.sqrt(np.mean(squares, axis=0)))
 
 
@@ -100,7 +104,7 @@ def training_scene(
         lesson.inputs.a_0,
         lesson.inputs.guidance,
         lesson.inputs.edges,
-        lesson.pair.valid[None].astype(np.float32),
+        lesson.pair.judged[None].astype(np.float32),
     )
     tensors = [torch.from_numpy(np.ascontiguousarray(field)).to(device) for field in fields]
     weights = channel_weights(torch.from_numpy(amplitude), k, config).to(device)
@@ -134,10 +138,9 @@ def end_point_image(lesson: Lesson) -> Field:
 
 
 def mean_psnr(fused: Floats, lesson: Lesson, peak: float) -> float:
-    """PSNR in dB: mean over bands of 10 log10(peak^2 / MSE) over the valid pixels."""
-    error = np.square(
-        fused[:, lesson.pair.valid] - lesson.pair.hr_hsi[:, lesson.pair.valid], dtype=np.float64
-    )
+    """PSNR in dB: mean over bands of 10 log10(peak^2 / MSE) over the judged pixels."""
+    judged = lesson.pair.judged
+    error = np.square(fused[:, judged] - lesson.pair.hr_hsi[:, judged], dtype=np.float64)
     return float(np.mean(10 * np.log10(peak**2 / np.maximum(error.mean(axis=1), 1e-30))))
 
 

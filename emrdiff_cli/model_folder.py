@@ -1,0 +1,144 @@
+"""Use case: examples -> a model folder with weights, card and the configuration that repeats it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emrdiff_cli import __version__
+from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
+from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.errors import InputError, OutputExistsError, WriteError
+from emrdiff_cli.sampling import choose_device
+from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, train
+from emrdiff_cli.training_data import Examples, make_lessons
+from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
+
+_FOUND_IN_TRAINING = ("residual_gain", "hsi_range_nm", "msi_centres_nm", "msi_bands", "hsi_bands", "ratio")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training made ready: the lessons and both configurations."""
+
+    curriculum: Curriculum
+    model: ModelConfig
+    training: TrainConfig
+    source: str
+
+
+def prepare(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Make the folder; raises OutputExistsError where a model, or a training to resume, would be lost."""
+    if (folder / WEIGHTS).exists() and not (overwrite or resume):
+        raise OutputExistsError(f"{folder} holds a model already: give --overwrite to replace it")
+    if (folder / STATE).exists() and not (overwrite or resume):
+        raise OutputExistsError(
+            f"{folder} holds an interrupted training: give --resume to go on with it, --overwrite to start anew"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def make_job(
+    examples: Examples,
+    model_values: Mapping[str, Any],
+    train_values: Mapping[str, Any],
+    progress: Callable[[float, float], None] | None = None,
+) -> Job:
+    """Validate the configurations against the examples and work the lessons out."""
+    facts = {
+        "msi_bands": examples.msi_bands,
+        "ratio": examples.ratio,
+        "hsi_bands": examples.hsi.bands.count,
+        "hsi_range_nm": _range(examples),
+        "msi_centres_nm": tuple(round(v, 2) for v in examples.msi_centres_nm),
+    }
+    training = build_config(TrainConfig, train_values)
+    model = build_config(ModelConfig, {**model_values, **facts, "tile": 2**10})
+    shortest = min(side for pair in examples.learned for side in pair.judged.shape)
+    patch = min(training.patch, shortest) // model.stride * model.stride
+    if patch == 0:
+        raise InputError(
+            f"scenes of {shortest} pixels are too small for {model.levels} levels: --set levels=2"
+        )
+    training = replace(training, patch=patch)
+    learned, held_out, model = make_lessons(examples, replace(model, tile=patch), progress)
+    source = (
+        f"{len(examples.learned)} scenes like {examples.hsi.path.name}, {len(examples.held_out)} held out"
+    )
+    return Job(Curriculum(learned, held_out, examples.peak), model, training, source)
+
+
+def run_job(
+    job: Job,
+    folder: Path,
+    device: str,
+    resume: bool,
+    note: str,
+    watch: Callable[[Moment], None] | None = None,
+) -> None:
+    """Train and write weights, card and the configuration into the folder."""
+    started = time.monotonic()
+    chosen = choose_device(device)
+    model, history = train(job.curriculum, job.model, job.training, folder, chosen, watch, resume)
+    minutes = (time.monotonic() - started) / 60
+    card = _card(folder.name, job, model, history, note, f"{chosen.type}, {minutes:.0f} minutes")
+    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / TRAINING).write_text(_toml(job), encoding="utf-8")
+
+
+def _range(examples: Examples) -> tuple[float, ...]:
+    wavelengths = examples.hsi.bands.wavelengths_nm
+    return () if wavelengths is None else (min(wavelengths), max(wavelengths))
+
+
+def _toml(job: Job) -> str:
+    """[model] and [train] as `--config` takes them; what the data decides is left out."""
+    tables = {
+        "model": {k: v for k, v in asdict(job.model).items() if k not in (*_FOUND_IN_TRAINING, "tile")},
+        "train": asdict(job.training),
+    }
+    lines = []
+    for table, values in tables.items():
+        lines += [f"[{table}]", *(f"{key} = {_toml_value(value)}" for key, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: str, effort: str) -> str:
+    config = job.model
+    best = max(history, key=lambda v: v.psnr_by_step_db[-1])
+    curve = ", ".join(f"{value:.2f}" for value in best.psnr_by_step_db)
+    bands = f"{config.hsi_bands}" if config.subspace == 0 else f"any number (trained on {config.hsi_bands})"
+    lines = [
+        f"# {name}",
+        "",
+        note or "No note was given on the data and its terms.",
+        "",
+        f"- HSI: {bands} bands, {' to '.join(f'{v:.0f}' for v in config.hsi_range_nm)} nm",
+        f"- MSI: {config.msi_bands} bands, centres {' '.join(f'{v:.0f}' for v in config.msi_centres_nm)} nm",
+        f"- Ratio: {config.ratio:g}; degraded by protocol `wald`",
+        f"- Parameters: {sum(p.numel() for p in model.parameters())}",
+        f"- Trained on: {job.source}; {job.training.iterations} iterations of {job.training.batch} patches of "
+        f"{job.training.patch} pixels, seed {job.training.seed}; {effort} ({platform.machine()}), "
+        f"emrdiff {__version__}, torch {torch.__version__}",
+        f"- Held out: PSNR {best.psnr_by_step_db[-1]:.2f} dB (mean over bands, peak {job.curriculum.peak:g}; after "
+        f"each sampling step {curve}); its end point alone {best.end_point_db:.2f} dB",
+        "",
+        "Every option stands in `training.toml` (`emrdiff train --config`).",
+        "",
+    ]
+    return "\n".join(lines)

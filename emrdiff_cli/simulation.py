@@ -1,0 +1,234 @@
+"""Use case: HR-HSI -> LR-HSI + HR-MSI, by a stated protocol (Wald's)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from emrdiff_cli import __version__
+from emrdiff_cli.core.degradation import Protocol, degradation_taps, psf_sigma, sampling_offset
+from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.resampling import Taps
+from emrdiff_cli.core.srf import SpectralResponse, srf_matrix
+from emrdiff_cli.errors import GridError, InputError, OutputExistsError, WriteError
+from emrdiff_cli.raster.reading import RasterReader, open_raster
+from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
+from emrdiff_cli.responses import read_response
+from emrdiff_cli.scene import Bands, Grid, RasterInfo, Window
+
+Field = NDArray[np.float32]
+
+_STRIP_ROWS = 128
+_COVERED = 0.999
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a pair was made; written beside it as JSON."""
+
+    version: str
+    source: str
+    ratio: int
+    protocol: Protocol
+    psf_sigma_px: float
+    boundary: str
+    sampling_offset_px: float
+    srf: str
+    srf_sha256: str
+    msi_bands: tuple[str, ...]
+    noise_db: float | None
+    seed: int
+    lr_hsi: str
+    hr_msi: str
+
+
+def simulate_raster(
+    hr_hsi: Path,
+    out_dir: Path,
+    ratio: int,
+    srf: str,
+    protocol: Protocol = "wald",
+    noise_db: float | None = None,
+    seed: int = 0,
+    lr_driver: Literal["GTiff", "ENVI"] = "GTiff",
+    overwrite: bool = False,
+    progress: Callable[[float, float], None] | None = None,
+) -> Recipe:
+    """Write `lr_hsi`, `hr_msi.tif` and `recipe.json` into `out_dir`.
+
+    `noise_db`: white Gaussian noise at this signal-to-noise ratio (of each band's rms) on both. The HR-HSI
+    is cropped at the lower and right edges to whole LR pixels. Raises EmrdiffError's children.
+    """
+    response = read_response(srf)
+    with open_raster(hr_hsi) as reader, ExitStack() as outputs:
+        info = _cropped(reader.info, ratio)
+        matrix = response_matrix(response, info)
+        down = _down(protocol, ratio, info.grid)
+        lr_path = out_dir / ("lr_hsi.bsq" if lr_driver == "ENVI" else "lr_hsi.tif")
+        recipe = Recipe(
+            version=__version__,
+            source=hr_hsi.name,
+            ratio=ratio,
+            protocol=protocol,
+            psf_sigma_px=psf_sigma(protocol, ratio),
+            boundary="circular" if protocol == "nssr" else "reflected",
+            sampling_offset_px=sampling_offset(protocol, ratio),
+            srf=Path(srf).name,
+            srf_sha256=hashlib.sha256(response.values.tobytes()).hexdigest(),
+            msi_bands=response.names,
+            noise_db=noise_db,
+            seed=seed,
+            lr_hsi=lr_path.name,
+            hr_msi="hr_msi.tif",
+        )
+        _prepare_folder(out_dir, overwrite)
+        lr = outputs.enter_context(VerifiedWriter(lr_path, _lr_spec(info, recipe, lr_driver), overwrite))
+        msi = outputs.enter_context(
+            VerifiedWriter(out_dir / "hr_msi.tif", _msi_spec(info, response), overwrite)
+        )
+        noise = _Noise(noise_db, seed, None if noise_db is None else _msi_rms(reader, info, matrix))
+        total = _Degraded(info, down)
+        for top, values in _strips(reader, info):
+            total.add(top, values)
+            msi.append(noise.on_msi(_respond(matrix, values)))
+            if progress is not None:
+                progress(top + values.shape[1], info.grid.height)
+        lr.append(noise.on_lr(total.finish()))
+    (out_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    return recipe
+
+
+class _Degraded:
+    """The LR-HSI, summed up over the strips; LR pixels not wholly on valid ground are NaN."""
+
+    def __init__(self, info: RasterInfo, down: tuple[Taps, Taps]) -> None:
+        self._rows, cols = down
+        self._cols = cols.matrix(0, cols.n_in).astype(np.float32).T
+        shape = (self._rows.n_out, cols.n_out)
+        self._sum = np.zeros((info.bands.count, *shape), np.float32)
+        self._covered = np.zeros(shape, np.float32)
+        self._alive = np.zeros(info.bands.count, bool)
+
+    def add(self, top: int, values: Field) -> None:
+        valid = valid_pixels(values)
+        rows = self._rows.matrix(top, top + values.shape[1]).astype(np.float32)
+        self._sum += rows @ (fill_holes(values, valid) @ self._cols)
+        self._covered += rows @ (valid.astype(np.float32) @ self._cols)
+        self._alive |= np.isfinite(values).any(axis=(1, 2))
+
+    def finish(self) -> Field:
+        self._sum[:, self._covered < _COVERED] = np.nan
+        self._sum[~self._alive] = np.nan
+        return self._sum
+
+
+class _Noise:
+    """White Gaussian noise at a signal-to-noise ratio, or none."""
+
+    def __init__(self, snr_db: float | None, seed: int, msi_rms: NDArray[np.float64] | None) -> None:
+        self._share = None if snr_db is None else 10 ** (-snr_db / 20)
+        self._msi_rms = msi_rms
+        self._lr_draws, self._msi_draws = (np.random.default_rng([seed, stream]) for stream in (0, 1))
+
+    def on_lr(self, values: Field) -> Field:
+        if self._share is None:
+            return values
+        rms = np.sqrt(np.nanmean(np.square(values, dtype=np.float64), axis=(1, 2)))
+        return self._added(values, rms, self._lr_draws)
+
+    def on_msi(self, values: Field) -> Field:
+        return values if self._msi_rms is None else self._added(values, self._msi_rms, self._msi_draws)
+
+    def _added(self, values: Field, rms: NDArray[np.float64], draws: np.random.Generator) -> Field:
+        drawn = draws.standard_normal(values.shape, dtype=np.float32)
+        return np.asarray(values + (self._share or 0.0) * rms[:, None, None] * drawn, np.float32)
+
+
+def _strips(reader: RasterReader, info: RasterInfo) -> Iterator[tuple[int, Field]]:
+    for top in range(0, info.grid.height, _STRIP_ROWS):
+        rows = min(_STRIP_ROWS, info.grid.height - top)
+        yield top, reader.read(Window(top, 0, rows, info.grid.width))
+
+
+def _respond(matrix: NDArray[np.float64], values: Field) -> Field:
+    """The MSI of a strip; only bands that carry weight can make a pixel invalid."""
+    used = (matrix > 0).any(axis=0)
+    return np.tensordot(matrix[:, used].astype(np.float32), values[used], axes=1)
+
+
+def _msi_rms(reader: RasterReader, info: RasterInfo, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares, count = np.zeros(len(matrix)), np.zeros(len(matrix))
+    for _, values in _strips(reader, info):
+        msi = _respond(matrix, values)
+        squares += np.nansum(np.square(msi, dtype=np.float64), axis=(1, 2))
+        count += np.isfinite(msi).sum(axis=(1, 2))
+    return np.sqrt(squares / np.maximum(count, 1))
+
+
+def _cropped(info: RasterInfo, ratio: int) -> RasterInfo:
+    if ratio < 2:
+        raise GridError(f"ratio = {ratio}: must be 2 or more")
+    height, width = (side // ratio * ratio for side in (info.grid.height, info.grid.width))
+    if not height or not width:
+        raise GridError(
+            f"{info.path}: {info.grid.height} x {info.grid.width} pixels are less than one LR pixel at "
+            f"ratio {ratio}: give a smaller ratio"
+        )
+    return replace(info, grid=info.grid.crop(Window(0, 0, height, width)))
+
+
+def response_matrix(response: SpectralResponse, info: RasterInfo) -> NDArray[np.float64]:
+    """The SRF on the HSI's bands, those marked bad left out."""
+    if info.bands.wavelengths_nm is None:
+        raise InputError(
+            f"{info.path}: has no wavelengths, which --srf needs: write them as band tags "
+            "`wavelength` and `wavelength_units`, or as `wavelength` in the ENVI header"
+        )
+    good = [i for i in range(info.bands.count) if info.bands.good is None or info.bands.good[i]]
+    matrix = np.zeros((len(response.names), info.bands.count))
+    matrix[:, good] = srf_matrix(response, [info.bands.wavelengths_nm[i] for i in good])
+    return matrix
+
+
+def _down(protocol: Protocol, ratio: int, grid: Grid) -> tuple[Taps, Taps]:
+    placement = AxisPlacement(float(ratio), 0.0)
+    return (
+        degradation_taps(protocol, placement, grid.height // ratio, grid.height),
+        degradation_taps(protocol, placement, grid.width // ratio, grid.width),
+    )
+
+
+def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Literal["GTiff", "ENVI"]) -> RasterSpec:
+    shift = recipe.sampling_offset_px
+    moved = info.grid.transform @ Affine.translation(shift, shift) @ Affine.scale(recipe.ratio)
+    grid = Grid(info.grid.height // recipe.ratio, info.grid.width // recipe.ratio, moved, info.grid.crs_wkt)
+    return RasterSpec.like(info, grid=grid, driver=driver, tags={})
+
+
+def _msi_spec(info: RasterInfo, response: SpectralResponse) -> RasterSpec:
+    bands = Bands(len(response.names), response.centres_nm(), response.fwhm_nm(), names=response.names)
+    return RasterSpec.like(info, bands=bands, driver="GTiff", tags={})
+
+
+def _prepare_folder(out_dir: Path, overwrite: bool) -> None:
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{out_dir}: cannot be made: {error.strerror}") from error
+    if (out_dir / "recipe.json").exists() and not overwrite:
+        raise OutputExistsError(f"{out_dir / 'recipe.json'} is there already: give --overwrite to replace it")
+
+
+def recipe_record(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values."""
+    return asdict(recipe)

@@ -1,0 +1,200 @@
+"""Use case: rasters -> lessons, from an archive of HR-HSI or from one pair without ground truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.conditioning import Resampling, observe_msi
+from emrdiff_cli.core.degradation import Protocol, degradation_taps, simulate_pair
+from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.resampling import cubic_upsampler
+from emrdiff_cli.core.srf import SpectralResponse
+from emrdiff_cli.core.supervision import Lesson, SupervisedPair, make_lesson, rescaled, residual_gain
+from emrdiff_cli.core.tiling import tile_windows
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.pairing import open_pair
+from emrdiff_cli.raster.reading import open_raster, read_info
+from emrdiff_cli.scene import RasterInfo
+from emrdiff_cli.simulation import response_matrix
+
+Field = NDArray[np.float32]
+
+_LONGEST_SIDE = 512  # larger scenes are cut, so that lessons stay in memory and their statistics local
+_PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in its pixels
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pairs to learn from and pairs held out, and what the model's configuration takes from their rasters."""
+
+    learned: Sequence[SupervisedPair]
+    held_out: Sequence[SupervisedPair]
+    hsi: RasterInfo
+    msi_centres_nm: tuple[float, ...]
+    msi_bands: int
+    ratio: float
+    peak: float
+
+
+def read_archive(
+    folder: Path,
+    ratio: int,
+    response: SpectralResponse,
+    validation: float,
+    protocol: Protocol = "wald",
+    progress: Callable[[float, float], None] | None = None,
+) -> Examples:
+    """Simulate a pair from each HR-HSI of a folder; the last scenes by name (at least one) are held out.
+
+    Raises InputError with fewer than two rasters, or rasters that do not have the same bands.
+    """
+    paths = archive_rasters(folder)
+    if len(paths) < 2:
+        raise InputError(f"{folder}: an archive needs two HR-HSI rasters or more, here are {len(paths)}")
+    first = read_info(paths[0])
+    held_out = max(1, round(validation * len(paths)))
+    pairs: list[list[SupervisedPair]] = []
+    for number, path in enumerate(paths, 1):
+        pairs.append(list(_simulated(path, first, ratio, response, protocol)))
+        if progress is not None:
+            progress(number, len(paths))
+    learned = [pair for scene in pairs[:-held_out] for pair in scene]
+    kept = [pair for scene in pairs[-held_out:] for pair in scene]
+    return Examples(
+        learned,
+        kept,
+        first,
+        response.centres_nm(),
+        len(response.names),
+        float(ratio),
+        _peak(first, kept),
+    )
+
+
+def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
+    """Wald's protocol on the pair itself: the LR-HSI is the truth, both inputs degraded by their ratio.
+
+    The last rows are held out. The simulated LR grid is laid at four phases, each a lesson. Raises
+    InputError when the pair is too small to be degraded once more.
+    """
+    with open_pair(lr_path, msi_path) as pair:
+        hsi = pair.read_lr()
+        lr_valid = valid_pixels(hsi)
+        seen = observe_msi(pair.strips, pair.resampling.down)
+        rows, cols, ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio, pair.alignment.ratio
+        lr_info, msi_info = pair.lr_info, pair.msi_info
+    valid = lr_valid & seen.covered
+    filled = fill_holes(hsi, lr_valid)
+    height, width = valid.shape
+    if min(height / rows, width / cols) < 3:
+        raise InputError(
+            f"{lr_path.name}: {height} x {width} pixels are too few to be degraded by {ratio:.3g} once more: "
+            "train on an archive (`--archive`), or fuse with `--method glp-local`"
+        )
+    pairs = [
+        _degraded_pair(filled, seen.msi_at_lr, valid, AxisPlacement(rows, down), AxisPlacement(cols, right))
+        for down in (phase * rows for phase in _PHASES)
+        for right in (phase * cols for phase in _PHASES)
+    ]
+    last = height - max(1, round(validation * height)) if validation else height
+    taught, tested = np.zeros_like(valid), np.zeros_like(valid)
+    taught[:last], tested[last:] = valid[:last], valid[last:]
+    centres = msi_info.bands.wavelengths_nm or ()
+    learned = [replace(p, judged=taught) for p in pairs]
+    kept = [replace(pairs[0], judged=tested if validation else valid)]
+    return Examples(learned, kept, lr_info, centres, msi_info.bands.count, ratio, _peak(lr_info, kept))
+
+
+def make_lessons(
+    examples: Examples, config: ModelConfig, progress: Callable[[float, float], None] | None = None
+) -> tuple[list[Lesson], list[Lesson], ModelConfig]:
+    """Lessons to learn and lessons held out, and the configuration with what they taught of its units."""
+    total = len(examples.learned) + len(examples.held_out)
+    lessons = []
+    for number, pair in enumerate((*examples.learned, *examples.held_out), 1):
+        lessons.append(make_lesson(config, pair))
+        if progress is not None:
+            progress(number, total)
+    split = len(examples.learned)
+    if config.units == "residual" and config.residual != "none":
+        gain = residual_gain(lessons[:split])
+        config = replace(config, residual_gain=gain)
+        lessons = [rescaled(lesson, gain) for lesson in lessons]
+    return lessons[:split], lessons[split:], config
+
+
+def archive_rasters(folder: Path) -> list[Path]:
+    """GeoTIFFs and ENVI headers of a folder, by name."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".hdr"))
+
+
+def _simulated(
+    path: Path, like: RasterInfo, ratio: int, response: SpectralResponse, protocol: Protocol
+) -> Iterator[SupervisedPair]:
+    with open_raster(path) as reader:
+        info = reader.info
+        if info.bands.count != like.bands.count:
+            raise InputError(
+                f"{path}: has {info.bands.count} bands, {like.path.name} {like.bands.count}: an archive holds "
+                "scenes of one sensor"
+            )
+        matrix = response_matrix(response, info)
+        side = max(ratio, _LONGEST_SIDE // ratio * ratio)
+        for window in tile_windows(info.grid.height, info.grid.width, side, 0):
+            yield _simulate_window(reader.read(window), matrix, ratio, protocol)
+
+
+def _simulate_window(
+    values: Field, matrix: NDArray[np.float64], ratio: int, protocol: Protocol
+) -> SupervisedPair:
+    height, width = (side // ratio * ratio for side in values.shape[1:])
+    values = values[:, :height, :width]
+    valid = valid_pixels(values)
+    truth = fill_holes(values, valid)
+    resampling = _resampling(
+        protocol, AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
+    )
+    lr_hsi, hr_msi = simulate_pair(truth, matrix, resampling.down)
+    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling, judged=valid)
+
+
+def _degraded_pair(
+    hsi: Field, msi: Field, valid: NDArray[np.bool_], rows: AxisPlacement, cols: AxisPlacement
+) -> SupervisedPair:
+    """The pair at LR as an HR-HSI with its MSI; offsets begin at or below the first pixel."""
+    rows, cols = (AxisPlacement(p.ratio, -p.offset) for p in (rows, cols))
+    resampling = _resampling("wald", rows, cols, *valid.shape)
+    down = resampling.down
+    lr_hsi, _ = simulate_pair(hsi, np.zeros((1, len(hsi))), down)
+    return SupervisedPair(hsi, valid, lr_hsi, msi, resampling, judged=valid)
+
+
+def _resampling(
+    protocol: Protocol, rows: AxisPlacement, cols: AxisPlacement, height: int, width: int
+) -> Resampling:
+    n_rows, n_cols = (
+        math.ceil((side - axis.offset) / axis.ratio - 1e-6) for side, axis in ((height, rows), (width, cols))
+    )
+    return Resampling(
+        up=(cubic_upsampler(rows, n_rows, height), cubic_upsampler(cols, n_cols, width)),
+        down=(
+            degradation_taps(protocol, rows, n_rows, height),
+            degradation_taps(protocol, cols, n_cols, width),
+        ),
+    )
+
+
+def _peak(info: RasterInfo, pairs: Sequence[SupervisedPair]) -> float:
+    """1 for reflectance (recorded scale, or values up to 2), else the held-out scenes' maximum."""
+    top = max(float(pair.hr_hsi.max()) for pair in pairs)
+    return 1.0 if info.scale_recorded or top <= 2 else top

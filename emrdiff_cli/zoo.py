@@ -1,0 +1,109 @@
+"""The models at hand: name or path -> model folder, which of them fits a pair, and their cards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from emrdiff_cli.config import ModelConfig, build_config
+from emrdiff_cli.errors import ModelError
+from emrdiff_cli.scene import RasterInfo
+
+WEIGHTS = "model.safetensors"
+CARD = "card.md"
+TRAINING = "training.toml"
+CONFIG_KEY = "emrdiff_config"
+
+_RATIO_TOLERANCE = 0.02
+_CENTRE_TOLERANCE_NM = 30.0
+_RANGE_TOLERANCE = 0.1  # of the HSI's spectral range, at either end
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A model folder: weights with their configuration, and a card."""
+
+    name: str
+    folder: Path
+    config: ModelConfig
+
+    @property
+    def card(self) -> str:
+        """The card's text; empty where there is none."""
+        path = self.folder / CARD
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the weights in MB."""
+        return (self.folder / WEIGHTS).stat().st_size / 1e6
+
+
+def shipped() -> list[ZooModel]:
+    """The models that come with the package, by name."""
+    root = Path(str(files("emrdiff_cli._models")))
+    folders = sorted(entry for entry in root.iterdir() if (entry / WEIGHTS).is_file())
+    return [ZooModel(folder.name, folder, read_config(folder / WEIGHTS)) for folder in folders]
+
+
+def find(name_or_path: str) -> ZooModel:
+    """A shipped model by name, or a model folder by path; raises ModelError for neither."""
+    for model in shipped():
+        if model.name == name_or_path:
+            return model
+    folder = Path(name_or_path)
+    if (folder / WEIGHTS).is_file():
+        return ZooModel(folder.resolve().name, folder, read_config(folder / WEIGHTS))
+    names = ", ".join(model.name for model in shipped()) or "none"
+    raise ModelError(f"model {name_or_path}: no folder with {WEIGHTS}, nor a shipped model ({names})")
+
+
+def match(lr: RasterInfo, msi: RasterInfo, ratio: float) -> ZooModel:
+    """The shipped model made for pairs like this one; raises ModelError where none is."""
+    fitting = [model for model in shipped() if fits(model.config, lr, msi, ratio)]
+    if not fitting:
+        raise ModelError(
+            f"no shipped model is made for {lr.bands.count} HSI bands and {msi.bands.count} MSI bands at ratio "
+            f"{ratio:.3g} of this sensor: train one (`emrdiff train --scene {lr.path.name} {msi.path.name} "
+            "-o FOLDER`), name one (--model), or use --method glp-local"
+        )
+    return min(fitting, key=lambda model: abs(model.config.ratio - ratio))
+
+
+def fits(config: ModelConfig, lr: RasterInfo, msi: RasterInfo, ratio: float) -> bool:
+    """True when the ratio, the MSI's bands and the HSI's spectral range are those of the model's training."""
+    if config.msi_bands != msi.bands.count or abs(config.ratio / ratio - 1) > _RATIO_TOLERANCE:
+        return False
+    if config.subspace == 0 and config.hsi_bands != lr.bands.count:
+        return False
+    return all(_spectrally_near(config, lr, msi))
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The configuration in a weights file, without its weights; raises ModelError when it holds none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read as a model: {error}") from error
+    if CONFIG_KEY not in metadata:
+        raise ModelError(f"{path}: holds no emrdiff configuration: it was not written by `emrdiff train`")
+    return build_config(ModelConfig, json.loads(metadata[CONFIG_KEY]))
+
+
+def _spectrally_near(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> Iterator[bool]:
+    if not config.hsi_range_nm or lr.bands.wavelengths_nm is None:
+        yield False
+        return
+    low, high = config.hsi_range_nm
+    slack = _RANGE_TOLERANCE * (high - low)
+    yield abs(min(lr.bands.wavelengths_nm) - low) <= slack
+    yield abs(max(lr.bands.wavelengths_nm) - high) <= slack
+    if config.msi_centres_nm and msi.bands.wavelengths_nm is not None:
+        centres = zip(config.msi_centres_nm, msi.bands.wavelengths_nm, strict=True)
+        yield all(abs(a - b) <= _CENTRE_TOLERANCE_NM for a, b in centres)
