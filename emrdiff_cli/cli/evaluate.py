@@ -49,6 +49,12 @@ def evaluate(
 
     Georeferenced rasters are compared where they overlap, bands by their wavelengths; pixels invalid in
     either are left out.
+
+    Examples:
+    ```
+    emrdiff evaluate fused.tif hr_hsi.tif --baseline lr_hsi.hdr
+    emrdiff evaluate fused.tif hr_hsi.tif --json -q | jq .psnr_db
+    ```
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: choose one")

@@ -214,7 +214,7 @@ class _MsiMoments:
 
     def _mean(self, values: Floats) -> Floats:
         weighted = values * self._valid
-        smooth = ndimage.gaussian_filter(weighted, self._window.sigma, mode="constant", truncate=3.0)
+        smooth: Floats = ndimage.gaussian_filter(weighted, self._window.sigma, mode="constant", truncate=3.0)
         return smooth - self._own_weight() * weighted if self._leave_out else smooth
 
     def _own_weight(self) -> float:
