@@ -62,9 +62,11 @@ def fuse(
     appears only when all of it is written and verified.
 
     Examples:
-        emrdiff fuse lr_hsi.hdr hr_msi.tif fused.tif
-        emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --model ./my-model --device cuda
-        emrdiff fuse lr_hsi.tif hr_msi.tif fused.dat -f ENVI --method glp-local
+    ```
+    emrdiff fuse lr_hsi.hdr hr_msi.tif fused.tif
+    emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --model ./my-model --device cuda
+    emrdiff fuse lr_hsi.tif hr_msi.tif fused.dat -f ENVI --method glp-local
+    ```
     """
     from emrdiff_cli.fusion import FusionOptions
 

@@ -19,9 +19,11 @@ def models(
     """List the shipped models, or print the card of one.
 
     Examples:
-        emrdiff models
-        emrdiff models chikusei-x8
-        emrdiff models ./my-model --json
+    ```
+    emrdiff models
+    emrdiff models chikusei-x8
+    emrdiff models ./my-model --json
+    ```
     """
     from emrdiff_cli import zoo
 

@@ -37,8 +37,10 @@ def simulate(
     Writes lr_hsi, hr_msi.tif and recipe.json: kernel, phase, boundary, ratio and the response's hash.
 
     Examples:
-        emrdiff simulate cube.tif pair --ratio 8 --srf sentinel-2a
-        emrdiff simulate cube.hdr pair --ratio 4 --srf camera.csv --protocol mtf --noise-db 35
+    ```
+    emrdiff simulate cube.tif pair --ratio 8 --srf sentinel-2a
+    emrdiff simulate cube.hdr pair --ratio 4 --srf camera.csv --protocol mtf --noise-db 35
+    ```
     """
     from emrdiff_cli.simulation import recipe_record, simulate_raster
 

@@ -62,9 +62,11 @@ def train(
     the LR-HSI (Wald's protocol). Interrupted, it can be resumed with the same options and --resume.
 
     Examples:
-        emrdiff train --scene lr_hsi.hdr hr_msi.tif -o my-model
-        emrdiff train --archive scenes --ratio 8 --srf sentinel-2a -o my-model --iterations 5000
-        emrdiff train --config training.toml --archive scenes --ratio 8 --srf sentinel-2a -o my-model --resume
+    ```
+    emrdiff train --scene lr_hsi.hdr hr_msi.tif -o my-model
+    emrdiff train --archive scenes --ratio 8 --srf sentinel-2a -o my-model --iterations 5000
+    emrdiff train --config training.toml --archive scenes --ratio 8 --srf sentinel-2a -o my-model --resume
+    ```
     """
     from emrdiff_cli import model_folder
 
