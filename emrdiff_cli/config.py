@@ -15,6 +15,7 @@ EndPoint = Literal["bicubic", "glp", "glp-local"]
 Residual = Literal["multimodal", "unimodal", "none"]
 Noise = Literal["edge", "gaussian"]
 PseudoMsi = Literal["first", "last", "even", "srf"]
+CalibrationSource = Literal["archive", "scene"]
 Units = Literal["residual", "range"]
 GuidanceExtra = Literal["unexplained", "local-detail"]
 ChainState = Literal["truth", "own"]
@@ -25,9 +26,11 @@ Preset = Literal["default", "paper"]
 class ModelConfig:
     """What a model is: everything that fixes the function from a pair to its HR-HSI, but the weights.
 
-    `subspace`: dimensions k of the LR-HSI's own basis; 0 keeps all bands (the paper's) and ties the model to
-    `hsi_bands`. `units`: `residual` runs the chain in units of each channel's residual, as a difference to
-    the end point; `range` on values scaled to [0, 1] (the paper's). `width` 0 is the chain's channel count.
+    `subspace`: dimensions k of the spectral basis; 0 keeps all bands (the paper's). `calibration`: basis and
+    channel scales are those of the `archive`, kept with the weights, or each `scene`'s own, with which a
+    model takes any number of bands. `units`: `residual` runs the chain in units of each channel's residual,
+    as a difference to the end point; `range` on values scaled to [0, 1] (the paper's). `width` 0 is the
+    chain's channel count.
     `tile`: side in HR pixels that the model was trained on and is best run at. Found in training:
     `residual_gain`, each channel's residual at HR over what the LR pixels leave unexplained, and the HSI's
     and MSI's wavelengths.
@@ -38,6 +41,7 @@ class ModelConfig:
     hsi_bands: int = 0
     end_point: EndPoint = "glp-local"
     subspace: int = 12
+    calibration: CalibrationSource = "archive"
     pseudo_msi: PseudoMsi = "first"
     residual: Residual = "multimodal"
     noise: Noise = "edge"
@@ -61,12 +65,16 @@ class ModelConfig:
         _check(self.kappa >= 0, "kappa", self.kappa, "0 or more")
         _check(self.power > 0, "power", self.power, "above 0")
         _check(self.subspace >= 0, "subspace", self.subspace, "0 (all bands) or more")
-        _check(
-            self.subspace > 0 or self.hsi_bands > 0, "hsi_bands", self.hsi_bands, "given when subspace is 0"
-        )
+        _check(not self.fixed_bands or self.hsi_bands > 0, "hsi_bands", self.hsi_bands, "the band count")
+        _check(self.subspace <= self.hsi_bands or not self.hsi_bands, "subspace", self.subspace, "at most B")
         _check(1 <= self.levels <= 8, "levels", self.levels, "1 to 8")
         _check(self.width >= 0, "width", self.width, "0 (the chain's channels) or more")
         _check(self.tile % self.stride == 0, "tile", self.tile, f"a multiple of {self.stride}")
+
+    @property
+    def fixed_bands(self) -> bool:
+        """True when the model takes exactly `hsi_bands`."""
+        return self.subspace == 0 or self.calibration == "archive"
 
     @property
     def hsi_channels(self) -> int:
@@ -125,6 +133,7 @@ class TrainConfig:
 PAPER_MODEL: Mapping[str, Any] = {
     "end_point": "bicubic",
     "subspace": 0,
+    "calibration": "archive",
     "pseudo_msi": "first",
     "residual": "multimodal",
     "noise": "edge",

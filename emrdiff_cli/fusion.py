@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import (
+    Calibration,
     Channels,
     LrScene,
     Observation,
     SceneEndPoint,
     TileInputs,
-    describe_channels,
+    calibrate,
+    choose_basis,
     find_end_point,
     hsi_correction,
     observe_msi,
-    pseudo_msi,
     tile_inputs,
 )
 from emrdiff_cli.core.end_point import Method, evaluate_tile
@@ -40,6 +41,7 @@ Field = NDArray[np.float32]
 Progress = Callable[[float, float], None]
 
 _LOCAL_COMPONENTS = 32
+_UNIT_FACTOR = 20.0  # values further off than that are in other units than the model's
 _ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
 
 
@@ -47,6 +49,7 @@ class Sampler(Protocol):
     """Runs the chain on a batch of tiles; corners are absolute (row, column) on the MSI's raster."""
 
     config: ModelConfig
+    calibration: Calibration | None
 
     def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
         """Return the estimate of X'_0 of each tile, relative to the chain's end."""
@@ -170,10 +173,10 @@ def check_fit(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> None:
             f"the model takes {config.msi_bands} MSI bands, {msi.path} has {msi.bands.count}: "
             "choose another model (`emrdiff models`) or train one (`emrdiff train --scene`)"
         )
-    if config.subspace == 0 and config.hsi_bands != lr.bands.count:
+    if config.fixed_bands and config.hsi_bands != lr.bands.count:
         raise ModelError(
             f"the model takes {config.hsi_bands} HSI bands, {lr.path} has {lr.bands.count}: "
-            "choose a model with a spectral subspace (`emrdiff models`) or train one (`emrdiff train --scene`)"
+            "choose another model (`emrdiff models`) or train one (`emrdiff train --scene`)"
         )
 
 
@@ -231,13 +234,15 @@ class _Scene:
         self.lr = LrScene(
             fill_holes(hsi, self.lr_valid), self.seen.msi_at_lr, self.lr_valid & self.seen.covered
         )
-        config = None if sampler is None else sampler.config
+        self.calibration = None if sampler is None else _calibration(sampler, self.lr)
         self.end: SceneEndPoint = find_end_point(
             self.lr,
             pair.strips,
             self.resampling,
-            method if config is None else config.end_point,
-            _local_subspace(method, self.lr) if config is None else config.subspace,
+            method if sampler is None else sampler.config.end_point,
+            choose_basis(self.lr, _local_subspace(method, self.lr))
+            if self.calibration is None
+            else self.calibration.basis,
         )
 
     @cached_property
@@ -245,9 +250,12 @@ class _Scene:
         """The LR row of each HR row and the LR column of each HR column."""
         return self.pair.nearest_lr
 
-    def channels(self, config: ModelConfig) -> Channels:
+    @property
+    def channels(self) -> Channels:
         """Shift, scale and unit of the chain's channels."""
-        return describe_channels(config, self.lr, self.end, pseudo_msi(config, self.lr, self.end.basis))
+        if self.calibration is None:
+            raise ValueError("a scene fused without a sampler has no channels")
+        return self.calibration.channels
 
 
 def _plain_rows(scene: _Scene) -> Iterator[tuple[int, Field]]:
@@ -264,7 +272,7 @@ def _tiles(scene: _Scene, config: ModelConfig, options: FusionOptions) -> list[W
 def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> Iterator[tuple[int, Field]]:
     """Blended corrections (k, n, W) of finished rows, top to bottom; batches do not cross tile rows."""
     config = sampler.config
-    channels = scene.channels(config)
+    channels = scene.channels
     windows = _tiles(scene, config, options)
     mosaic = Mosaic(config.hsi_channels, scene.height, scene.width, *tile_size(config, options))
     origin = scene.pair.alignment.hr_window
@@ -312,6 +320,20 @@ def _expanded(scene: _Scene, top: int, correction: Field) -> Iterator[Field]:
         values[:, ~valid] = np.nan
         values[scene.dead] = np.nan
         yield values
+
+
+def _calibration(sampler: Sampler, scene: LrScene) -> Calibration:
+    """The model's calibration, or the scene's own; raises ModelError when the values are in other units."""
+    if sampler.calibration is None:
+        return calibrate(sampler.config, [scene])
+    usual = float(np.abs(sampler.calibration.basis.mean).mean())
+    found = float(np.abs(scene.hsi[:, scene.valid]).mean()) if scene.valid.any() else usual
+    if usual and not 1 / _UNIT_FACTOR < found / usual < _UNIT_FACTOR:
+        raise ModelError(
+            f"the LR-HSI's values are on average {found:.3g}, those the model was trained on {usual:.3g}: "
+            "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
+        )
+    return sampler.calibration
 
 
 def _local_subspace(method: Method, scene: LrScene) -> int:

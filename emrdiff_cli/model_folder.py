@@ -122,7 +122,7 @@ def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: 
     config = job.model
     best = max(history, key=lambda v: v.psnr_by_step_db[-1])
     curve = ", ".join(f"{value:.2f}" for value in best.psnr_by_step_db)
-    bands = f"{config.hsi_bands}" if config.subspace == 0 else f"any number (trained on {config.hsi_bands})"
+    bands = f"{config.hsi_bands}" if config.fixed_bands else f"any number (trained on {config.hsi_bands})"
     lines = [
         f"# {name}",
         "",

@@ -21,6 +21,7 @@ class ModelSampler:
 
     def __init__(self, model: EMRDiff, device: torch.device, seed: int = 0, steps: int | None = None) -> None:
         self.config = model.config
+        self.calibration = model.calibration()
         self._model = channels_last(model.to(device))
         self._device, self._seed, self._steps = device, seed, steps
 

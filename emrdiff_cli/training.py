@@ -17,6 +17,7 @@ import torch
 
 from emrdiff_cli.checkpoint import save_model
 from emrdiff_cli.config import ModelConfig, TrainConfig
+from emrdiff_cli.core.conditioning import Calibration
 from emrdiff_cli.core.emr_diff import EMRDiff, channels_last
 from emrdiff_cli.core.learning import (
     TrainingScene,
@@ -99,7 +100,7 @@ def train(
     Raises ModelError when the checkpoint belongs to another configuration.
     """
     key = _run_key(model_config, config, curriculum)
-    run = _start(model_config, config, device)
+    run = _start(curriculum, model_config, config, device)
     if resume:
         _restore(run, folder / STATE, key, device)
     scenes = [training_scene(model_config, config, lesson, device) for lesson in curriculum.learned]
@@ -154,10 +155,15 @@ def validate(
     return Validation(iteration, mean, sum(starts) / len(starts))
 
 
-def _start(model_config: ModelConfig, config: TrainConfig, device: torch.device) -> _Run:
+def _start(
+    curriculum: Curriculum, model_config: ModelConfig, config: TrainConfig, device: torch.device
+) -> _Run:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = channels_last(EMRDiff(model_config).to(device))
+    if model_config.calibration == "archive":
+        lesson = curriculum.learned[0]
+        model.keep_calibration(Calibration(lesson.end.basis, lesson.channels))
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay

@@ -11,13 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.conditioning import Resampling, observe_msi
+from emrdiff_cli.core.conditioning import Resampling, calibrate, observe_msi
 from emrdiff_cli.core.degradation import Protocol, degradation_taps, simulate_pair
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.holes import fill_holes, valid_pixels
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.core.srf import SpectralResponse
-from emrdiff_cli.core.supervision import Lesson, SupervisedPair, make_lesson, rescaled, residual_gain
+from emrdiff_cli.core.supervision import (
+    Lesson,
+    SupervisedPair,
+    at_lr,
+    make_lesson,
+    rescaled,
+    residual_gain,
+)
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pairing import open_pair
@@ -118,9 +125,12 @@ def make_lessons(
 ) -> tuple[list[Lesson], list[Lesson], ModelConfig]:
     """Lessons to learn and lessons held out, and the configuration with what they taught of its units."""
     total = len(examples.learned) + len(examples.held_out)
+    shared = None
+    if config.calibration == "archive":
+        shared = calibrate(config, [at_lr(pair)[0] for pair in examples.learned])
     lessons = []
     for number, pair in enumerate((*examples.learned, *examples.held_out), 1):
-        lessons.append(make_lesson(config, pair))
+        lessons.append(make_lesson(config, pair, shared))
         if progress is not None:
             progress(number, total)
     split = len(examples.learned)

@@ -77,7 +77,7 @@ def fits(config: ModelConfig, lr: RasterInfo, msi: RasterInfo, ratio: float) -> 
     """True when the ratio, the MSI's bands and the HSI's spectral range are those of the model's training."""
     if config.msi_bands != msi.bands.count or abs(config.ratio / ratio - 1) > _RATIO_TOLERANCE:
         return False
-    if config.subspace == 0 and config.hsi_bands != lr.bands.count:
+    if config.fixed_bands and config.hsi_bands != lr.bands.count:
         return False
     return all(_spectrally_near(config, lr, msi))
 

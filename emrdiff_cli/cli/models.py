@@ -48,7 +48,7 @@ def _print_table(chosen: list[ZooModel]) -> None:
         table.add_row(
             model.name,
             f"{config.ratio:g}",
-            str(config.hsi_bands) if config.subspace == 0 else "any",
+            str(config.hsi_bands) if config.fixed_bands else "any",
             "-".join(f"{v:.0f}" for v in config.hsi_range_nm),
             " ".join(f"{v:.0f}" for v in config.msi_centres_nm) or str(config.msi_bands),
             f"{model.megabytes:.1f}",

@@ -7,7 +7,8 @@ residual, in which the chain's end is zero and the network's output is of unit s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,20 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.edges import edge_weights, sobel_magnitude
 from emrdiff_cli.core.end_point import (
+    RIDGES,
+    WINDOW_SIGMAS,
     EndPointFields,
     EndPointTile,
     LocalWindow,
     Method,
     back_projected,
-    choose_window,
     evaluate_tile,
     local_detail,
     local_regression,
     regress,
 )
-from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler
 from emrdiff_cli.core.subspace import Basis, find_basis, identity_basis
 from emrdiff_cli.scene import Window
 
@@ -113,6 +117,14 @@ class Channels:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Basis and channels: found on an archive and kept with the weights, or on the scene itself."""
+
+    basis: Basis
+    channels: Channels
+
+
+@dataclass(frozen=True)
 class TileInputs:
     """What the sampler needs of a tile; arrays are (channels, H, W) float32.
 
@@ -146,33 +158,91 @@ def find_end_point(
     strips: Strips,
     resampling: Resampling,
     method: Method,
-    subspace: int = 0,
+    basis: Basis,
 ) -> SceneEndPoint:
-    """Fit the end point on the LR pixels; `subspace` 0 keeps all bands."""
-    basis = find_basis(scene.hsi[:, scene.valid], subspace) if subspace else identity_basis(len(scene.hsi))
+    """Fit the end point on the LR pixels, in the coefficients of a basis."""
     lr = basis.project(scene.hsi)
     outside = None if basis.is_identity else scene.hsi - basis.expand(lr)
     fields = regress(lr, scene.msi, scene.valid, method)
     if method != "glp-local":
         return SceneEndPoint(basis, fields, outside, None)
-    window = choose_window(_leading(fields.unexplained, scene.valid), scene.msi, scene.valid)
-    if window is None:
-        slopes = np.zeros((*fields.slopes.shape, *scene.valid.shape), np.float32)
-    else:
-        slopes = local_regression(fields.unexplained, scene.msi, scene.valid, window)
-    injected = _degrade_local_detail(replace(fields, local_slopes=slopes), strips, resampling)
-    fields = back_projected(fields, slopes, injected, resampling.up, resampling.down, scene.valid)
+    window = choose_window(replace(scene, hsi=_leading(lr, scene.valid)))
+    fields = _with_local_map(fields, scene, window, strips, resampling)
     return SceneEndPoint(basis, fields, outside, window)
 
 
-def describe_channels(
-    config: ModelConfig, scene: LrScene, end: SceneEndPoint, pseudo: tuple[Field, Field]
-) -> Channels:
-    """Find each channel's shift, scale and residual unit on the LR pixels; `pseudo` comes from `pseudo_msi`."""
-    lr = end.basis.project(scene.hsi)[:, scene.valid]
-    msi = scene.msi[:, scene.valid]
-    pseudo_map, pseudo_offset = pseudo
-    unexplained = end.fields.unexplained[:, scene.valid]
+def choose_window(scene: LrScene) -> LocalWindow | None:
+    """The window that does best in Wald's test on the pair itself; None where none gains over the scene's map.
+
+    Both are degraded once more, by 2 instead of the ratio so that pixels enough are left, fused, and compared
+    with the LR-HSI; pixels count where they are valid.
+    """
+    height, width = scene.valid.shape
+    halves = AxisPlacement(2.0, 0.0)
+    rows, cols = ((math.ceil(side / 2), side) for side in (height, width))
+    resampling = Resampling(
+        up=(cubic_upsampler(halves, *rows), cubic_upsampler(halves, *cols)),
+        down=(degradation_taps("wald", halves, *rows), degradation_taps("wald", halves, *cols)),
+    )
+
+    def strips() -> Iterator[Strip]:
+        yield Strip(0, scene.msi, scene.valid)
+
+    seen = observe_msi(strips, resampling.down)
+    if seen.covered.sum() < 4 * (len(scene.msi) + 1):
+        return None
+    lower = LrScene(apply_taps(scene.hsi, *resampling.down), seen.msi_at_lr, seen.covered)
+    fields = regress(lower.hsi, lower.msi, lower.valid, "glp-local")
+
+    def error(window: LocalWindow | None) -> float:
+        fitted = _with_local_map(fields, lower, window, strips, resampling)
+        fused = evaluate_tile(fitted, scene.msi, *resampling.up).values
+        return float(np.square((fused - scene.hsi)[:, scene.valid], dtype=np.float64).sum())
+
+    candidates = [None, *(LocalWindow(sigma, ridge) for sigma in WINDOW_SIGMAS for ridge in RIDGES)]
+    return min(candidates, key=error)
+
+
+def _with_local_map(
+    fields: EndPointFields,
+    scene: LrScene,
+    window: LocalWindow | None,
+    strips: Strips,
+    resampling: Resampling,
+) -> EndPointFields:
+    """The fields with the window's local slopes (none: zero) and back-projection."""
+    if window is None:
+        slopes = np.zeros((*fields.slopes.shape, *scene.valid.shape), np.float32)
+        injected: Floats = np.zeros_like(fields.base)
+    else:
+        slopes = local_regression(fields.unexplained, scene.msi, scene.valid, window)
+        injected = _degrade_local_detail(replace(fields, local_slopes=slopes), strips, resampling)
+    return back_projected(fields, slopes, injected, resampling.up, resampling.down, scene.valid)
+
+
+def choose_basis(scene: LrScene, subspace: int) -> Basis:
+    """The leading directions of the LR-HSI's valid pixels; `subspace` 0 keeps all bands."""
+    if not subspace:
+        return identity_basis(len(scene.hsi))
+    return find_basis(scene.hsi[:, scene.valid], subspace)
+
+
+def calibrate(config: ModelConfig, scenes: Sequence[LrScene]) -> Calibration:
+    """Find the basis and each channel's shift, scale and residual unit on the LR pixels of the scenes."""
+    pooled = LrScene(
+        np.concatenate([scene.hsi[:, scene.valid] for scene in scenes], axis=1)[:, None],
+        np.concatenate([scene.msi[:, scene.valid] for scene in scenes], axis=1)[:, None],
+        np.ones((1, sum(int(scene.valid.sum()) for scene in scenes)), bool),
+    )
+    basis = choose_basis(pooled, config.subspace)
+    return Calibration(basis, _describe_channels(config, pooled, basis))
+
+
+def _describe_channels(config: ModelConfig, scene: LrScene, basis: Basis) -> Channels:
+    coefficients = basis.project(scene.hsi)
+    unexplained = regress(coefficients, scene.msi, scene.valid, "glp").unexplained[:, scene.valid]
+    lr, msi = coefficients[:, scene.valid], scene.msi[:, scene.valid]
+    pseudo_map, pseudo_offset = _pseudo_msi(config, scene, basis)
     if config.units == "range":
         hsi_shift, hsi_scale = np.zeros(len(lr)), np.full(len(lr), np.abs(lr).max())
         msi_shift, msi_scale = np.zeros(len(msi)), np.full(len(msi), np.abs(msi).max())
@@ -207,7 +277,7 @@ def describe_channels(
     )
 
 
-def pseudo_msi(config: ModelConfig, scene: LrScene, basis: Basis) -> tuple[Field, Field]:
+def _pseudo_msi(config: ModelConfig, scene: LrScene, basis: Basis) -> tuple[Field, Field]:
     """P_3 as a map (m, k) and an offset (m,) of the coefficients: `first`, `last`, `even`ly spaced or `srf` bands.
 
     `srf` is the combination of the HSI's channels that comes closest to the MSI at LR.
@@ -321,12 +391,12 @@ class _EdgeRange:
         self._high = max(self._high, float(magnitude.max()))
 
 
-def _leading(unexplained: Field, valid: NDArray[np.bool_]) -> Field:
-    """The unexplained part's leading components, on which the window is chosen."""
-    size = min(_WINDOW_CHANNELS, len(unexplained), int(valid.sum()) - 1)
-    if size == len(unexplained):
-        return unexplained
-    return find_basis(unexplained[:, valid], size).project(unexplained)
+def _leading(lr: Field, valid: NDArray[np.bool_]) -> Field:
+    """An LR image's leading components, on which the window is chosen."""
+    size = min(_WINDOW_CHANNELS, len(lr), int(valid.sum()) - 1)
+    if size == len(lr):
+        return lr
+    return find_basis(lr[:, valid], size).project(lr)
 
 
 def _normal(values: Floats, shift: Floats | np.float32, scale: Floats) -> Field:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.conditioning import Calibration, Channels
 from emrdiff_cli.core.diffusion import eta_schedule, sample
 from emrdiff_cli.core.network import BAFUNet
+from emrdiff_cli.core.subspace import Basis
 
 
 class EMRDiff(nn.Module):
@@ -20,6 +22,22 @@ class EMRDiff(nn.Module):
         super().__init__()
         self.config = config
         self.network = BAFUNet(config.channels, config.width or None, config.levels, config.guidance_channels)
+        for name, shape in _calibration_shapes(config).items():
+            self.register_buffer(name, torch.zeros(shape))
+
+    def calibration(self) -> Calibration | None:
+        """What training found on its archive; None for a model that calibrates on each scene."""
+        if self.config.calibration == "scene":
+            return None
+        arrays = {name: getattr(self, name).cpu().numpy() for name in _calibration_shapes(self.config)}
+        basis = Basis(arrays.pop("mean"), arrays.pop("vectors"))
+        return Calibration(basis, Channels(**arrays))
+
+    def keep_calibration(self, calibration: Calibration) -> None:
+        """Keep an archive's calibration with the weights."""
+        arrays = {**vars(calibration.basis), **vars(calibration.channels)}
+        for name in _calibration_shapes(self.config):
+            getattr(self, name).copy_(torch.from_numpy(arrays[name]))
 
     def etas(self, steps: int | None = None) -> tuple[float, ...]:
         """The schedule of `steps` (default: the configuration's)."""
@@ -51,6 +69,25 @@ class EMRDiff(nn.Module):
             return self.estimate_scales(x_t, a_0, seen, when)[0]
 
         return sample(predict, torch.zeros_like(a_0), self.etas(steps), self.config.kappa, edge_noise, watch)
+
+
+def _calibration_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays of a Calibration that is kept with the weights."""
+    if config.calibration == "scene":
+        return {}
+    bands, k, m = config.hsi_bands, config.hsi_channels, config.msi_bands
+    return {
+        "mean": (bands,),
+        "vectors": (bands, k),
+        "hsi_shift": (k,),
+        "hsi_scale": (k,),
+        "msi_shift": (m,),
+        "msi_scale": (m,),
+        "pseudo_map": (m, k),
+        "pseudo_offset": (m,),
+        "unit": (config.channels,),
+        "unexplained_rms": (k,),
+    }
 
 
 def channels_last(model: EMRDiff) -> EMRDiff:

@@ -8,7 +8,6 @@ of a subspace. Everything scene-wide is a field at LR resolution; a tile is eval
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +23,7 @@ Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 WINDOW_SIGMAS = (0.75, 1.0, 1.5, 2.5)
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _BACK_PROJECTIONS = 3
 _CHUNK = 16  # channels whose window moments are held at once
 
@@ -86,36 +85,13 @@ def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -
     )
 
 
-def choose_window(
-    unexplained: Floats,
-    msi: Floats,
-    valid: NDArray[np.bool_],
-    candidates: Iterable[LocalWindow] | None = None,
-) -> LocalWindow | None:
-    """The window whose leave-one-out prediction of the LR pixels errs least; None where none gains.
-
-    Each pixel is predicted from its neighbours' regression and compared with the neighbours' mean, which is
-    what upsampling alone would give it.
-    """
-    if candidates is None:
-        candidates = [LocalWindow(sigma, ridge) for sigma in WINDOW_SIGMAS for ridge in RIDGES]
-    best: LocalWindow | None = None
-    best_error = np.inf
-    for window in candidates:
-        error, error_of_mean = _leave_one_out(unexplained, msi, valid, window)
-        if error < min(best_error, error_of_mean):
-            best, best_error = window, error
-    return best
-
-
 def local_regression(
     unexplained: Floats, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow
 ) -> Field:
     """Slopes (k, m, h, w) of the unexplained part on the MSI's anomalies, in a window around each LR pixel."""
     moments = _MsiMoments(msi, valid, window)
     chunks = [
-        moments.slopes(moments.cross(unexplained[start : start + _CHUNK])[1])
-        for start in range(0, len(unexplained), _CHUNK)
+        moments.slopes(unexplained[start : start + _CHUNK]) for start in range(0, len(unexplained), _CHUNK)
     ]
     return np.concatenate(chunks).astype(np.float32)
 
@@ -173,10 +149,8 @@ def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps)
 class _MsiMoments:
     """Weighted window moments of the MSI around each LR pixel, and the regression on them."""
 
-    def __init__(
-        self, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow, leave_out: bool = False
-    ) -> None:
-        self._window, self._leave_out = window, leave_out
+    def __init__(self, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow) -> None:
+        self._window = window
         self._valid = valid.astype(np.float64)
         self._centred = np.where(valid, msi - msi[:, valid].mean(axis=1)[:, None, None], 0.0)
         self._total = np.maximum(self._mean(np.ones_like(self._valid)), 1e-12)
@@ -190,8 +164,8 @@ class _MsiMoments:
         variance = self._centred[:, valid].var(axis=1) + 1e-30
         self._ridged = covariance + window.ridge * np.diag(variance)
 
-    def cross(self, values: Floats) -> tuple[Floats, Floats]:
-        """Window means (k, h, w) of values and their covariance (h, w, m, k) with the MSI."""
+    def slopes(self, values: Floats) -> Floats:
+        """(k, m, h, w): the ridge regression of values (k, h, w) on the MSI's anomalies."""
         means = np.stack([self._mean(v) for v in values]) / self._total
         products = np.stack(
             [
@@ -199,39 +173,11 @@ class _MsiMoments:
                 for z, mz in zip(self._centred, self.mean, strict=True)
             ]
         )
-        return means, products.transpose(2, 3, 0, 1)
-
-    def slopes(self, covariance: Floats) -> Floats:
-        """(k, m, h, w) from the covariance of `cross`."""
-        solved: Floats = np.linalg.solve(self._ridged, covariance)
+        solved: Floats = np.linalg.solve(self._ridged, products.transpose(2, 3, 0, 1))
         return np.asarray(solved.transpose(3, 2, 0, 1))
-
-    def predict(self, values: Floats) -> tuple[Floats, Floats]:
-        """Each pixel from its window: by regression, and by the window's mean; both (k, h, w)."""
-        means, covariance = self.cross(values)
-        anomalies = (self._centred - self.mean)[None]
-        return means + (self.slopes(covariance) * anomalies).sum(axis=1), means
 
     def _mean(self, values: Floats) -> Floats:
         weighted = values * self._valid
-        smooth: Floats = ndimage.gaussian_filter(weighted, self._window.sigma, mode="constant", truncate=3.0)
-        return smooth - self._own_weight() * weighted if self._leave_out else smooth
-
-    def _own_weight(self) -> float:
-        impulse = np.zeros(2 * int(3 * self._window.sigma + 0.5) + 1)
-        impulse[len(impulse) // 2] = 1.0
-        kernel = ndimage.gaussian_filter1d(impulse, self._window.sigma, mode="constant", truncate=3.0)
-        return float(kernel.max()) ** 2
-
-
-def _leave_one_out(
-    unexplained: Floats, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow
-) -> tuple[float, float]:
-    """Squared errors of the regression and of the window mean, each pixel left out of its own window."""
-    moments = _MsiMoments(msi, valid, window, leave_out=True)
-    by_regression, by_mean = moments.predict(unexplained)
-    truth = unexplained[:, valid]
-    return (
-        float(((by_regression[:, valid] - truth) ** 2).sum()),
-        float(((by_mean[:, valid] - truth) ** 2).sum()),
-    )
+        return np.asarray(
+            ndimage.gaussian_filter(weighted, self._window.sigma, mode="constant", truncate=3.0)
+        )

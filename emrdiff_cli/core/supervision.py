@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig, TrainConfig
 from emrdiff_cli.core.conditioning import (
+    Calibration,
     Channels,
     LrScene,
     Resampling,
     SceneEndPoint,
     Strip,
     TileInputs,
+    calibrate,
     chain_target,
-    describe_channels,
     find_end_point,
     hsi_correction,
     observe_msi,
-    pseudo_msi,
     tile_inputs,
 )
 from emrdiff_cli.core.emr_diff import EMRDiff, pad_to_multiple
@@ -62,19 +62,25 @@ class Lesson:
     target: Field
 
 
-def make_lesson(config: ModelConfig, pair: SupervisedPair) -> Lesson:
-    """Fit everything scene-wide on the pair and work out the chain's ends over the whole scene."""
+def at_lr(pair: SupervisedPair) -> tuple[LrScene, tuple[float, float]]:
+    """The pair at LR, and the extremes of the MSI's edge magnitude."""
+    seen = observe_msi(lambda: _one_strip(pair), pair.resampling.down)
+    return LrScene(pair.lr_hsi, seen.msi_at_lr, seen.covered), seen.edge_range
+
+
+def make_lesson(config: ModelConfig, pair: SupervisedPair, calibration: Calibration | None = None) -> Lesson:
+    """Fit everything scene-wide on the pair and work out the chain's ends over the whole scene.
+
+    Without a calibration the scene is its own.
+    """
     resampling = pair.resampling
 
-    def strips() -> Iterator[Strip]:
-        yield Strip(0, pair.hr_msi, pair.valid)
-
-    seen = observe_msi(strips, resampling.down)
-    scene = LrScene(pair.lr_hsi, seen.msi_at_lr, seen.covered)
-    end = find_end_point(scene, strips, resampling, config.end_point, config.subspace)
-    channels = describe_channels(config, scene, end, pseudo_msi(config, scene, end.basis))
+    scene, edge_range = at_lr(pair)
+    calibration = calibration or calibrate(config, [scene])
+    channels = calibration.channels
+    end = find_end_point(scene, lambda: _one_strip(pair), resampling, config.end_point, calibration.basis)
     around = np.pad(pair.hr_msi, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    inputs = tile_inputs(config, end, channels, seen.edge_range, around, resampling.up)
+    inputs = tile_inputs(config, end, channels, edge_range, around, resampling.up)
     target = chain_target(config, channels, end.basis.project(pair.hr_hsi), inputs.a_0)
     return Lesson(pair, end, channels, inputs, target)
 
@@ -142,6 +148,10 @@ def mean_psnr(fused: Floats, lesson: Lesson, peak: float) -> float:
     judged = lesson.pair.judged
     error = np.square(fused[:, judged] - lesson.pair.hr_hsi[:, judged], dtype=np.float64)
     return float(np.mean(10 * np.log10(peak**2 / np.maximum(error.mean(axis=1), 1e-30))))
+
+
+def _one_strip(pair: SupervisedPair) -> Iterator[Strip]:
+    yield Strip(0, pair.hr_msi, pair.valid)
 
 
 def _tile_estimates(
