@@ -102,7 +102,7 @@ class TrainConfig:
     """How a model is trained.
 
     `chain`: X'_t is built from the `truth` (the paper's), or from the network's `own` prediction at t = T.
-    Own: each sample is trained at t = T and at one later step. `amplitude_power` p: a channel of the HSI
+    Own: a batch is trained at t = T and, in `later_share` of the iterations, at a later step. `amplitude_power` p: a channel of the HSI
     weighs (its residual's size)^p in the loss, 0 all alike, 1 as in the image; `pseudo_weight` is what a
     pseudo-MSI channel weighs beside the mean of those.
     """
@@ -113,8 +113,9 @@ class TrainConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup: int = 100
-    ema: float = 0.998
+    ema: float = 0.995
     chain: ChainState = "own"
+    later_share: float = 0.5
     scales: int = 4
     amplitude_power: float = 0.5
     pseudo_weight: float = 0.1
@@ -128,6 +129,7 @@ class TrainConfig:
             _check(getattr(self, label) >= 1, label, getattr(self, label), "at least 1")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
+        _check(0 <= self.later_share <= 1, "later_share", self.later_share, "in [0, 1]")
 
 
 PAPER_MODEL: Mapping[str, Any] = {

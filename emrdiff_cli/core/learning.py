@@ -59,7 +59,7 @@ def training_loss(model: EMRDiff, batch: Batch, config: TrainConfig, generator: 
     """Multi-scale L1 of the estimates of X'_0, at t drawn from 1..T.
 
     Chain `truth` (the paper's): one t, X'_t built from the ground truth. Chain `own`: t = T, which sees no
-    truth, and a later t whose X'_t is built from the detached estimate at T.
+    truth, and in `later_share` of the calls a later t whose X'_t is built from the detached estimate at T.
     """
     guidance = model.network.guide(batch.guidance)
     last = model.config.steps
@@ -68,7 +68,8 @@ def training_loss(model: EMRDiff, batch: Batch, config: TrainConfig, generator: 
         return _loss_at(model, batch, batch.target, guidance, t, config, generator)[0]
     t = torch.full((len(batch.target),), last, device=batch.target.device)
     loss, estimate = _loss_at(model, batch, torch.zeros_like(batch.target), guidance, t, config, generator)
-    if last == 1:
+    drawn = float(torch.rand((), generator=generator, device=generator.device))
+    if last == 1 or drawn >= config.later_share:
         return loss
     t = torch.randint(1, last, (len(batch.target),), generator=generator, device=batch.target.device)
     later, _ = _loss_at(model, batch, estimate.detach().float(), guidance, t, config, generator)
