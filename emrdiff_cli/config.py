@@ -102,9 +102,9 @@ class TrainConfig:
     """How a model is trained.
 
     `chain`: X'_t is built from the `truth` (the paper's), or from the network's `own` prediction at t = T.
-    Own: a batch is trained at t = T and, in `later_share` of the iterations, at a later step. `amplitude_power` p: a channel of the HSI
-    weighs (its residual's size)^p in the loss, 0 all alike, 1 as in the image; `pseudo_weight` is what a
-    pseudo-MSI channel weighs beside the mean of those.
+    Own: a batch is trained at t = T and, in `later_share` of the iterations, at a later step too.
+    `amplitude_power` p: a channel of the HSI weighs (its residual's size)^p in the loss, 0 all alike, 1 as in
+    the image; `pseudo_weight` is what a pseudo-MSI channel weighs beside the mean of those.
     """
 
     iterations: int = 3000

@@ -1,0 +1,17 @@
+"""The gate: format, lint and types, for people and CI alike."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "check", [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy", "--strict"]], ids=" ".join
+)
+def test_the_tree_passes(check: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
