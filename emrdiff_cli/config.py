@@ -46,12 +46,12 @@ class ModelConfig:
     residual: Residual = "multimodal"
     noise: Noise = "edge"
     steps: int = 5
-    kappa: float = 1.0
+    kappa: float = 0.5
     power: float = 0.3
     units: Units = "residual"
     guidance_extras: tuple[GuidanceExtra, ...] = ("unexplained", "local-detail")
     width: int = 0
-    levels: int = 5
+    levels: int = 3
     tile: int = 64
     residual_gain: tuple[float, ...] = ()
     hsi_range_nm: tuple[float, ...] = ()
@@ -110,7 +110,7 @@ class TrainConfig:
     iterations: int = 3000
     batch: int = 4
     patch: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 0.0
     warmup: int = 100
     ema: float = 0.995
