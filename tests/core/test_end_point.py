@@ -1,0 +1,241 @@
+"""End points: exact where theory says so, no worse where nothing is to be gained, the same by parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from emrdiff_cli.core.conditioning import (
+    LrScene,
+    Resampling,
+    SceneEndPoint,
+    Strip,
+    choose_window,
+    find_end_point,
+    observe_msi,
+)
+from emrdiff_cli.core.degradation import degradation_taps
+from emrdiff_cli.core.end_point import (
+    LocalWindow,
+    Method,
+    back_projected,
+    evaluate_tile,
+    local_detail,
+    local_regression,
+    regress,
+)
+from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.resampling import apply_taps, cubic_upsampler
+from emrdiff_cli.core.subspace import find_basis, identity_basis
+from emrdiff_cli.errors import InputError
+
+Image = NDArray[np.float32]
+METHODS: tuple[Method, ...] = ("bicubic", "glp", "glp-local")
+RATIO = 4
+
+
+def texture(count: int, height: int, width: int, seed: int) -> Image:
+    """Fields, roads and grain: flat areas, sharp lines and fine detail, in each band differently."""
+    rng = np.random.default_rng(seed)
+    seeds = ndimage.gaussian_filter(rng.normal(size=(5, height, width)), (0, 5, 5))
+    levels = rng.uniform(0.1, 0.6, (count, 5))
+    image = levels[:, seeds.argmax(axis=0)] + 0.03 * rng.normal(size=(count, height, width))
+    image[:, :, width // 3] += 0.2
+    return np.asarray(image, np.float32)
+
+
+def resampling(height: int, width: int, ratio: float = RATIO) -> Resampling:
+    place = AxisPlacement(float(ratio), 0.0)
+    sizes = [(int(n // ratio), n) for n in (height, width)]
+    return Resampling(
+        up=(cubic_upsampler(place, *sizes[0]), cubic_upsampler(place, *sizes[1])),
+        down=(degradation_taps("wald", place, *sizes[0]), degradation_taps("wald", place, *sizes[1])),
+    )
+
+
+class Pair:
+    """A truth (B, H, W) and its MSI, degraded, ready for an end point."""
+
+    def __init__(self, truth: Image, msi: Image) -> None:
+        self.truth, self.msi = truth, msi
+        self.maps = resampling(*msi.shape[1:])
+        seen = observe_msi(self.strips, self.maps.down)
+        self.lr = LrScene(apply_taps(truth, *self.maps.down), seen.msi_at_lr, seen.covered)
+
+    def strips(self) -> Iterator[Strip]:
+        yield Strip(0, self.msi, np.ones(self.msi.shape[1:], bool))
+
+    def end(self, method: Method, subspace: int = 0) -> SceneEndPoint:
+        pixels = self.lr.hsi[:, self.lr.valid]
+        basis = find_basis(pixels, subspace) if subspace else identity_basis(len(self.truth))
+        return find_end_point(self.lr, self.strips, self.maps, method, basis)
+
+    def fused(self, method: Method) -> Image:
+        return evaluate_tile(self.end(method).fields, self.msi, *self.maps.up).values
+
+    def error(self, image: Image) -> float:
+        return float(np.sqrt(np.square(image - self.truth).mean()))
+
+
+def linear_pair(seed: int = 0) -> Pair:
+    """A scene whose bands are linear in the MSI's."""
+    msi = texture(3, 64, 80, seed)
+    mix = np.random.default_rng(seed).uniform(-1, 1, (7, 3))
+    return Pair((np.tensordot(mix, msi, axes=1) + 0.5).astype(np.float32), msi)
+
+
+def local_pair() -> Pair:
+    """A scene in which the MSI's meaning changes from one side to the other."""
+    msi = texture(2, 96, 96, 3)
+    turn = np.linspace(-1, 1, 96, dtype=np.float32)
+    along, across = 1 + 0.7 * turn, 1 + 0.7 * turn[:, None]
+    bands = [msi[0] * along + msi[1], msi[0] - msi[1] * along, msi[0] * across, msi[1] * along * across]
+    return Pair(np.stack(bands) + 1, msi)
+
+
+def test_bicubic_is_the_upsampled_lr_hsi() -> None:
+    pair = local_pair()
+    np.testing.assert_array_equal(pair.fused("bicubic"), apply_taps(pair.lr.hsi, *pair.maps.up))
+
+
+@pytest.mark.parametrize("method", ["glp", "glp-local"])
+def test_a_scene_linear_in_the_msi_is_recovered_exactly(method: Method) -> None:
+    pair = linear_pair()
+    np.testing.assert_allclose(pair.fused(method), pair.truth, atol=2e-4)
+    assert pair.error(pair.fused("bicubic")) > 0.02
+
+
+def test_unexplained_is_what_the_scenes_map_leaves_of_the_lr_hsi() -> None:
+    pair = local_pair()
+    for method in METHODS:
+        fields = regress(pair.lr.hsi, pair.lr.msi, pair.lr.valid, method)
+        anomalies = fields.unexplained[:, pair.lr.valid]
+        np.testing.assert_allclose(anomalies.mean(axis=1), 0, atol=1e-5)
+        design = pair.lr.msi[:, pair.lr.valid]
+        np.testing.assert_allclose(anomalies @ (design - design.mean(axis=1, keepdims=True)).T, 0, atol=1e-2)
+        assert (fields.slopes == 0).all() == (method == "bicubic")
+    np.testing.assert_allclose(linear_pair().end("glp").fields.unexplained, 0, atol=1e-4)
+
+
+def test_local_is_the_scenes_map_where_nothing_is_unexplained() -> None:
+    pair = linear_pair(5)
+    np.testing.assert_allclose(pair.fused("glp-local"), pair.fused("glp"), atol=2e-4)
+
+
+def test_each_end_point_beats_the_one_before_on_a_scene_that_changes() -> None:
+    pair = local_pair()
+    errors = [pair.error(pair.fused(method)) for method in METHODS]
+    assert errors[0] > 1.2 * errors[1] > 1.2 * 1.2 * errors[2]
+    assert pair.end("glp-local").window is not None
+
+
+def test_local_regression_finds_slopes_that_change_over_the_scene() -> None:
+    rng = np.random.default_rng(0)
+    msi = rng.normal(size=(2, 40, 40)).astype(np.float32)
+    turn = np.linspace(-1, 1, 40, dtype=np.float32)
+    unexplained = np.stack([turn * msi[0], 0.5 * msi[1] + 0 * turn])
+    valid = np.ones((40, 40), bool)
+    slopes = local_regression(unexplained, msi, valid, LocalWindow(1.5, 1e-4))
+    assert slopes.shape == (2, 2, 40, 40)
+    inner = np.s_[5:-5, 5:-5]
+    np.testing.assert_allclose(slopes[0, 0][inner], np.broadcast_to(turn, (40, 40))[inner], atol=0.1)
+    np.testing.assert_allclose(slopes[1, 1][inner], 0.5, atol=0.01)
+    np.testing.assert_allclose(slopes[1, 0][inner], 0, atol=0.01)
+
+
+def test_a_heavy_ridge_leaves_no_slopes() -> None:
+    pair = local_pair()
+    unexplained = regress(pair.lr.hsi, pair.lr.msi, pair.lr.valid, "glp").unexplained
+    steep, flat = (
+        np.abs(local_regression(unexplained, pair.lr.msi, pair.lr.valid, LocalWindow(1.0, ridge))).mean()
+        for ridge in (1e-4, 1e4)
+    )
+    assert flat < 1e-3 * steep
+
+
+def test_invalid_pixels_have_no_say_in_the_fit() -> None:
+    pair = local_pair()
+    valid = np.ones_like(pair.lr.valid)
+    valid[5:9, 7:12] = False
+    wild = pair.lr.hsi.copy()
+    wild[:, ~valid] = 50.0
+    usual, other = (regress(hsi, pair.lr.msi, valid, "glp") for hsi in (pair.lr.hsi, wild))
+    np.testing.assert_array_equal(usual.slopes, other.slopes)
+    window = LocalWindow(1.0, 1e-3)
+    for one, two in zip(
+        local_regression(usual.unexplained, pair.lr.msi, valid, window),
+        local_regression(np.where(valid, usual.unexplained, 1e3), pair.lr.msi, valid, window),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_back_projection_brings_the_fused_image_nearer_to_the_lr_hsi() -> None:
+    pair = local_pair()
+    fields = regress(pair.lr.hsi, pair.lr.msi, pair.lr.valid, "glp-local")
+    slopes = local_regression(fields.unexplained, pair.lr.msi, pair.lr.valid, LocalWindow(1.0, 1e-3))
+    up, down = pair.maps.up, pair.maps.down
+    detail = pair.msi - apply_taps(fields.msi, *up)
+
+    def inconsistency(with_slopes: bool, projected: bool) -> float:
+        injected = np.zeros_like(slopes) if not with_slopes else slopes
+        bare = type(fields)(fields.base, fields.msi, fields.slopes, fields.unexplained, injected)
+        lost = apply_taps(local_detail(bare, detail, *up), *down)
+        used = back_projected(fields, injected, lost, up, down, pair.lr.valid) if projected else bare
+        degraded = apply_taps(evaluate_tile(used, pair.msi, *up).values, *down)
+        return float(np.sqrt(np.square(degraded - pair.lr.hsi).mean()))
+
+    for with_slopes in (False, True):
+        assert inconsistency(with_slopes, True) < 0.3 * inconsistency(with_slopes, False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_window_is_chosen_for_an_hsi_that_is_noise_beside_the_msi(seed: int) -> None:
+    msi = texture(3, 40, 44, seed)
+    noise = np.random.default_rng(seed).normal(size=(6, 40, 44)).astype(np.float32)
+    explained = np.tensordot(np.ones((6, 3)), msi, axes=1)
+    valid = np.ones((40, 44), bool)
+    assert choose_window(LrScene((explained + 0.3 * noise).astype(np.float32), msi, valid)) is None
+
+
+def test_too_few_valid_pixels_are_refused() -> None:
+    pair = linear_pair()
+    valid = np.zeros_like(pair.lr.valid)
+    valid[:2, :3] = True
+    with pytest.raises(InputError, match=r"6 valid LR pixels .* 3 MSI bands"):
+        regress(pair.lr.hsi, pair.lr.msi, valid, "glp")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tile_is_the_part_of_the_whole(method: Method) -> None:
+    pair = local_pair()
+    fields = pair.end(method).fields
+    whole = evaluate_tile(fields, pair.msi, *pair.maps.up)
+    rows, cols = slice(13, 50), slice(31, 96)
+    part = evaluate_tile(
+        fields, pair.msi[:, rows, cols], pair.maps.up[0].part(13, 50), pair.maps.up[1].part(31, 96)
+    )
+    np.testing.assert_allclose(part.values, whole.values[:, rows, cols], atol=1e-5)
+    np.testing.assert_allclose(part.local_detail, whole.local_detail[:, rows, cols], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_a_constant_msi_band_changes_nothing(method: Method, level: float) -> None:
+    pair = local_pair()
+    constant = np.full((1, *pair.msi.shape[1:]), level, np.float32)
+    more = Pair(pair.truth, np.concatenate([pair.msi, constant]))
+    np.testing.assert_allclose(more.fused(method), pair.fused(method), atol=2e-3)
+
+
+def test_in_a_subspace_of_all_that_is_there_the_end_point_is_the_same() -> None:
+    pair = linear_pair()
+    end = pair.end("glp", subspace=3)
+    values = end.basis.expand(evaluate_tile(end.fields, pair.msi, *pair.maps.up).values)
+    assert end.outside is not None
+    np.testing.assert_allclose(end.outside, 0, atol=1e-4)
+    np.testing.assert_allclose(values, pair.fused("glp"), atol=1e-3)

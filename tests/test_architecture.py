@@ -1,0 +1,192 @@
+"""The walls: imports run one way, each library stays in its place, and the light commands stay light."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from rasters import NORTH_UP, pixels, write_tif
+
+import emrdiff_cli
+
+ROOT = Path(emrdiff_cli.__file__).parent
+MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
+
+# From the top down; a module may import from its own layer and those below.
+LAYERS = ("cli", "use cases", "zoo and checkpoint", "raster", "core", "bottom")
+BOTTOM = {"scene", "config", "errors", "__init__"}
+TORCH_PARTS = {"network", "emr_diff", "noise", "diffusion", "learning", "supervision"}
+
+
+def layer(module: str) -> str:
+    """The layer of `emrdiff_cli.<module>`, dots between the parts."""
+    first = module.split(".")[0]
+    if first in ("cli", "__main__"):
+        return "cli"
+    if first in ("raster", "core"):
+        return first
+    if first in ("zoo", "checkpoint"):
+        return "zoo and checkpoint"
+    return "bottom" if first in BOTTOM else "use cases"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Names imported anywhere in a file, in functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names if is_module(module, alias.name))
+
+
+def is_module(package: str, name: str) -> bool:
+    place = ROOT.parent.joinpath(*package.split("."))
+    return (place / f"{name}.py").exists() or (place / name / "__init__.py").exists()
+
+
+def own_imports(module: Path) -> set[str]:
+    prefix = "emrdiff_cli."
+    return {
+        name.removeprefix(prefix)
+        for name in imports((ROOT / module).with_suffix(".py"))
+        if name.startswith(prefix)
+    }
+
+
+def outside_imports(module: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports((ROOT / module).with_suffix(".py"))} - {"emrdiff_cli"}
+
+
+def dotted(module: Path) -> str:
+    return ".".join(module.parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_arrows_run_one_way(module: Path) -> None:
+    rank = LAYERS.index(layer(dotted(module)))
+    upward = {name for name in own_imports(module) if LAYERS.index(layer(name)) < rank}
+    assert upward == set()
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    graph = {dotted(module): own_imports(module) for module in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path, name])
+        if name not in done:
+            for target in graph.get(name, set()):
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_the_core_knows_neither_files_nor_commands() -> None:
+    for module in MODULES:
+        if module.parts[0] == "core":
+            assert own_imports(module) <= {
+                *(dotted(m) for m in MODULES if m.parts[0] == "core"),
+                *("core", "scene", "config", "errors"),
+            }
+            forbidden = {
+                "rasterio",
+                "spectral",
+                "typer",
+                "rich",
+                "safetensors",
+                "pathlib",
+                "os",
+                "subprocess",
+            }
+            assert not outside_imports(module) & forbidden, module
+
+
+def test_rasters_know_no_network() -> None:
+    for module in MODULES:
+        if module.parts[0] == "raster":
+            core = {name.split(".")[1] for name in own_imports(module) if name.startswith("core.")}
+            assert not core & TORCH_PARTS, module
+            assert "torch" not in outside_imports(module), module
+
+
+def test_the_parts_of_the_core_with_torch_are_those_named_here() -> None:
+    core = [m for m in MODULES if m.parts[0] == "core"]
+    assert {m.stem for m in core if "torch" in outside_imports(m)} == TORCH_PARTS
+
+
+@pytest.mark.parametrize(
+    ("libraries", "place"), [({"typer", "rich", "click"}, "cli"), ({"rasterio", "spectral"}, "raster")]
+)
+def test_each_library_has_its_place(libraries: set[str], place: str) -> None:
+    elsewhere = {
+        m for m in MODULES if m.parts[0] not in (place, "__main__") and libraries & outside_imports(m)
+    }
+    assert elsewhere == set()
+
+
+def loads_torch(*arguments: object) -> bool:
+    """Run a command in a process of its own; it must succeed."""
+    lines = [
+        "import sys",
+        f"sys.argv = {['emrdiff', *map(str, arguments)]!r}",
+        "from emrdiff_cli.cli.app import main",
+        "try:",
+        "    main()",
+        "except SystemExit as ended:",
+        "    assert not ended.code, ended.code",
+        "sys.stderr.write('torch' * ('torch' in sys.modules))",
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr.endswith("torch")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("pair")
+    lr = write_tif(folder / "lr.tif", pixels(6, 10, 12))
+    fine = NORTH_UP @ Affine.scale(1 / 4)
+    return lr, write_tif(folder / "msi.tif", pixels(3, 40, 48), transform=fine)
+
+
+def test_help_and_info_never_load_torch(pair: tuple[Path, Path]) -> None:
+    assert not loads_torch("--help")
+    assert not loads_torch("info", pair[0])
+
+
+def test_tiling_never_loads_torch(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    assert not loads_torch("tile", pair[0], tmp_path / "tiles", "--size", 8, "--overlap", 2, "-q")
+
+
+def test_fusion_without_a_network_never_loads_torch(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    assert not loads_torch("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--dry-run")
+    assert not (tmp_path / "out.tif").exists()
+    assert not loads_torch("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "-q")
+
+
+def test_choosing_a_model_never_loads_torch(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """A weights file of another tool's making, with a configuration and no weights at all."""
+    from safetensors.numpy import save_file
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    config = {"msi_bands": 3, "hsi_bands": 6, "ratio": 4.0, "subspace": 3, "levels": 2}
+    save_file(
+        {"none": np.zeros(1)}, folder / "model.safetensors", metadata={"emrdiff_config": json.dumps(config)}
+    )
+    assert not loads_torch("fuse", *pair, tmp_path / "out.tif", "--model", folder, "--dry-run")
+    assert not loads_torch("models", folder)
