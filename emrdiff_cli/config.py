@@ -120,7 +120,7 @@ class TrainConfig:
     amplitude_power: float = 0.5
     pseudo_weight: float = 0.1
     validate_every: int = 250
-    checkpoint_every: int = 100
+    checkpoint_every: int = 50
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -68,13 +68,16 @@ class PairReader:
 
     def read_lr(self) -> Field:
         """The LR-HSI on the common area, (B, h, w), NaN where invalid."""
-        return self._lr.read(self.alignment.lr_window)
+        values = self._lr.read(self.alignment.lr_window)
+        _refuse_undeclared_nan(values, self._lr)
+        return values
 
     def read_msi(self, window: Window) -> tuple[Field, Mask]:
         """The MSI (m, H, W) of a window without holes, and its valid pixels (H, W)."""
         origin = self.alignment.hr_window
         placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
         values = self._msi.read(placed)
+        _refuse_undeclared_nan(values, self._msi)
         valid = valid_pixels(values)
         return fill_holes(values, valid), valid
 
@@ -105,7 +108,7 @@ def open_pair(lr_path: Path, msi_path: Path) -> Iterator[PairReader]:
     """Open an LR-HSI and an HR-MSI and place one on the other.
 
     Raises GridError: a CRS on one alone or two different ones, no common area, an MSI that is not finer;
-    InputError: a raster that cannot be read.
+    InputError: a raster that cannot be read, or (when it is read) NaN without a declared nodata.
     """
     with open_raster(lr_path) as lr, open_raster(msi_path) as msi:
         yield PairReader(lr, msi, place(lr.info, msi.info))
@@ -132,6 +135,16 @@ def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
             "fewer bands than the LR-HSI; give the LR-HSI first and the HR-MSI second"
         )
     return alignment
+
+
+def _refuse_undeclared_nan(values: Field, reader: RasterReader) -> None:
+    """NaN stands for a hole where it, or another nodata value, is declared; elsewhere it is damage."""
+    if reader.info.nodata is None and not reader.masked and np.isnan(values).any():
+        name = reader.info.path.name
+        raise InputError(
+            f"{name} holds NaN or infinite values but declares no nodata: if they are holes, say so with "
+            f"`gdal_edit.py -a_nodata nan {name}`"
+        )
 
 
 def _check_crs(lr: RasterInfo, msi: RasterInfo) -> None:

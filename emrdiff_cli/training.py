@@ -95,8 +95,9 @@ def train(
 ) -> tuple[EMRDiff, list[Validation]]:
     """Train to the last iteration and write the weights that validated best into `folder`.
 
-    A checkpoint is written every `checkpoint_every` iterations and when training is interrupted; with
-    `resume` training goes on from it, to the same weights bit for bit (CPU) as without the interruption.
+    A checkpoint is written at the start and every `checkpoint_every` iterations, between two iterations and
+    in one step, so whatever stops the training leaves a whole one. With `resume` training goes on from it, to
+    the same weights bit for bit (CPU) as without the interruption.
     Raises ModelError when the checkpoint belongs to another configuration.
     """
     key = _run_key(model_config, config, curriculum)
@@ -111,25 +112,20 @@ def train(
         )
     if not run.history:
         _validate(run, curriculum)
-    started, first = time.monotonic(), run.iteration
-    try:
-        while run.iteration < config.iterations:
-            _iterate(run, scenes, config)
-            due = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
-            if due:
-                _validate(run, curriculum)
-            if run.iteration % config.checkpoint_every == 0:
-                _save_state(run, folder / STATE, key)
-            if report is not None:
-                pace = (time.monotonic() - started) / (run.iteration - first)
-                left = pace * (config.iterations - run.iteration)
-                report(
-                    Moment(run.iteration, config.iterations, run.loss, left, run.history[-1] if due else None)
-                )
-    except BaseException:
-        # Whatever stops the training, what was learned so far stays; the exception goes on.
         _save_state(run, folder / STATE, key)
-        raise
+    started, first = time.monotonic(), run.iteration
+    while run.iteration < config.iterations:
+        _iterate(run, scenes, config)
+        due = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
+        if due:
+            _validate(run, curriculum)
+        if run.iteration % config.checkpoint_every == 0:
+            _save_state(run, folder / STATE, key)
+        if report is not None:
+            pace = (time.monotonic() - started) / (run.iteration - first)
+            left = pace * (config.iterations - run.iteration)
+            newest = run.history[-1] if due else None
+            report(Moment(run.iteration, config.iterations, run.loss, left, newest))
     best = run.average
     best.load_state_dict(run.best_weights)
     save_model(best, folder / WEIGHTS)

@@ -76,8 +76,12 @@ def train(
     examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
     with progress("prepare", quiet) as report:
         job = model_folder.make_job(examples, model_values, train_values, report)
-    with progress("train", quiet) as report:
-        model_folder.run_job(job, output, device, resume, note, _watcher(report, quiet))
+    try:
+        with progress("train", quiet) as report:
+            model_folder.run_job(job, output, device, resume, note, _watcher(report, quiet))
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: repeat the command with --resume to go on.", err=True)
+        raise
     if not quiet:
         typer.echo(f"{output}: model and card written", err=True)
 
