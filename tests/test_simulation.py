@@ -1,0 +1,348 @@
+"""Simulated pairs: values by protocol, ground coordinates, holes, noise, recipe; and where responses come from.
+
+`textured`, `write_cube` and `write_srf` make the scenes of the other tests of pairs too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasters import NORTH_UP, UTM33, write_tif
+from scipy import ndimage
+
+from emrdiff_cli.core.degradation import Protocol, degradation_taps
+from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.srf import srf_matrix
+from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
+from emrdiff_cli.raster.reading import ignoring_missing_georeference, open_raster, read_info
+from emrdiff_cli.responses import built_in, read_response
+from emrdiff_cli.simulation import Recipe, simulate_raster
+
+Cube = NDArray[np.floating[Any]]
+COUNT = 1e-4  # reflectance of a stored count
+NODATA = -999
+
+
+def textured(bands: int, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """Reflectance of fields of six materials with sharp borders, shaded, with a road and grain."""
+    rng = np.random.default_rng(seed)
+    spectra = 0.3 + 0.25 * ndimage.gaussian_filter1d(rng.normal(size=(6, bands)), 2.0, axis=1, mode="wrap")
+    fields = ndimage.gaussian_filter(rng.normal(size=(6, height, width)), (0, 4, 4)).argmax(axis=0)
+    fields[height // 3 : height // 3 + 2] = 5
+    shade = 1 + 0.15 * rng.normal(size=(height, width))
+    grain = 0.003 * rng.normal(size=(bands, height, width))
+    return np.clip(spectra.T[:, fields] * shade + grain, 0.01, 1.2).astype(np.float32)
+
+
+def wavelengths(bands: int) -> list[float]:
+    return [420.5 + 40 * band for band in range(bands)]
+
+
+def write_cube(
+    path: Path,
+    cube: Cube,
+    *,
+    transform: Affine = NORTH_UP,
+    crs: str | None = UTM33,
+    count: float | None = COUNT,
+    spectral: bool = True,
+    **profile: Any,
+) -> Path:
+    """A GeoTIFF of int16 counts (`count` None: float32) with wavelengths, FWHM and names; NaN is nodata."""
+    nodata = np.nan if count is None else NODATA
+    stored = cube if count is None else np.where(np.isnan(cube), NODATA, np.rint(cube / count))
+    values = stored.astype("float32" if count is None else "int16")
+    write_tif(path, values, crs=crs, transform=transform, nodata=nodata, **profile)
+    with ignoring_missing_georeference(), rasterio.open(path, "r+") as dataset:
+        if count is not None:
+            dataset.scales = [count] * len(cube)
+        for band, wavelength in enumerate(wavelengths(len(cube)) if spectral else (), 1):
+            tags = {"wavelength": str(wavelength), "fwhm": str(5 + band / 10)}
+            dataset.update_tags(band, wavelength_units="Nanometers", **tags)
+            dataset.set_band_description(band, f"Channel {band}")
+    return path
+
+
+def write_srf(path: Path, bands: int = 8, count: int = 3) -> Path:
+    """Triangular responses spread over the wavelengths of so many HSI bands."""
+    at = np.arange(wavelengths(1)[0] - 10, wavelengths(bands)[-1] + 10, 5.0)
+    centres = np.linspace(at[0], at[-1], count + 2)[1:-1]
+    rows = [[nm, *np.clip(1 - np.abs(nm - centres) / 80, 0, 1).round(4)] for nm in at]
+    header = ",".join(["wavelength_nm", *(f"M{i}" for i in range(1, count + 1))])
+    lines = ["# made for a test", header, *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def read(path: Path) -> NDArray[np.float32]:
+    with open_raster(path) as reader:
+        return reader.read()
+
+
+def simulate(folder: Path, cube: Path, ratio: int = 4, **options: Any) -> tuple[Path, Path, Recipe]:
+    srf = folder / "srf.csv"
+    if not srf.exists():
+        write_srf(srf)
+    out = folder / "pair"
+    recipe = simulate_raster(cube, out, ratio, str(srf), **options)
+    return out / recipe.lr_hsi, out / recipe.hr_msi, recipe
+
+
+def direct(
+    cube: NDArray[np.float32], folder: Path, protocol: Protocol, ratio: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The pair by the core's functions on the whole cube."""
+    place = AxisPlacement(float(ratio), 0.0)
+    down = [degradation_taps(protocol, place, n // ratio, n) for n in cube.shape[1:]]
+    matrix = srf_matrix(read_response(str(folder / "srf.csv")), wavelengths(len(cube)))
+    return apply_taps(cube, *down), np.tensordot(matrix, cube, axes=1)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("protocol", ["wald", "nssr", "emrdiff", "mtf"])
+def test_pair_is_what_the_protocol_says_though_it_is_made_in_strips(
+    tmp_path: Path, protocol: Protocol
+) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 264, 24))
+    lr, msi, _ = simulate(tmp_path, cube, protocol=protocol)
+    expected_lr, expected_msi = direct(read(cube), tmp_path, protocol, 4)
+    np.testing.assert_allclose(read(lr), expected_lr, atol=0.51 * COUNT)
+    np.testing.assert_allclose(read(msi), expected_msi, atol=0.51 * COUNT)
+
+
+@pytest.mark.parametrize("protocol", ["wald", "nssr", "emrdiff", "mtf"])
+@pytest.mark.parametrize("ratio", [3, 4, 5])
+def test_every_pixel_lies_where_its_transform_says(tmp_path: Path, protocol: Protocol, ratio: int) -> None:
+    """The scene's value is its ground coordinate, so that of each LR pixel is its centre's."""
+    rows, cols = np.mgrid[: 10 * ratio, : 9 * ratio] + 0.5
+    ground = np.stack([rows, cols, rows + cols, cols - rows] * 2) * 0.01
+    cube = write_cube(tmp_path / "cube.tif", ground, count=None)
+    lr, msi, _ = simulate(tmp_path, cube, ratio, protocol=protocol)
+    for path, margin in ((lr, 3), (msi, 0)):
+        info, values = read_info(path), read(path)
+        to_scene = ~NORTH_UP @ info.grid.transform
+        at_rows, at_cols = np.mgrid[: info.grid.height, : info.grid.width] + 0.5
+        x, y = to_scene @ (at_cols, at_rows)
+        inner = np.s_[margin : info.grid.height - margin, margin : info.grid.width - margin]
+        if path == lr:
+            np.testing.assert_allclose(values[0][inner], 0.01 * y[inner], atol=1e-4)
+            np.testing.assert_allclose(values[1][inner], 0.01 * x[inner], atol=1e-4)
+        else:
+            assert (x == at_cols).all()
+            assert (y == at_rows).all()
+    assert read_info(lr).grid.crs_wkt == read_info(cube).grid.crs_wkt
+
+
+def test_what_is_known_of_the_bands_is_kept(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 24, 24))
+    lr, msi, recipe = simulate(tmp_path, cube)
+    source, made = read_info(cube), read_info(lr)
+    assert made.bands == source.bands
+    assert (made.dtype, made.nodata, made.scale) == (source.dtype, source.nodata, source.scale)
+    response = read_response(str(tmp_path / "srf.csv"))
+    seen = read_info(msi).bands
+    assert seen.names == recipe.msi_bands == ("M1", "M2", "M3")
+    assert seen.wavelengths_nm == pytest.approx(response.centres_nm())
+    assert seen.fwhm_nm == pytest.approx(response.fwhm_nm())
+
+
+def test_a_remainder_is_cropped_at_the_lower_and_right_edges(tmp_path: Path) -> None:
+    whole = textured(8, 27, 31)
+    lr, msi, _ = simulate(tmp_path, write_cube(tmp_path / "cube.tif", whole))
+    assert (read(lr).shape, read(msi).shape) == ((8, 6, 7), (3, 24, 28))
+    assert read_info(msi).grid.transform == NORTH_UP
+    expected = direct(np.rint(whole[:, :24, :28] / COUNT).astype(np.float32) * COUNT, tmp_path, "wald", 4)[0]
+    np.testing.assert_allclose(read(lr), expected, atol=0.51 * COUNT)
+
+
+def test_envi_output(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 24, 24))
+    lr, _, _ = simulate(tmp_path, cube)
+    envi, _, _ = simulate(tmp_path, cube, lr_driver="ENVI", overwrite=True)
+    assert envi.name == "lr_hsi.bsq"
+    np.testing.assert_array_equal(read(envi), read(lr))
+    assert read_info(envi).bands == read_info(lr).bands
+
+
+def test_lr_pixels_that_see_a_hole_are_nodata_and_no_others(tmp_path: Path) -> None:
+    holed = textured(8, 40, 40)
+    holed[2, 17, 22] = np.nan
+    lr, msi, _ = simulate(tmp_path, write_cube(tmp_path / "cube.tif", holed))
+    plain, _ = direct(textured(8, 40, 40), tmp_path, "wald", 4)
+    missing = np.isnan(read(lr))
+    # A PSF of 3 sigma = 5.1 pixels around block centres 4 apart reaches three blocks each way at most.
+    assert missing[:, 4, 5].all()
+    assert (missing.all(axis=0) == missing.any(axis=0)).all()
+    assert 4 <= missing[0].sum() <= 9
+    assert not missing[:, :2].any()
+    assert not missing[:, 7:].any()
+    np.testing.assert_allclose(read(lr)[~missing], plain[~missing], atol=1.01 * COUNT)
+    np.testing.assert_array_equal(np.argwhere(np.isnan(read(msi)[0])), [[17, 22]])
+
+
+def test_a_band_missing_in_part_of_the_scene_is_nodata_there(tmp_path: Path) -> None:
+    """However the scene is read: the part spans more than any strip."""
+    holed = textured(8, 320, 16)
+    holed[3, :160] = np.nan
+    lr, msi, _ = simulate(tmp_path, write_cube(tmp_path / "cube.tif", holed))
+    missing = np.isnan(read(lr))
+    assert missing[:, :39].all()
+    assert not missing[:, 43:].any()
+    np.testing.assert_array_equal(np.isnan(read(msi)).any(axis=(0, 2)), np.arange(320) < 160)
+
+
+def test_a_dead_band_stays_dead_and_harms_nothing(tmp_path: Path) -> None:
+    dead = textured(8, 40, 40)
+    dead[0] = np.nan
+    lr, _, _ = simulate(tmp_path, write_cube(tmp_path / "cube.tif", dead))
+    missing = np.isnan(read(lr))
+    assert missing[0].all()
+    assert not missing[1:].any()
+
+
+def test_bands_marked_bad_have_no_say_in_the_msi(tmp_path: Path) -> None:
+    cube = textured(8, 24, 24)
+    plain = write_cube(tmp_path / "plain.tif", cube)
+    cube[3] = 1.0
+    marked = write_cube(tmp_path / "marked.tif", cube)
+    with rasterio.open(marked, "r+") as dataset:
+        for band in range(1, 9):
+            dataset.update_tags(band, bbl=str(int(band != 4)))
+    _, msi, _ = simulate(tmp_path, marked)
+    response = read_response(str(tmp_path / "srf.csv"))
+    good = [i for i in range(8) if i != 3]
+    matrix = srf_matrix(response, [wavelengths(8)[i] for i in good])
+    np.testing.assert_allclose(read(msi), np.tensordot(matrix, read(plain)[good], axes=1), atol=0.51 * COUNT)
+
+
+def test_noise_has_its_ratio_and_its_seed(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 160, 160), count=None)
+    plain_lr, plain_msi, _ = simulate(tmp_path, cube)
+    clean = {"lr": read(plain_lr), "msi": read(plain_msi)}
+
+    def noisy(seed: int) -> dict[str, NDArray[np.float32]]:
+        lr, msi, _ = simulate(tmp_path, cube, noise_db=20.0, seed=seed, overwrite=True)
+        return {"lr": read(lr), "msi": read(msi)}
+
+    one, same, other = noisy(1), noisy(1), noisy(2)
+    for name in ("lr", "msi"):
+        signal = np.sqrt(np.square(clean[name]).mean(axis=(1, 2)))
+        noise = (one[name] - clean[name]).std(axis=(1, 2))
+        np.testing.assert_allclose(20 * np.log10(signal / noise), 20, atol=0.6)
+        np.testing.assert_array_equal(one[name], same[name])
+        assert (one[name] != other[name]).mean() > 0.99
+
+
+def test_recipe_tells_how_the_pair_was_made(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 24, 24))
+    _, _, recipe = simulate(tmp_path, cube, protocol="wald", noise_db=35.0, seed=4)
+    written = json.loads((tmp_path / "pair" / "recipe.json").read_text())
+    stated = {"source": "cube.tif", "ratio": 4, "protocol": "wald", "noise_db": 35, "seed": 4}
+    assert stated.items() <= written.items()
+    assert written["psf_sigma_px"] == pytest.approx(4 / 2.355)
+    assert (written["boundary"][:7], written["sampling_offset_px"]) == ("reflect", 0)
+    assert written["msi_bands"] == ["M1", "M2", "M3"]
+    assert re.fullmatch("[0-9a-f]{64}", written["srf_sha256"])
+    write_srf(tmp_path / "srf.csv", count=2)
+    assert simulate(tmp_path, cube, overwrite=True)[2].srf_sha256 != recipe.srf_sha256
+
+
+def test_a_pair_that_is_there_stays(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 24, 24))
+    lr, _, _ = simulate(tmp_path, cube)
+    before = lr.read_bytes()
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        simulate(tmp_path, cube, ratio=2)
+    assert lr.read_bytes() == before
+    simulate(tmp_path, cube, ratio=2, overwrite=True)
+    assert read(lr).shape == (8, 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"ratio": 30}, GridError, "less than one LR pixel"),
+        ({"ratio": 1}, GridError, "2 or more"),
+    ],
+)
+def test_ratios_that_do_not_fit(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 24, 24))
+    with pytest.raises(error, match=said):
+        simulate(tmp_path, cube, **options)
+    assert not (tmp_path / "pair").exists()
+
+
+def test_a_cube_without_wavelengths_cannot_be_seen_through_a_response(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 24, 24), spectral=False)
+    with pytest.raises(InputError, match="no wavelengths"):
+        simulate(tmp_path, cube)
+    assert not (tmp_path / "pair").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path / "cube.tif", textured(8, 24, 24))
+    (tmp_path / "pair").write_text("a file in the folder's place")
+    with pytest.raises(WriteError, match="cannot be made"):
+        simulate(tmp_path, cube)
+
+
+def test_built_in_responses_are_whole() -> None:
+    assert {"sentinel-2a", "sentinel-2b"} <= set(built_in())
+    for name in built_in():
+        response = read_response(name)
+        assert response.values.shape == (len(response.names), len(response.wavelengths_nm))
+        assert (response.values.max(axis=1) > 0).all()
+        assert all(350 < centre < 2500 for centre in response.centres_nm())
+        matrix = srf_matrix(response, np.arange(350, 2500, 2.0))
+        np.testing.assert_allclose(matrix.sum(axis=1), 1)
+
+
+def test_sentinel_2_sees_blue_green_red_and_near_infrared() -> None:
+    centres = read_response("sentinel-2a").centres_nm()
+    for published in (492.4, 559.8, 664.6, 832.8):
+        assert min(abs(centre - published) for centre in centres) < 5
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], "header"),
+        (["# nothing else"], "header"),
+        (["wavelength_nm,A"], "header"),
+        (["nm,A", "400,1", "500,1"], "header"),
+        (["wavelength_nm", "400", "500"], "header"),
+        (["wavelength_nm,A", "400,1", "500,high"], "numbers"),
+        (["wavelength_nm,A", "400,1", "500,nan"], "finite"),
+        (["wavelength_nm,A,B", "400,1,1", "500,1"], "number"),
+        (["wavelength_nm,A", "500,1", "400,1"], "ascend"),
+        (["wavelength_nm,A", "400,1", "500,-1"], "0 or more"),
+    ],
+)
+def test_csv_that_is_no_response(tmp_path: Path, lines: Sequence[str], said: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=said):
+        read_response(str(path))
+
+
+def test_csv_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"wavelength_nm,\xe9\n400,1\n500,1\n")
+    with pytest.raises(InputError, match=r"a\.csv"):
+        read_response(str(path))
+
+
+def test_a_response_that_is_neither_named_nor_there() -> None:
+    with pytest.raises(UsageError, match="sentinel-2a"):
+        read_response("sentinel-9")
