@@ -31,6 +31,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> EMRDiff:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read as a model: {error}") from error
     model = EMRDiff(config).to(device)
+    if config.gates == "training":
+        model.network.allot_averages()
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:

@@ -18,6 +18,7 @@ PseudoMsi = Literal["first", "last", "even", "srf"]
 CalibrationSource = Literal["archive", "scene"]
 Units = Literal["residual", "range"]
 GuidanceExtra = Literal["unexplained", "local-detail"]
+Gates = Literal["training", "tile"]
 ChainState = Literal["truth", "own"]
 Preset = Literal["default", "paper"]
 
@@ -31,6 +32,8 @@ class ModelConfig:
     model takes any number of bands. `units`: `residual` runs the chain in units of each channel's residual,
     as a difference to the end point; `range` on values scaled to [0, 1] (the paper's). `width` 0 is the
     chain's channel count.
+    `gates`: a block's branches are weighed by their averages over the `tile` (the paper's), or by the mean
+    of those over `training` patches, which makes a pixel independent of the tile that it is computed in.
     `tile`: side in HR pixels that the model was trained on and is best run at. Found in training:
     `residual_gain`, each channel's residual at HR over what the LR pixels leave unexplained, and the HSI's
     and MSI's wavelengths.
@@ -50,6 +53,7 @@ class ModelConfig:
     power: float = 0.3
     units: Units = "residual"
     guidance_extras: tuple[GuidanceExtra, ...] = ("unexplained", "local-detail")
+    gates: Gates = "training"
     width: int = 0
     levels: int = 3
     tile: int = 64
@@ -144,6 +148,7 @@ PAPER_MODEL: Mapping[str, Any] = {
     "power": 0.3,
     "units": "range",
     "guidance_extras": (),
+    "gates": "tile",
     "width": 0,
     "levels": 5,
 }

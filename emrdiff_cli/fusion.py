@@ -151,7 +151,7 @@ def plan(
         spec = output_spec(pair, method, options)
         area = pair.alignment.hr_window
     height, width, bands = area.height, area.width, spec.bands.count
-    tiles = 0 if config is None else len(tile_windows(height, width, *tile_size(config, options)))
+    tiles = 0 if config is None else len(_aligned_windows(height, width, config, options))
     return {
         "output": str(output),
         "method": method,
@@ -266,7 +266,7 @@ def _plain_rows(scene: _Scene) -> Iterator[tuple[int, Field]]:
 
 
 def _tiles(scene: _Scene, config: ModelConfig, options: FusionOptions) -> list[Window]:
-    return tile_windows(scene.height, scene.width, *tile_size(config, options))
+    return _aligned_windows(scene.height, scene.width, config, options)
 
 
 def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> Iterator[tuple[int, Field]]:
@@ -274,7 +274,9 @@ def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> It
     config = sampler.config
     channels = scene.channels
     windows = _tiles(scene, config, options)
-    mosaic = Mosaic(config.hsi_channels, scene.height, scene.width, *tile_size(config, options))
+    size, overlap = tile_size(config, options)
+    height, width = _padded(scene.height, config), _padded(scene.width, config)
+    mosaic = Mosaic(config.hsi_channels, height, width, size, overlap, windows=windows)
     origin = scene.pair.alignment.hr_window
     top = 0
     for batch in _batches(windows, options.batch_size):
@@ -283,8 +285,22 @@ def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> It
         for window, tile, estimate in zip(batch, inputs, sampler(inputs, corners), strict=True):
             rows = mosaic.add(window, hsi_correction(config, channels, estimate, tile.end_point))
             if rows is not None:
-                yield top, np.asarray(rows, np.float32)
-                top += rows.shape[1]
+                kept = np.asarray(rows[:, : scene.height - top, : scene.width], np.float32)
+                yield top, kept
+                top += kept.shape[1]
+
+
+def _aligned_windows(height: int, width: int, config: ModelConfig, options: FusionOptions) -> list[Window]:
+    """Tiles with corners on the network's stride, over the scene extended to whole strides.
+
+    So every tile is decimated in the same phase, and a pixel comes out the same from any of them.
+    """
+    size, overlap = tile_size(config, options)
+    return tile_windows(_padded(height, config), _padded(width, config), size, overlap, config.stride)
+
+
+def _padded(length: int, config: ModelConfig) -> int:
+    return -(-length // config.stride) * config.stride
 
 
 def _batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:

@@ -120,7 +120,7 @@ def _toml_value(value: object) -> str:
 
 def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: str, effort: str) -> str:
     config = job.model
-    best = max(history, key=lambda v: v.psnr_by_step_db[-1])
+    best = history[-1]
     curve = ", ".join(f"{value:.2f}" for value in best.psnr_by_step_db)
     bands = f"{config.hsi_bands}" if config.fixed_bands else f"any number (trained on {config.hsi_bands})"
     lines = [

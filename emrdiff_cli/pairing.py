@@ -82,7 +82,10 @@ class PairReader:
         return fill_holes(values, valid), valid
 
     def read_msi_around(self, window: Window) -> Field:
-        """The MSI of a window with one pixel more on each side, replicated at the common area's edges."""
+        """The MSI of a window with one pixel more on each side.
+
+        Beyond the common area's edges, where the window may reach, the edge is replicated.
+        """
         area = self.alignment.hr_window
         top, left = max(0, window.row - 1), max(0, window.col - 1)
         bottom = min(area.height, window.row + window.height + 1)

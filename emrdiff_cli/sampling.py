@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.conditioning import TileInputs
-from emrdiff_cli.core.emr_diff import EMRDiff, channels_last, pad_to_multiple
+from emrdiff_cli.core.emr_diff import EMRDiff, channels_last
 from emrdiff_cli.core.noise import edge_noise
 from emrdiff_cli.errors import UsageError
 
@@ -26,20 +26,21 @@ class ModelSampler:
         self._device, self._seed, self._steps = device, seed, steps
 
     def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
-        """Return each tile's estimate of X'_0 (C, H, W), relative to the chain's end."""
-        height, width = tiles[0].a_0.shape[1:]
+        """Return each tile's estimate of X'_0 (C, H, W), relative to the chain's end.
+
+        Sides are multiples of the configuration's stride.
+        """
         a_0, guidance, edges = (
             self._stack([getattr(tile, name) for tile in tiles]) for name in ("a_0", "guidance", "edges")
         )
         noise = edge_noise(self._seed, a_0.shape, corners, edges)
         with torch.inference_mode():
             estimate = self._model.sample(a_0, guidance, noise, self._steps)
-        return list(estimate[:, :, :height, :width].float().cpu().contiguous().numpy())
+        return list(estimate.float().cpu().contiguous().numpy())
 
     def _stack(self, images: Sequence[Field]) -> torch.Tensor:
         stacked = torch.from_numpy(np.stack(images)).to(self._device)
-        padded = pad_to_multiple(stacked, self.config.stride)
-        return padded.contiguous(memory_format=torch.channels_last)
+        return stacked.contiguous(memory_format=torch.channels_last)
 
 
 def choose_device(name: str) -> torch.device:

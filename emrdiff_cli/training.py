@@ -24,6 +24,7 @@ from emrdiff_cli.core.learning import (
     average_weights,
     draw_batch,
     learning_rate_at,
+    settle_gates,
     training_loss,
 )
 from emrdiff_cli.core.supervision import (
@@ -38,6 +39,7 @@ from emrdiff_cli.zoo import WEIGHTS
 
 STATE = "training-state.pt"
 _GRADIENT_LIMIT = 1.0
+_GATE_BATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,7 @@ def train(
             left = pace * (config.iterations - run.iteration)
             newest = run.history[-1] if due else None
             report(Moment(run.iteration, config.iterations, run.loss, left, newest))
-    best = run.average
-    best.load_state_dict(run.best_weights)
+    best = _finished(run, scenes, curriculum, config)
     save_model(best, folder / WEIGHTS)
     (folder / STATE).unlink(missing_ok=True)
     return best, run.history
@@ -149,6 +150,21 @@ def validate(
     starts = [mean_psnr(end_point_image(lesson), lesson, curriculum.peak) for lesson in curriculum.held_out]
     mean = tuple(sum(values) / len(values) for values in zip(*curves, strict=True))
     return Validation(iteration, mean, sum(starts) / len(starts))
+
+
+def _finished(
+    run: _Run, scenes: Sequence[TrainingScene], curriculum: Curriculum, config: TrainConfig
+) -> EMRDiff:
+    """The weights that validated best, their gates settled; scored once more as they will be used."""
+    best = run.average
+    best.load_state_dict(run.best_weights)
+    if best.config.gates == "training":
+        batches = [
+            draw_batch(scenes, config.batch, config.patch, run.generator) for _ in range(_GATE_BATCHES)
+        ]
+        settle_gates(best, batches, run.generator)
+    run.history.append(validate(best, curriculum, run.iteration))
+    return best
 
 
 def _start(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import Calibration, Channels
@@ -94,11 +93,3 @@ def channels_last(model: EMRDiff) -> EMRDiff:
     """The model with its weights laid out channels last, in which convolutions and norms run fastest."""
     # torch's stubs leave memory_format out of Module.to.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Replicate the lower and right edges of (N, C, H, W) up to sides that are multiples."""
-    bottom, right = (-image.shape[-2]) % multiple, (-image.shape[-1]) % multiple
-    if not bottom and not right:
-        return image
-    return functional.pad(image, (0, right, 0, bottom), mode="replicate")

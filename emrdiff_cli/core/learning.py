@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from emrdiff_cli.config import TrainConfig
 from emrdiff_cli.core.diffusion import forward_marginal
 from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.core.network import MSGAB
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,29 @@ def training_loss(model: EMRDiff, batch: Batch, config: TrainConfig, generator: 
     return 0.5 * (loss + later)
 
 
+@torch.no_grad()
+def settle_gates(model: EMRDiff, batches: Sequence[Batch], generator: torch.Generator) -> None:
+    """Fix each gate's averages to their mean over the batches and the steps of the sampler."""
+    sums: dict[MSGAB, Tensor] = {}
+    calls: dict[MSGAB, int] = {}
+
+    def note(block: MSGAB) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def add(_gate: nn.Module, seen: tuple[Tensor, ...]) -> None:
+            sums[block] = sums.get(block, 0.0) + seen[0].float().mean(0, keepdim=True)
+            calls[block] = calls.get(block, 0) + 1
+
+        return add
+
+    blocks = model.network.gated_blocks()
+    hooks = [block.gate.register_forward_pre_hook(note(block)) for block in blocks]
+    for batch in batches:
+        model.sample(batch.a_0, batch.guidance, _drawn_noise(batch, generator))
+    for hook in hooks:
+        hook.remove()
+    for block in blocks:
+        block.averages = sums[block] / calls[block]
+
+
 def learning_rate_at(iteration: int, config: TrainConfig) -> float:
     """Linear warm-up, then a cosine to zero at the last iteration."""
     if iteration < config.warmup:
@@ -90,6 +114,13 @@ def average_weights(average: nn.Module, model: nn.Module, iteration: int, decay:
     decay = min(decay, (1 + iteration) / (10 + iteration))
     for kept, new in zip(average.parameters(), model.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)
+
+
+def _drawn_noise(batch: Batch, generator: torch.Generator) -> Callable[[int], Tensor]:
+    def draw(_step: int) -> Tensor:
+        return batch.edges * torch.randn(batch.target.shape, generator=generator, device=batch.edges.device)
+
+    return draw
 
 
 def _loss_at(

@@ -54,7 +54,9 @@ class MSGAB(nn.Module):
     """Multi-scale group attention block: spatial attention, two group counts, gated sum, residual.
 
     (N, in_channels, H, W) -> (N, out_channels, H, W); with `time_channels` it also takes the time
-    embedding (N, time_channels). `groups` is the group count of its grouped branch.
+    embedding (N, time_channels). `groups` is the group count of its grouped branch. The gate weighs the
+    branches by their averages over the image; with the buffer `averages` (1, 4 * out_channels, 1, 1) set, by
+    those instead, and then the block is a function of each pixel's surroundings alone.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class MSGAB(nn.Module):
         self.time = None if time_channels is None else nn.Linear(time_channels, out_channels)
         self.branches = nn.ModuleList(GroupBranch(out_channels, g) for g in (1, groups))
         self.gate = nn.Conv2d(4 * out_channels, 2, 1)
+        self.averages: Tensor | None
+        self.register_buffer("averages", None)
         self.widen = nn.Conv2d(2 * out_channels, 4 * out_channels, 1)
         self.narrow = nn.Conv2d(4 * out_channels, out_channels, 1)
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
@@ -81,7 +85,9 @@ class MSGAB(nn.Module):
                 raise ValueError("a time-conditioned block needs the time embedding")
             h = h + self.time(functional.leaky_relu(time, 0.01))[:, :, None, None]
         multi = [branch(h) for branch in self.branches]
-        averages = torch.cat([u.mean((2, 3), keepdim=True) for u in multi], dim=1)
+        averages = self.averages
+        if averages is None:
+            averages = torch.cat([u.mean((2, 3), keepdim=True) for u in multi], dim=1)
         weights = torch.softmax(self.gate(averages), dim=1)
         gated = weights[:, 0:1] * multi[0] + weights[:, 1:2] * multi[1]
         out: Tensor = self.narrow(functional.leaky_relu(self.widen(gated), 0.01)) + self.skip(x)
@@ -158,6 +164,15 @@ class BAFUNet(nn.Module):
         self.decoder = nn.ModuleList(MSGAB(n, width, width) for n in inputs)
         self.ups = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(levels - 1))
         self.heads = nn.ModuleList(_zero_head(width, channels) for _ in range(min(levels, 4)))
+
+    def gated_blocks(self) -> list[MSGAB]:
+        """All blocks that have a gate."""
+        return [module for module in self.modules() if isinstance(module, MSGAB)]
+
+    def allot_averages(self) -> None:
+        """Make room for the gates' averages, as they come with weights that were saved with them."""
+        for block in self.gated_blocks():
+            block.averages = torch.zeros(1, block.gate.in_channels, 1, 1, device=block.gate.weight.device)
 
     def guide(self, observed: Tensor) -> list[Tensor]:
         """Run the guidance encoder: it sees neither the state nor t, so once a tile is enough."""

@@ -39,8 +39,8 @@ class Taps:
         return len(self.indices)
 
     def part(self, start: int, stop: int) -> Taps:
-        """The outputs start..stop-1 alone."""
-        kept = slice(start, stop)
+        """The outputs start..stop-1 alone; beyond the ends, the end's again."""
+        kept = np.clip(np.arange(start, stop), 0, self.n_out - 1)
         return Taps(self.n_in, self.indices[kept], self.weights[kept], self.inside[kept])
 
     def reach(self) -> tuple[int, int]:

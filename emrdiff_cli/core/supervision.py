@@ -26,11 +26,12 @@ from emrdiff_cli.core.conditioning import (
     observe_msi,
     tile_inputs,
 )
-from emrdiff_cli.core.emr_diff import EMRDiff, pad_to_multiple
+from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.learning import TrainingScene, channel_weights
 from emrdiff_cli.core.noise import edge_noise
 from emrdiff_cli.core.resampling import apply_taps
-from emrdiff_cli.core.tiling import Mosaic, tile_windows
+from emrdiff_cli.core.tiling import tile_windows
+from emrdiff_cli.scene import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
@@ -123,19 +124,23 @@ def fuse_lesson(model: EMRDiff, lesson: Lesson, seed: int = 0, steps: int | None
 
     Tiles of the model's size without overlap, as in training.
     """
-    device = next(model.parameters()).device
     height, width = lesson.target.shape[1:]
-    estimates: dict[int, Mosaic] = {}
-    merged: dict[int, Field] = {}
-    size = model.config.tile
-    for window in tile_windows(height, width, size, 0):
-        for t, values in _tile_estimates(model, lesson, window, seed, steps, device).items():
-            mosaic = estimates.setdefault(t, Mosaic(len(values), height, width, size, 0))
-            rows = mosaic.add(window, values)
-            if rows is not None:
-                done = np.asarray(rows, np.float32)
-                merged[t] = np.concatenate([merged[t], done], axis=1) if t in merged else done
-    return [_reconstruct(model.config, lesson, merged[t]) for t in sorted(merged, reverse=True)]
+    stride = model.config.stride
+    full_height, full_width = -(-height // stride) * stride, -(-width // stride) * stride
+    padding = ((0, 0), (0, full_height - height), (0, full_width - width))
+    a_0, guidance, edges = (
+        np.pad(image, padding, mode="edge")
+        for image in (lesson.inputs.a_0, lesson.inputs.guidance, lesson.inputs.edges)
+    )
+    estimates: dict[int, Field] = {}
+    for window in tile_windows(full_height, full_width, model.config.tile, 0, stride):
+        cuts = [np.ascontiguousarray(image[:, window.rows, window.cols]) for image in (a_0, guidance, edges)]
+        for t, values in _tile_estimates(model, cuts, window, seed, steps).items():
+            estimates.setdefault(t, np.zeros_like(a_0))[:, window.rows, window.cols] = values
+    return [
+        _reconstruct(model.config, lesson, estimates[t][:, :height, :width])
+        for t in sorted(estimates, reverse=True)
+    ]
 
 
 def end_point_image(lesson: Lesson) -> Field:
@@ -155,18 +160,16 @@ def _one_strip(pair: SupervisedPair) -> Iterator[Strip]:
 
 
 def _tile_estimates(
-    model: EMRDiff, lesson: Lesson, window: Any, seed: int, steps: int | None, device: torch.device
+    model: EMRDiff, cuts: Sequence[Field], window: Window, seed: int, steps: int | None
 ) -> dict[int, Field]:
-    def cut(image: Field) -> torch.Tensor:
-        piece = np.ascontiguousarray(image[:, window.rows, window.cols])
-        return pad_to_multiple(torch.from_numpy(piece).to(device)[None], model.config.stride)
-
-    a_0, guidance, edges = cut(lesson.inputs.a_0), cut(lesson.inputs.guidance), cut(lesson.inputs.edges)
+    """The estimate (C, H, W) after each step of a tile's a_0, guidance and edges."""
+    device = next(model.parameters()).device
+    a_0, guidance, edges = (torch.from_numpy(cut).to(device)[None] for cut in cuts)
     noise = edge_noise(seed, a_0.shape, [(window.row, window.col)], edges)
     estimates: dict[int, Field] = {}
 
     def watch(t: int, estimate: torch.Tensor) -> None:
-        estimates[t] = estimate[0, :, : window.height, : window.width].float().cpu().numpy()
+        estimates[t] = estimate[0].float().cpu().numpy()
 
     with torch.inference_mode():
         model.sample(a_0, guidance, noise, steps, watch)

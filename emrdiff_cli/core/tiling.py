@@ -40,13 +40,16 @@ def tile_starts(length: int, size: int, overlap: int, multiple: int = 1) -> list
     return [multiple * (i * units // steps) for i in range(steps)] + [room]
 
 
-def tile_windows(height: int, width: int, size: int, overlap: int) -> list[Window]:
-    """Tile a scene in row-major order, each min(size, height) x min(size, width) pixels."""
+def tile_windows(height: int, width: int, size: int, overlap: int, multiple: int = 1) -> list[Window]:
+    """Tile a scene in row-major order, each min(size, height) x min(size, width) pixels.
+
+    Corners are on multiples of `multiple`, as `tile_starts` says.
+    """
     tile_height, tile_width = min(size, height), min(size, width)
     return [
         Window(row, col, tile_height, tile_width)
-        for row in tile_starts(height, size, overlap)
-        for col in tile_starts(width, size, overlap)
+        for row in tile_starts(height, size, overlap, multiple)
+        for col in tile_starts(width, size, overlap, multiple)
     ]
 
 
