@@ -57,7 +57,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class FusionOptions:
-    """How a scene is cut and what is written; `tile` 0 takes the model's, `overlap` None a quarter of it."""
+    """How a scene is cut and what is written; `tile` 0 takes the model's, `overlap` None a quarter of the tile."""
 
     tile: int = 0
     overlap: int | None = None
@@ -213,8 +213,11 @@ def output_spec(pair: PairReader, method: str, options: FusionOptions) -> Raster
 
 
 def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
-    """Tile side and overlap in HR pixels."""
-    size = options.tile or config.tile
+    """Tile side and overlap in HR pixels.
+
+    With settled gates a tile may be larger than the training patch, and is: less of it lies near an edge.
+    """
+    size = options.tile or config.tile * (2 if config.gates == "training" else 1)
     if size % config.stride:
         raise UsageError(f"tile = {size}: this model needs a multiple of {config.stride}")
     return size, size // 4 if options.overlap is None else options.overlap

@@ -166,6 +166,18 @@ def test_an_estimate_of_the_position_is_the_same_tiled_and_whole(
         np.testing.assert_allclose(run(tmp_path, pair, sampler, **options), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize("levels", [1, 3, 4])
+def test_sizes_that_are_no_multiple_of_the_networks_stride(tmp_path: Path, levels: int) -> None:
+    pair = write_ramps(tmp_path, LR_GRID, (NORTH_UP @ Affine.scale(3 / 25), 133, 150))
+    config = settings(levels=levels, subspace=0, end_point="glp", ratio=25 / 3)
+    expected = run(tmp_path, pair, method="glp")
+    for tile in (32, 160):
+        sampler = Fake(config)
+        np.testing.assert_allclose(run(tmp_path, pair, sampler, tile=tile), expected, atol=1e-6)
+        corners = np.array([corner for batch in sampler.batches for corner in batch])
+        assert (corners % config.stride == 0).all()
+
+
 def test_corners_are_absolute_where_the_common_area_begins_within_the_msi(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path, count=None)
     values = read_back(lr)[:, 3:, 2:]
@@ -369,10 +381,11 @@ def test_a_dead_band_of_the_lr_hsi_stays_dead_and_harms_nothing(tmp_path: Path) 
 
 def test_a_wide_nodata_margin_draws_no_edge(tmp_path: Path) -> None:
     """The edge weights are the scene's; a margin as wide as a strip must not stretch their range."""
-    pair = write_pair(tmp_path, 288, 40, msi_holes=np.s_[:, :260])
-    with open_pair(*pair) as opened:
+    lr, holed = write_pair(tmp_path, 288, 40, msi_holes=np.s_[:, :260])
+    msi = write_cube(tmp_path / "faint.tif", 0.5 + 0.1 * read(holed), transform=FINE, count=None)
+    with open_pair(lr, msi) as opened:
         _, high = observe_msi(opened.strips, opened.resampling.down).edge_range
-    valid = read(pair[1])[:, 260:]
+    valid = read(msi)[:, 260:]
     magnitude = sobel_magnitude(np.pad(valid, ((0, 0), (1, 1), (1, 1)), mode="edge"))
     assert high == pytest.approx(float(magnitude.max()), rel=0.1)
 

@@ -18,6 +18,7 @@ from emrdiff_cli.core.learning import (
     channel_weights,
     draw_batch,
     learning_rate_at,
+    settle_gates,
     training_loss,
 )
 
@@ -210,3 +211,25 @@ def test_average_is_short_at_first_and_long_later() -> None:
     average_weights(average, current, 10_000, 0.99)
     assert float(average.weight.detach()) == pytest.approx(0.01)
     assert float(current.weight.detach()) == 1
+
+
+def test_gates_settle_on_the_averages_of_the_patches() -> None:
+    """With one patch and one step the settled network computes what the unsettled one did."""
+    network, batch = model(steps=1), draw_batch([scene()], 1, 8, seeded())
+    for head in network.network.heads:
+        torch.nn.init.constant_(head.weight, 0.1)
+    t = torch.ones(1)
+
+    def estimate() -> Tensor:
+        start = (
+            network.config.kappa * 0.999 * batch.edges * torch.randn(batch.target.shape, generator=seeded(5))
+        )
+        with torch.no_grad():
+            return network.estimate_scales(start, batch.a_0, network.network.guide(batch.guidance), t)[0]
+
+    expected = estimate()
+    settle_gates(network, [batch], seeded(5))
+    assert all(block.averages is not None for block in network.network.gated_blocks())
+    torch.testing.assert_close(estimate(), expected)
+    settle_gates(network, [draw_batch([scene(number=9)], 4, 8, seeded(1))], seeded())
+    assert not torch.allclose(estimate(), expected)

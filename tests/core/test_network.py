@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.emr_diff import EMRDiff, pad_to_multiple
+from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.network import BAFUNet
 
 State = dict[str, Tensor]
@@ -220,11 +218,36 @@ def test_time_conditioned_block_needs_the_time() -> None:
         network.denoising(torch.zeros(1, 4, 4, 4))
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 9), (1, 5)])
-def test_padding_replicates_the_lower_and_right_edges(height: int, width: int) -> None:
-    image = torch.randn(2, 3, height, width)
-    padded = pad_to_multiple(image, 4)
-    assert padded.shape[-2:] == (4 * math.ceil(height / 4), 4 * math.ceil(width / 4))
-    rows = torch.arange(padded.shape[-2]).clamp(max=height - 1)
-    cols = torch.arange(padded.shape[-1]).clamp(max=width - 1)
-    assert torch.equal(padded, image[:, :, rows][..., cols])
+def settled(network: BAFUNet, *seen: Tensor) -> BAFUNet:
+    """The network with each gate's averages fixed to those of one image."""
+    inputs_of: dict[object, Tensor] = {}
+    hooks = [
+        block.gate.register_forward_pre_hook(lambda gate, given: inputs_of.update({gate: given[0]}))
+        for block in network.gated_blocks()
+    ]
+    with torch.no_grad():
+        network(*seen)
+    network.allot_averages()
+    for hook, block in zip(hooks, network.gated_blocks(), strict=True):
+        hook.remove()
+        block.averages = inputs_of[block.gate]
+    return network
+
+
+def test_gates_settled_on_an_images_own_averages_change_nothing() -> None:
+    network = random_network(4, None, 3)
+    seen = inputs(4, 4, 16, 16, count=1)
+    with torch.no_grad():
+        expected = network(*seen)
+        torch.testing.assert_close(settled(network, *seen)(*seen), expected)
+
+
+def test_with_settled_gates_a_pixel_does_not_depend_on_what_lies_far_away() -> None:
+    network = settled(random_network(3, None, 1), *inputs(3, 3, 16, 16, count=1))
+    x_t, a_0, t = inputs(3, 3, 16, 64, count=1)
+    other = a_0.clone()
+    other[..., 50:] = 0
+    with torch.no_grad():
+        one, two = network(x_t, a_0, t), network(x_t, other, t)
+    assert torch.equal(one[..., :20], two[..., :20])
+    assert not torch.allclose(one[..., 50:], two[..., 50:])
