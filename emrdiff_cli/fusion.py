@@ -17,20 +17,16 @@ from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import (
     Calibration,
     Channels,
-    LrScene,
-    Observation,
-    SceneEndPoint,
     TileInputs,
     calibrate,
-    choose_basis,
-    find_end_point,
     hsi_correction,
-    observe_msi,
     tile_inputs,
 )
 from emrdiff_cli.core.end_point import Method, evaluate_tile
 from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.observation import LrScene, Observation, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point
 from emrdiff_cli.core.tiling import Mosaic, tile_windows
 from emrdiff_cli.errors import ModelError, UsageError
 from emrdiff_cli.pairing import PairReader, open_pair

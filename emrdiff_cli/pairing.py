@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.conditioning import Resampling, Strip
 from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
 from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.observation import Resampling, Strip
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError
 from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs

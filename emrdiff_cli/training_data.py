@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.conditioning import Resampling, calibrate, observe_msi
+from emrdiff_cli.core.conditioning import calibrate
 from emrdiff_cli.core.degradation import Protocol, degradation_taps, simulate_pair
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.observation import Resampling, observe_msi
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.core.srf import SpectralResponse
 from emrdiff_cli.core.supervision import (

@@ -19,9 +19,10 @@ from rasters import NORTH_UP, UTM33, read_back
 from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.conditioning import Calibration, LrScene, TileInputs, calibrate, observe_msi
+from emrdiff_cli.core.conditioning import Calibration, TileInputs, calibrate
 from emrdiff_cli.core.edges import sobel_magnitude
 from emrdiff_cli.core.end_point import Method
+from emrdiff_cli.core.observation import LrScene, observe_msi
 from emrdiff_cli.errors import GridError, InputError, ModelError, OutputExistsError, UsageError
 from emrdiff_cli.fusion import FusionOptions, FusionReport, check_fit, fuse, plan
 from emrdiff_cli.pairing import open_pair
@@ -95,7 +96,7 @@ def of_position(tile: TileInputs, corner: tuple[int, int]) -> Image:
 
 def settings(**changes: Any) -> ModelConfig:
     usual: dict[str, Any] = {"msi_bands": MSI_BANDS, "hsi_bands": BANDS, "ratio": 4, "subspace": 4}
-    usual |= {"calibration": "scene", "levels": 2, "tile": 16}
+    usual |= {"calibration": "scene", "gates": "tile", "levels": 2, "tile": 16}
     return ModelConfig(**usual | changes)
 
 
@@ -169,8 +170,8 @@ def test_an_estimate_of_the_position_is_the_same_tiled_and_whole(
 @pytest.mark.parametrize("levels", [1, 3, 4])
 def test_sizes_that_are_no_multiple_of_the_networks_stride(tmp_path: Path, levels: int) -> None:
     pair = write_ramps(tmp_path, LR_GRID, (NORTH_UP @ Affine.scale(3 / 25), 133, 150))
-    config = settings(levels=levels, subspace=0, end_point="glp", ratio=25 / 3)
-    expected = run(tmp_path, pair, method="glp")
+    config = settings(levels=levels, subspace=0, end_point="bicubic", ratio=25 / 3)
+    expected = run(tmp_path, pair, method="bicubic")
     for tile in (32, 160):
         sampler = Fake(config)
         np.testing.assert_allclose(run(tmp_path, pair, sampler, tile=tile), expected, atol=1e-6)
@@ -198,6 +199,13 @@ def test_batches_are_full_and_keep_to_a_row_of_tiles(tmp_path: Path) -> None:
     assert all(len({row for row, _ in batch}) == 1 for batch in sampler.batches)
     corners = [corner for batch in sampler.batches for corner in batch]
     assert corners == sorted(set(corners))
+
+
+def test_models_with_settled_gates_run_on_tiles_of_twice_their_patch(tmp_path: Path) -> None:
+    sampler = Fake(settings(gates="training"))
+    run(tmp_path, write_pair(tmp_path), sampler, overlap=0)
+    assert {corner for batch in sampler.batches for corner in batch} >= {(0, 0), (32, 0), (32, 40)}
+    assert len(sampler.batches[0]) == 3
 
 
 def test_a_scene_smaller_than_a_tile_is_one_tile(tmp_path: Path) -> None:

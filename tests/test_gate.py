@@ -13,5 +13,7 @@ ROOT = Path(__file__).parents[1]
     "check", [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy", "--strict"]], ids=" ".join
 )
 def test_the_tree_passes(check: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from emrdiff_cli.training_data import Examples
 
 
+# A pair's own LR-HSI is small: it is learned, and validated, in minutes.
+_SCENE_DEFAULTS = {"iterations": 500, "validate_every": 50}
+
+
 def train(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")],
     archive: Annotated[
@@ -37,7 +41,9 @@ def train(
     preset: Annotated[
         Literal["default", "paper"], typer.Option(help="`paper`: the paper's choice of everything.")
     ] = "default",
-    iterations: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Training steps [3000; 500 with --scene].")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Patches in a step.")] = None,
     patch: Annotated[
         int | None, typer.Option(min=8, help="Side of a patch in HR pixels; also the tile.")
@@ -72,6 +78,8 @@ def train(
 
     flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
     model_values, train_values = _gather(preset, config, settings or [], flags)
+    if scene is not None:
+        train_values = _SCENE_DEFAULTS | train_values
     model_folder.prepare(output, resume, overwrite)
     examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
     with progress("prepare", quiet) as report:

@@ -14,22 +14,18 @@ from emrdiff_cli.config import ModelConfig, TrainConfig
 from emrdiff_cli.core.conditioning import (
     Calibration,
     Channels,
-    LrScene,
-    Resampling,
-    SceneEndPoint,
-    Strip,
     TileInputs,
     calibrate,
     chain_target,
-    find_end_point,
     hsi_correction,
-    observe_msi,
     tile_inputs,
 )
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.learning import TrainingScene, channel_weights
 from emrdiff_cli.core.noise import edge_noise
+from emrdiff_cli.core.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.scene_end_point import SceneEndPoint, find_end_point
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.scene import Window
 

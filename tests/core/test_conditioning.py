@@ -15,18 +15,15 @@ from test_end_point import Pair, local_pair, resampling, texture
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import (
     Calibration,
-    Observation,
-    SceneEndPoint,
-    Strip,
     TileInputs,
     calibrate,
     chain_target,
-    find_end_point,
     hsi_correction,
-    observe_msi,
     tile_inputs,
 )
+from emrdiff_cli.core.observation import Observation, Strip, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.scene_end_point import SceneEndPoint, find_end_point
 from emrdiff_cli.scene import Window
 
 Image = NDArray[np.float32]

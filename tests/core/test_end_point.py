@@ -9,15 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.core.conditioning import (
-    LrScene,
-    Resampling,
-    SceneEndPoint,
-    Strip,
-    choose_window,
-    find_end_point,
-    observe_msi,
-)
 from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.end_point import (
     LocalWindow,
@@ -29,7 +20,9 @@ from emrdiff_cli.core.end_point import (
     regress,
 )
 from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.resampling import apply_taps, cubic_upsampler
+from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_window, find_end_point
 from emrdiff_cli.core.subspace import find_basis, identity_basis
 from emrdiff_cli.errors import InputError
 

@@ -1,0 +1,113 @@
+"""A pair seen at LR: the MSI degraded to the HSI's grid strip by strip, with its mask and its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.edges import sobel_magnitude
+from emrdiff_cli.core.resampling import Taps
+from emrdiff_cli.scene import Window
+
+Floats = NDArray[np.floating[Any]]
+Field = NDArray[np.float32]
+
+_COVERED = 0.999  # share of an LR pixel's PSF that must lie on valid pixels
+_WHOLE = 0.85  # share of the PSF, on each axis, that lies on the MSI when the LR pixel does
+
+
+class Strip(NamedTuple):
+    """Rows `top`.. of the MSI without holes, `values` (m, n, W), and where they are `valid` (n, W)."""
+
+    top: int
+    values: Field
+    valid: NDArray[np.bool_]
+
+
+Strips = Callable[[], Iterator[Strip]]
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The maps between a scene's grids: LR -> HR (`up`) and HR -> LR (`down`), rows and columns."""
+
+    up: tuple[Taps, Taps]
+    down: tuple[Taps, Taps]
+
+    def up_part(self, window: Window) -> tuple[Taps, Taps]:
+        """LR -> HR for a window of the HR grid."""
+        rows, cols = self.up
+        return rows.part(window.row, window.row + window.height), cols.part(
+            window.col, window.col + window.width
+        )
+
+
+@dataclass(frozen=True)
+class LrScene:
+    """A pair at LR: `hsi` (B, h, w) without holes, `msi` = Z down (m, h, w), and where both are `valid`."""
+
+    hsi: Field
+    msi: Field
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One streaming pass over the MSI: Z down (m, h, w), the LR pixels wholly on valid MSI, min and max of M."""
+
+    msi_at_lr: Field
+    covered: NDArray[np.bool_]
+    edge_range: tuple[float, float]
+
+
+def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
+    """Degrade the MSI and its mask to the LR grid and find the extremes of its edge magnitude, in one pass."""
+    edges = _EdgeRange()
+    rows, cols = down
+    covered = np.zeros((1, rows.n_out, cols.n_out), np.float32)
+    msi: Floats | None = None
+    for strip in strips():
+        part = degrade_strip(strip.values, strip.top, rows, cols)
+        msi = part if msi is None else np.add(msi, part, out=msi)
+        covered += degrade_strip(strip.valid[None].astype(np.float32), strip.top, rows, cols)
+        edges.update(strip.values)
+    whole = (rows.inside > _WHOLE)[:, None] & (cols.inside > _WHOLE)
+    if msi is None:
+        raise ValueError("the MSI has no rows")
+    return Observation(np.asarray(msi, np.float32), whole & (covered[0] > _COVERED), edges.finish())
+
+
+def degrade_strip(values: Floats, top: int, rows: Taps, cols: Taps) -> Floats:
+    """The share of HR rows top.. in the degraded image (.., n_lr, w_lr)."""
+    row_matrix = rows.matrix(top, top + values.shape[-2]).astype(values.dtype)
+    col_matrix = cols.matrix(0, cols.n_in).astype(values.dtype)
+    return np.asarray(row_matrix @ (values @ col_matrix.T))
+
+
+class _EdgeRange:
+    """Extremes of the edge magnitude over strips that follow each other; the scene's edges replicated."""
+
+    def __init__(self) -> None:
+        self._carried: Field | None = None
+        self._low, self._high = np.inf, -np.inf
+
+    def update(self, values: Field) -> None:
+        p = np.pad(values.mean(axis=0), ((0, 0), (1, 1)), mode="edge")
+        rows = np.concatenate([p[:1] if self._carried is None else self._carried, p])
+        self._carried = rows[-2:]
+        if len(rows) > 2:
+            self._note(rows)
+
+    def finish(self) -> tuple[float, float]:
+        if self._carried is not None:
+            self._note(np.concatenate([self._carried, self._carried[-1:]]))
+        return self._low, self._high
+
+    def _note(self, rows: Field) -> None:
+        magnitude = sobel_magnitude(rows[None])
+        self._low = min(self._low, float(magnitude.min()))
+        self._high = max(self._high, float(magnitude.max()))
