@@ -32,6 +32,7 @@ from emrdiff_cli.scene import Window
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
+_LEAST_GAIN = 0.01  # share of the squared error that a window must take away to be worth its noise
 _WINDOW_CHANNELS = 12  # leading components on which the local window is chosen
 
 
@@ -98,8 +99,9 @@ def choose_window(scene: LrScene) -> LocalWindow | None:
         fused = evaluate_tile(fitted, scene.msi, *resampling.up).values
         return float(np.square((fused - scene.hsi)[:, scene.valid], dtype=np.float64).sum())
 
-    candidates = [None, *(LocalWindow(sigma, ridge) for sigma in WINDOW_SIGMAS for ridge in RIDGES)]
-    return min(candidates, key=error)
+    errors = {w: error(w) for w in (LocalWindow(s, r) for s in WINDOW_SIGMAS for r in RIDGES)}
+    best = min(errors, key=errors.__getitem__)
+    return best if errors[best] < (1 - _LEAST_GAIN) * error(None) else None
 
 
 def _with_local_map(
