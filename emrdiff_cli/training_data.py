@@ -15,7 +15,7 @@ from emrdiff_cli.core.conditioning import calibrate
 from emrdiff_cli.core.degradation import Protocol, degradation_taps, simulate_pair
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.holes import fill_holes, valid_pixels
-from emrdiff_cli.core.observation import Resampling, observe_msi
+from emrdiff_cli.core.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.core.srf import SpectralResponse
 from emrdiff_cli.core.supervision import (
@@ -41,8 +41,12 @@ _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in i
 
 @dataclass(frozen=True)
 class Examples:
-    """Pairs to learn from and pairs held out, and what the model's configuration takes from their rasters."""
+    """Pairs to learn from and pairs held out, and what the model's configuration takes from their rasters.
 
+    `calibration`: the scenes at LR on which an archive's basis and scales are found.
+    """
+
+    calibration: Sequence[LrScene]
     learned: Sequence[SupervisedPair]
     held_out: Sequence[SupervisedPair]
     hsi: RasterInfo
@@ -77,6 +81,7 @@ def read_archive(
     learned = [pair for scene in pairs[:-held_out] for pair in scene]
     kept = [pair for scene in pairs[-held_out:] for pair in scene]
     return Examples(
+        [at_lr(pair)[0] for pair in learned],
         learned,
         kept,
         first,
@@ -118,7 +123,9 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     centres = msi_info.bands.wavelengths_nm or ()
     learned = [replace(p, judged=taught) for p in pairs]
     kept = [replace(pairs[0], judged=tested if validation else valid)]
-    return Examples(learned, kept, lr_info, centres, msi_info.bands.count, ratio, _peak(lr_info, kept))
+    # The pair's own spectra are known wherever the model is used, so its basis is found on all of them.
+    whole = [LrScene(filled, seen.msi_at_lr, valid)]
+    return Examples(whole, learned, kept, lr_info, centres, msi_info.bands.count, ratio, _peak(lr_info, kept))
 
 
 def make_lessons(
@@ -128,7 +135,7 @@ def make_lessons(
     total = len(examples.learned) + len(examples.held_out)
     shared = None
     if config.calibration == "archive":
-        shared = calibrate(config, [at_lr(pair)[0] for pair in examples.learned])
+        shared = calibrate(config, examples.calibration)
     lessons = []
     for number, pair in enumerate((*examples.learned, *examples.held_out), 1):
         lessons.append(make_lesson(config, pair, shared))
