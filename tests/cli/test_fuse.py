@@ -1,0 +1,358 @@
+"""`emrdiff fuse` through the front door: products reopened, draws repeated, failures in one line, signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import rasterio
+import spectral
+import torch
+from affine import Affine
+from rasters import NORTH_UP, read_back, write_envi, write_tif
+from test_fusion import see, write_pair
+from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube
+
+from emrdiff_cli.checkpoint import save_model
+from emrdiff_cli.cli.app import main
+from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.zoo import WEIGHTS
+
+FINE = NORTH_UP @ Affine.scale(1 / 4)
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    def command(*args: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["emrdiff", "fuse", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Ended(int(ended.value.code or 0), out, err)
+
+    return command
+
+
+def save_random_model(folder: Path, **changes: Any) -> Path:
+    """A model that was never trained, with heads that add something of the noise's size."""
+    settings: dict[str, Any] = {"msi_bands": 3, "hsi_bands": 8, "ratio": 4, "subspace": 4, "levels": 2}
+    settings |= {"calibration": "scene", "gates": "tile", "width": 4, "tile": 32, "noise": "gaussian"}
+    settings |= {"hsi_range_nm": (wavelengths(8)[0], wavelengths(8)[-1])}
+    torch.manual_seed(0)
+    model = EMRDiff(ModelConfig(**settings | changes))
+    for head in model.network.heads:
+        torch.nn.init.normal_(head.weight, std=0.2)
+    folder.mkdir()
+    save_model(model, folder / WEIGHTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_model(tmp_path_factory.mktemp("models") / "random")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    return write_pair(tmp_path, lr_holes=[(3, 5)])
+
+
+# Products
+
+
+@pytest.mark.parametrize(("name", "driver"), [("out.tif", "GTiff"), ("out.bsq", "ENVI")])
+@pytest.mark.parametrize("method", ["emrdiff", "glp-local"])
+def test_product_opens_with_everything_in_place(
+    run: Run, tmp_path: Path, pair: tuple[Path, Path], model: Path, name: str, driver: str, method: str
+) -> None:
+    chosen = ("--model", model, "--seed", 5) if method == "emrdiff" else ()
+    ended = run(*pair, tmp_path / name, "-f", driver, "--method", method, *chosen)
+    assert (ended.code, ended.out) == (0, "")
+    assert "8 bands of 64 x 72" in ended.err
+    with rasterio.open(tmp_path / name) as fused:
+        assert fused.driver == driver
+        assert (fused.count, fused.height, fused.width) == (8, 64, 72)
+        assert (fused.dtypes[0], fused.nodata) == ("int16", NODATA)
+        assert fused.crs.to_epsg() == 32633
+        assert fused.transform.almost_equals(FINE)
+        stored, tags = fused.read(), fused.tags() | fused.tags(ns="ENVI")
+        listed = fused.tags(ns="ENVI")
+        if driver == "GTiff":
+            assert fused.scales == pytest.approx([COUNT] * 8)
+            assert fused.descriptions == tuple(f"Channel {i}" for i in range(1, 9))
+            assert [float(fused.tags(i)["wavelength"]) for i in fused.indexes] == wavelengths(8)
+            assert [float(fused.tags(i)["fwhm"]) for i in fused.indexes] == pytest.approx(
+                np.arange(8) / 10 + 5.1
+            )
+            assert float(fused.tags(1, ns="IMAGERY")["CENTRAL_WAVELENGTH_UM"]) == 0.4205
+        else:
+            assert float(tags["reflectance_scale_factor"]) == 1e4
+            header = spectral.envi.open(str(tmp_path / "out.hdr"))
+            assert header.bands.centers == wavelengths(8)
+            assert header.bands.bandwidths == pytest.approx(np.arange(8) / 10 + 5.1)
+            np.testing.assert_array_equal(np.moveaxis(header.load(scale=False), 2, 0), stored)
+    assert [float(v) for v in listed["wavelength"].strip("{}").split(",")] == wavelengths(8)
+    provenance = {"emrdiff_method": method, "emrdiff_lr_hsi": "lr.tif", "emrdiff_hr_msi": "msi.tif"}
+    if method == "emrdiff":
+        provenance |= {"emrdiff_model": "random", "emrdiff_seed": "5", "emrdiff_steps": "5"}
+        assert len(tags["emrdiff_model_sha256"]) == 64
+    assert provenance.items() <= tags.items()
+    hole = np.zeros((64, 72), bool)
+    hole[12:16, 20:24] = True
+    assert ((stored == NODATA) == hole).all()
+    if method == "glp-local":
+        truth = textured(8, 64, 72)
+        assert np.abs(stored * COUNT - truth)[:, ~hole].mean() < 0.03
+
+
+def test_another_dtype(run: Run, tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    usual = (*pair, tmp_path / "out.tif", "--method", "glp", "-q", "--overwrite")
+    assert run(*usual).code == 0
+    counts = read(tmp_path / "out.tif")
+    assert run(*usual, "-t", "float32", "--co", "COMPRESS=DEFLATE").code == 0
+    with rasterio.open(tmp_path / "out.tif") as fused:
+        assert (fused.dtypes[0], fused.compression.name) == ("float32", "deflate")
+    np.testing.assert_allclose(read(tmp_path / "out.tif"), counts, atol=0.51 * COUNT)
+
+
+def test_envi_input_by_its_header(run: Run, tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path)
+    fields = {
+        "map info": "{UTM, 1, 1, 383472.37, 5818302.35, 30, 30, 33, North, WGS-84}",
+        "wavelength units": "Nanometers",
+        "wavelength": "{" + ", ".join(map(str, wavelengths(8))) + "}",
+        "data ignore value": str(NODATA),
+        "reflectance scale factor": "10000",
+    }
+    envi = write_envi(tmp_path / "lr.bil", read_back(lr), interleave="bil", fields=fields)
+    for source, name in ((lr, "a.tif"), (envi, "b.tif"), (envi.with_suffix(".hdr"), "c.tif")):
+        assert run(source, msi, tmp_path / name, "--method", "glp", "-q") == (0, "", "")
+    for name in ("b.tif", "c.tif"):
+        np.testing.assert_array_equal(read_back(tmp_path / name), read_back(tmp_path / "a.tif"))
+
+
+# Draws
+
+
+def test_draws(run: Run, tmp_path: Path, pair: tuple[Path, Path], model: Path) -> None:
+    def draw(name: str, *options: object) -> Path:
+        output = tmp_path / f"{name}.tif"
+        usual = ("--model", model, "--tile", 32, "--overlap", 8, "-q")
+        assert run(*pair, output, *usual, *options) == (0, "", "")
+        return output
+
+    one, same, other = draw("one", "--seed", 1), draw("same", "--seed", 1), draw("other", "--seed", 2)
+    assert one.read_bytes() == same.read_bytes()
+    values = read_back(one).astype(int)
+    assert (read_back(other) != values).mean() > 0.05
+    for size in (1, 3, 16):
+        again = read_back(draw(f"batch-{size}", "--seed", 1, "--batch-size", size)).astype(int)
+        assert np.abs(again - values).max() <= 1
+    fewer = read_back(draw("fewer", "--seed", 1, "--steps", 2))
+    assert (fewer != values).mean() > 0.05
+
+
+def test_overwrite_replaces_the_output(run: Run, tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    output = tmp_path / "out.tif"
+    output.write_text("what was there")
+    assert run(*pair, output, "--method", "glp", "-q", "--overwrite") == (0, "", "")
+    assert read_back(output).shape == (8, 64, 72)
+
+
+# What is said
+
+
+def test_json_is_the_report_and_nothing_else_goes_to_stdout(
+    run: Run, tmp_path: Path, pair: tuple[Path, Path], model: Path
+) -> None:
+    ended = run(*pair, tmp_path / "out.tif", "--model", model, "--json")
+    report = json.loads(ended.out)
+    stated = {"method": "emrdiff", "bands": 8, "height": 64, "width": 72, "ratio": 4, "clipped_values": 0}
+    assert stated.items() <= report.items()
+    assert report["valid_share"] == pytest.approx(1 - 16 / (64 * 72))
+    assert "fuse: 64/64" in ended.err
+    assert run(*pair, tmp_path / "quiet.tif", "--model", model, "--json", "-q").err == ""
+
+
+def test_dry_run_writes_nothing(run: Run, tmp_path: Path, pair: tuple[Path, Path], model: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    ended = run(*pair, tmp_path / "out.tif", "--model", model, "--dry-run", "--json", "--tile", 32)
+    assert (ended.code, ended.err) == (0, "")
+    facts = json.loads(ended.out)
+    stated = {"model": "random", "bands": 8, "height": 64, "width": 72, "ratio": 4, "dtype": "int16"}
+    assert stated.items() <= facts.items()
+    assert facts["uncompressed_bytes"] == 8 * 64 * 72 * 2
+    assert sorted(tmp_path.iterdir()) == before
+    text = run(*pair, tmp_path / "out.tif", "--method", "glp", "--dry-run")
+    assert "ratio: 4" in text.out
+
+
+def test_a_model_made_for_another_ratio_is_used_with_a_warning(
+    run: Run, tmp_path: Path, pair: tuple[Path, Path]
+) -> None:
+    other = save_random_model(tmp_path / "x8", ratio=8)
+    ended = run(*pair, tmp_path / "out.tif", "--model", other, "-q")
+    assert ended.code == 0
+    assert "Warning: x8 was made for ratio 8" in ended.err
+
+
+# What goes wrong
+
+Change = Callable[[Path], list[object]]
+
+
+def elsewhere(folder: Path) -> list[object]:
+    far = FINE @ Affine.translation(4000, 0)
+    return [folder / "lr.tif", write_cube(folder / "far.tif", see(textured(8, 64, 72)), transform=far)]
+
+
+def without_crs(folder: Path) -> list[object]:
+    return [folder / "lr.tif", write_tif(folder / "bare.tif", read_back(folder / "msi.tif"), crs=None)]
+
+
+def truncated_envi(folder: Path) -> list[object]:
+    data = write_envi(folder / "lr.bsq", read_back(folder / "lr.tif"))
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    return [data, folder / "msi.tif"]
+
+
+def truncated_tif(folder: Path) -> list[object]:
+    cut = folder / "cut.tif"
+    cut.write_bytes((folder / "msi.tif").read_bytes()[:20_000])
+    return [folder / "lr.tif", cut]
+
+
+def coarser(folder: Path) -> list[object]:
+    wide = NORTH_UP @ Affine.scale(2)
+    return [folder / "lr.tif", write_cube(folder / "wide.tif", see(textured(8, 8, 9)), transform=wide)]
+
+
+def undeclared_nan(folder: Path) -> list[object]:
+    values = read(folder / "msi.tif")
+    values[1, 30, 30] = np.nan
+    return [folder / "lr.tif", write_tif(folder / "nan.tif", values, transform=FINE)]
+
+
+def all_nodata(folder: Path) -> list[object]:
+    empty = np.full((3, 64, 72), np.nan)
+    return [folder / "lr.tif", write_cube(folder / "empty.tif", empty, transform=FINE)]
+
+
+def other_msi(folder: Path) -> list[object]:
+    return [folder / "lr.tif", write_cube(folder / "msi2.tif", see(textured(8, 64, 72))[:2], transform=FINE)]
+
+
+def usual(folder: Path) -> list[object]:
+    return [folder / "lr.tif", folder / "msi.tif"]
+
+
+GLP = ("--method", "glp")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "options", "code", "said"),
+    [
+        (lambda f: [f / "none.tif", f / "msi.tif"], "out.tif", GLP, 3, "none.tif: no such file"),
+        (lambda f: [f / "lr.tif", f / "none.tif"], "out.tif", GLP, 3, "none.tif: no such file"),
+        (lambda f: [f, f / "msi.tif"], "out.tif", GLP, 3, "is a folder"),
+        (lambda f: [f / "text.txt", f / "msi.tif"], "out.tif", GLP, 3, "neither GeoTIFF nor ENVI"),
+        (lambda f: [f / "msi.tif", f / "lr.tif"], "out.tif", GLP, 3, "give the LR-HSI first"),
+        (elsewhere, "out.tif", GLP, 3, "no ground in common"),
+        (without_crs, "out.tif", GLP, 3, "bare.tif has no CRS but lr.tif has"),
+        (truncated_envi, "out.tif", GLP, 3, "lr.bsq"),
+        (truncated_tif, "out.tif", GLP, 3, "cut.tif"),
+        (coarser, "out.tif", GLP, 3, "not finer"),
+        (undeclared_nan, "out.tif", GLP, 3, "nan.tif holds NaN"),
+        (all_nodata, "out.tif", GLP, 3, "valid LR pixels"),
+        (other_msi, "out.tif", ("--model", "MODEL"), 3, "takes 3 MSI bands"),
+        (usual, "out.tif", ("--model", "nowhere"), 3, "model nowhere: no folder"),
+        (usual, "out.tif", ("--model", "text.txt"), 3, "model text.txt: no folder"),
+        (usual, "out.tif", (), 3, "no shipped model"),
+        (usual, "text.txt", GLP, 2, "--overwrite"),
+        (usual, "out.tif", (*GLP, "--model", "MODEL"), 2, "glp needs none"),
+        (usual, "out.tif", (*GLP, "--dtype", "real"), 2, "real"),
+        (usual, "out.tif", (*GLP, "--dtype", "complex64"), 2, "complex64"),
+        (usual, "out.tif", (*GLP, "--co", "COMPRESS"), 2, "KEY=VALUE"),
+        (usual, "out.tif", ("--model", "MODEL", "--tile", "33"), 2, "multiple of 2"),
+        (usual, "out.tif", ("--model", "MODEL", "--overlap", "500"), 2, "overlap"),
+        (usual, "out.tif", ("--model", "MODEL", "--device", "abacus"), 2, "abacus"),
+        (usual, "out.hdr", (*GLP, "-f", "ENVI"), 2, "header's name"),
+        (usual, "text.txt/out.tif", GLP, 4, "cannot be written"),
+        (usual, "none/out.tif", GLP, 4, "no such folder"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else None,
+)
+def test_it_is_one_line_and_nothing_is_left(
+    run: Run,
+    tmp_path: Path,
+    pair: tuple[Path, Path],
+    model: Path,
+    inputs: Change,
+    output: str,
+    options: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    (tmp_path / "text.txt").write_text("no raster\n")
+    rasters = inputs(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    given = [str(model) if option == "MODEL" else option for option in options]
+    ended = run(*rasters, tmp_path / output, *given)
+    lines = [line for line in ended.err.splitlines() if not line.startswith("_tiff")]
+    assert (ended.code, ended.out, len(lines)) == (code, "", 1), ended.err
+    assert lines[0].startswith("Error: ")
+    assert said in lines[0]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "options", [("--method", "magic"), ("--steps", "0"), ("--format", "PNG"), ("--colour",)]
+)
+def test_usage_errors_are_exit_2(
+    run: Run, tmp_path: Path, pair: tuple[Path, Path], options: tuple[str, ...]
+) -> None:
+    ended = run(*pair, tmp_path / "out.tif", *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert options[0] in ended.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_cleanly(tmp_path: Path, model: Path, number: signal.Signals, code: int) -> None:
+    pair = write_pair(tmp_path)
+    output = tmp_path / "out.tif"
+    output.write_text("what was there")
+    command = [sys.executable, "-m", "emrdiff_cli", "fuse", *map(str, pair), str(output), "--overwrite"]
+    with subprocess.Popen(
+        [*command, "--model", str(model), "--steps", "5000"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.tif.part-*")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif", "out.tif"]
+    assert output.read_text() == "what was there"
