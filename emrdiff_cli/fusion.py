@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -30,7 +29,7 @@ from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_e
 from emrdiff_cli.core.tiling import Mosaic, tile_windows
 from emrdiff_cli.errors import ModelError, UsageError
 from emrdiff_cli.pairing import PairReader, open_pair
-from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
+from emrdiff_cli.raster.writing import RASTER_DTYPES, RasterSpec, VerifiedWriter
 from emrdiff_cli.scene import Bands, RasterInfo, Window
 
 Field = NDArray[np.float32]
@@ -67,10 +66,8 @@ class FusionOptions:
     def __post_init__(self) -> None:
         if self.tile < 0 or self.batch_size < 1:
             raise UsageError(f"tile = {self.tile} and batch size = {self.batch_size} must be positive")
-        if self.overlap is not None and self.tile and not 0 <= self.overlap <= self.tile // 2:
-            raise UsageError(
-                f"overlap = {self.overlap}: must be between 0 and half the tile, {self.tile // 2}"
-            )
+        if self.dtype is not None and self.dtype not in RASTER_DTYPES:
+            raise UsageError(f"dtype {self.dtype!r}: must be one of {', '.join(RASTER_DTYPES)}")
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,9 @@ def fuse(
         height=scene.height,
         width=scene.width,
         ratio=round(pair.alignment.ratio, 6),
-        tiles=0 if sampler is None else len(_tiles(scene, sampler.config, options)),
+        tiles=0
+        if sampler is None
+        else len(_aligned_windows(scene.height, scene.width, sampler.config, options)),
         local_window=None if window is None else (window.sigma, window.ridge),
         valid_share=valid / (scene.height * scene.width),
         clipped_values=writer.clipped,
@@ -216,7 +215,10 @@ def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
     size = options.tile or config.tile * (2 if config.gates == "training" else 1)
     if size % config.stride:
         raise UsageError(f"tile = {size}: this model needs a multiple of {config.stride}")
-    return size, size // 4 if options.overlap is None else options.overlap
+    overlap = size // 4 if options.overlap is None else options.overlap
+    if not 0 <= overlap <= size // 2:
+        raise UsageError(f"overlap = {overlap}: must be between 0 and half the tile, {size // 2}")
+    return size, overlap
 
 
 class _Scene:
@@ -234,20 +236,12 @@ class _Scene:
             fill_holes(hsi, self.lr_valid), self.seen.msi_at_lr, self.lr_valid & self.seen.covered
         )
         self.calibration = None if sampler is None else _calibration(sampler, self.lr)
-        self.end: SceneEndPoint = find_end_point(
-            self.lr,
-            pair.strips,
-            self.resampling,
-            method if sampler is None else sampler.config.end_point,
-            choose_basis(self.lr, _local_subspace(method, self.lr))
-            if self.calibration is None
-            else self.calibration.basis,
-        )
-
-    @cached_property
-    def nearest_lr(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The LR row of each HR row and the LR column of each HR column."""
-        return self.pair.nearest_lr
+        if self.calibration is None:
+            basis = choose_basis(self.lr, _local_subspace(method, self.lr))
+        else:
+            basis = self.calibration.basis
+        end_point = method if sampler is None else sampler.config.end_point
+        self.end: SceneEndPoint = find_end_point(self.lr, pair.strips, self.resampling, end_point, basis)
 
     @property
     def channels(self) -> Channels:
@@ -264,15 +258,11 @@ def _plain_rows(scene: _Scene) -> Iterator[tuple[int, Field]]:
         yield top, np.zeros((k, min(_ROWS_AT_ONCE, scene.height - top), scene.width), np.float32)
 
 
-def _tiles(scene: _Scene, config: ModelConfig, options: FusionOptions) -> list[Window]:
-    return _aligned_windows(scene.height, scene.width, config, options)
-
-
 def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> Iterator[tuple[int, Field]]:
     """Blended corrections (k, n, W) of finished rows, top to bottom; batches do not cross tile rows."""
     config = sampler.config
     channels = scene.channels
-    windows = _tiles(scene, config, options)
+    windows = _aligned_windows(scene.height, scene.width, config, options)
     size, overlap = tile_size(config, options)
     height, width = _padded(scene.height, config), _padded(scene.width, config)
     mosaic = Mosaic(config.hsi_channels, height, width, size, overlap, windows=windows)
@@ -330,7 +320,7 @@ def _expanded(scene: _Scene, top: int, correction: Field) -> Iterator[Field]:
         values = scene.end.basis.expand(tile.values + part)
         if scene.end.outside is not None:
             values += apply_taps(scene.end.outside, *up)
-        rows, cols = scene.nearest_lr
+        rows, cols = scene.pair.nearest_lr
         valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
         values[:, ~valid] = np.nan
         values[scene.dead] = np.nan

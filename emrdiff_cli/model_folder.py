@@ -33,18 +33,14 @@ class Job:
     source: str
 
 
-def prepare(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Make the folder; raises OutputExistsError where a model, or a training to resume, would be lost."""
+def check_free(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Raise OutputExistsError where a model, or a training to resume, would be lost."""
     if (folder / WEIGHTS).exists() and not (overwrite or resume):
         raise OutputExistsError(f"{folder} holds a model already: give --overwrite to replace it")
     if (folder / STATE).exists() and not (overwrite or resume):
         raise OutputExistsError(
             f"{folder} holds an interrupted training: give --resume to go on with it, --overwrite to start anew"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
 def make_job(
@@ -62,7 +58,8 @@ def make_job(
         "msi_centres_nm": tuple(round(v, 2) for v in examples.msi_centres_nm),
     }
     training = build_config(TrainConfig, train_values)
-    model = build_config(ModelConfig, {**model_values, **facts, "tile": 2**10})
+    fewer = {"subspace": min(ModelConfig.subspace, examples.hsi.bands.count)}
+    model = build_config(ModelConfig, {**fewer, **model_values, **facts, "tile": 2**10})
     shortest = min(side for pair in examples.learned for side in pair.judged.shape)
     patch = min(training.patch, shortest) // model.stride * model.stride
     if patch == 0:
@@ -88,6 +85,10 @@ def run_job(
     """Train and write weights, card and the configuration into the folder."""
     started = time.monotonic()
     chosen = choose_device(device)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
     model, history = train(job.curriculum, job.model, job.training, folder, chosen, watch, resume)
     minutes = (time.monotonic() - started) / 60
     card = _card(folder.name, job, model, history, note, f"{chosen.type}, {minutes:.0f} minutes")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
-from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.observation import Resampling, Strip
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError
@@ -78,7 +78,7 @@ class PairReader:
         placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
         values = self._msi.read(placed)
         _refuse_undeclared_nan(values, self._msi)
-        valid = valid_pixels(values)
+        valid = np.asarray(np.isfinite(values).all(axis=0))
         return fill_holes(values, valid), valid
 
     def read_msi_around(self, window: Window) -> Field:

@@ -29,13 +29,13 @@ def read_response(name_or_path: str) -> SpectralResponse:
     if name_or_path in built_in():
         text = (_TABLES / f"{name_or_path}.csv").read_text(encoding="utf-8")
     elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text(encoding="utf-8")
+        text = _read_text(Path(name_or_path))
     else:
         raise UsageError(
             f"--srf {name_or_path}: no such file, nor one of the built-in responses {', '.join(built_in())}"
         )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    header, *rows = csv.reader(lines)
+    header, *rows = list(csv.reader(lines)) or [[]]
     if len(header) < 2 or header[0].strip() != "wavelength_nm" or len(rows) < 2:
         raise InputError(f"{name_or_path}: the header must be wavelength_nm, then one column a band")
     try:
@@ -48,3 +48,10 @@ def read_response(name_or_path: str) -> SpectralResponse:
         raise InputError(f"{name_or_path}: wavelengths must ascend and responses be 0 or more")
     names = tuple(name.strip() for name in header[1:])
     return SpectralResponse(names, table[:, 0], np.ascontiguousarray(table[:, 1:].T))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a CSV: {error}") from error

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from emrdiff_cli import __version__
 from emrdiff_cli.core.degradation import Protocol, degradation_taps, psf_sigma, sampling_offset
 from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.holes import fill_holes, valid_pixels
 from emrdiff_cli.core.resampling import Taps
 from emrdiff_cli.core.srf import SpectralResponse, srf_matrix
 from emrdiff_cli.errors import GridError, InputError, OutputExistsError, WriteError
@@ -109,26 +108,33 @@ def simulate_raster(
 
 
 class _Degraded:
-    """The LR-HSI, summed up over the strips; LR pixels not wholly on valid ground are NaN."""
+    """The LR-HSI, summed up over the strips; LR pixels not wholly on valid ground are NaN.
+
+    A band without any valid ground is NaN as a whole, and holds no other band up.
+    """
 
     def __init__(self, info: RasterInfo, down: tuple[Taps, Taps]) -> None:
         self._rows, cols = down
         self._cols = cols.matrix(0, cols.n_in).astype(np.float32).T
-        shape = (self._rows.n_out, cols.n_out)
-        self._sum = np.zeros((info.bands.count, *shape), np.float32)
-        self._covered = np.zeros(shape, np.float32)
-        self._alive = np.zeros(info.bands.count, bool)
+        shape = (info.bands.count, self._rows.n_out, cols.n_out)
+        self._sum, self._covered = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
     def add(self, top: int, values: Field) -> None:
-        valid = valid_pixels(values)
         rows = self._rows.matrix(top, top + values.shape[1]).astype(np.float32)
-        self._sum += rows @ (fill_holes(values, valid) @ self._cols)
-        self._covered += rows @ (valid.astype(np.float32) @ self._cols)
-        self._alive |= np.isfinite(values).any(axis=(1, 2))
+        finite = np.isfinite(values)
+        if finite.all():
+            # One plane stands for the masks of all bands.
+            finite = finite[:1]
+        self._sum += rows @ (np.nan_to_num(values, nan=0.0) @ self._cols)
+        self._covered += rows @ (finite.astype(np.float32) @ self._cols)
 
     def finish(self) -> Field:
-        self._sum[:, self._covered < _COVERED] = np.nan
-        self._sum[~self._alive] = np.nan
+        missing = self._covered < _COVERED
+        # What little weight still fell on holes is shared out among the valid pixels.
+        self._sum /= np.maximum(self._covered, _COVERED)
+        alive = ~missing.all(axis=(1, 2))
+        self._sum[:, missing[alive].any(axis=0)] = np.nan
+        self._sum[~alive] = np.nan
         return self._sum
 
 

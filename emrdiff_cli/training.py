@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -222,15 +223,22 @@ def _save_state(run: _Run, path: Path, key: str) -> None:
         "history": [dataclasses.asdict(v) for v in run.history],
     }
     part = path.with_name(f".{path.name}.part")
-    torch.save(state, part)
-    part.replace(path)
+    try:
+        torch.save(state, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _restore(run: _Run, path: Path, key: str, device: torch.device) -> None:
     if not path.exists():
         raise ModelError(f"{path}: no training to resume: leave --resume away to start one")
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    if state["key"] != key:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        found = state["key"]
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{path}: is damaged: give --overwrite to start anew") from error
+    if found != key:
         raise ModelError(
             f"{path}: belongs to a training with other options or data: repeat those, or train into another folder"
         )
@@ -252,4 +260,5 @@ def _run_key(model_config: ModelConfig, config: TrainConfig, curriculum: Curricu
     )
     for lesson in (*curriculum.learned, *curriculum.held_out):
         digest.update(lesson.target.tobytes())
+        digest.update(lesson.pair.judged.tobytes())
     return digest.hexdigest()

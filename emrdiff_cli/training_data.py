@@ -72,7 +72,7 @@ def read_archive(
     if len(paths) < 2:
         raise InputError(f"{folder}: an archive needs two HR-HSI rasters or more, here are {len(paths)}")
     first = read_info(paths[0])
-    held_out = max(1, round(validation * len(paths)))
+    held_out = min(max(1, round(validation * len(paths))), len(paths) - 1)
     pairs: list[list[SupervisedPair]] = []
     for number, path in enumerate(paths, 1):
         pairs.append(list(_simulated(path, first, ratio, response, protocol)))
@@ -167,6 +167,11 @@ def _simulated(
                 "scenes of one sensor"
             )
         matrix = response_matrix(response, info)
+        if min(info.grid.height, info.grid.width) < 2 * ratio:
+            raise InputError(
+                f"{path}: {info.grid.height} x {info.grid.width} pixels are less than two LR pixels "
+                f"at ratio {ratio}"
+            )
         side = max(ratio, _LONGEST_SIDE // ratio * ratio)
         for window in tile_windows(info.grid.height, info.grid.width, side, 0):
             yield _simulate_window(reader.read(window), matrix, ratio, protocol)

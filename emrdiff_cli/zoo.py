@@ -93,7 +93,13 @@ def read_config(path: Path) -> ModelConfig:
         raise ModelError(f"{path}: cannot be read as a model: {error}") from error
     if CONFIG_KEY not in metadata:
         raise ModelError(f"{path}: holds no emrdiff configuration: it was not written by `emrdiff train`")
-    return build_config(ModelConfig, json.loads(metadata[CONFIG_KEY]))
+    try:
+        values = json.loads(metadata[CONFIG_KEY])
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}: the configuration in it is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: the configuration in it is damaged: it is no table of options")
+    return build_config(ModelConfig, values)
 
 
 def _spectrally_near(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> Iterator[bool]:

@@ -80,7 +80,7 @@ def train(
     model_values, train_values = _gather(preset, config, settings or [], flags)
     if scene is not None:
         train_values = _SCENE_DEFAULTS | train_values
-    model_folder.prepare(output, resume, overwrite)
+    model_folder.check_free(output, resume, overwrite)
     examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
     with progress("prepare", quiet) as report:
         job = model_folder.make_job(examples, model_values, train_values, report)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.edges import edge_weights, sobel_magnitude
-from emrdiff_cli.core.end_point import EndPointTile, evaluate_tile, regress
+from emrdiff_cli.core.end_point import EndPointTile, evaluate_tile, fit_linear, regress
 from emrdiff_cli.core.observation import LrScene
 from emrdiff_cli.core.resampling import Taps, apply_taps
 from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis
@@ -124,10 +124,7 @@ def _pseudo_msi(config: ModelConfig, scene: LrScene, basis: Basis) -> tuple[Fiel
     """
     bands, m = len(scene.hsi), config.msi_bands
     if config.pseudo_msi == "srf":
-        lr = basis.project(scene.hsi)[:, scene.valid]
-        design = np.vstack([lr, np.ones(lr.shape[1])]).T
-        solution, *_ = np.linalg.lstsq(design, scene.msi[:, scene.valid].T, rcond=None)
-        return solution[:-1].T.astype(np.float32), solution[-1].astype(np.float32)
+        return fit_linear(basis.project(scene.hsi)[:, scene.valid], scene.msi[:, scene.valid])
     picked = {
         "first": np.arange(m) % bands,
         "last": np.arange(bands - m, bands) % bands,

@@ -25,6 +25,8 @@ Field = NDArray[np.float32]
 WINDOW_SIGMAS = (0.75, 1.0, 1.5, 2.5)
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _BACK_PROJECTIONS = 3
+_RANK_TOLERANCE = 1e-6
+_ROUNDING = 1e-6  # of the mean: a smaller spread is float32 rounding
 _CHUNK = 16  # channels whose window moments are held at once
 
 
@@ -72,10 +74,8 @@ def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -
             f"{valid.sum()} valid LR pixels lie wholly on the MSI, too few to relate {bands} MSI bands to the "
             "LR-HSI: the common area is too small or nodata"
         )
-    design = np.vstack([msi[:, valid], np.ones(valid.sum())]).T.astype(np.float64)
-    solution, *_ = np.linalg.lstsq(design, lr[:, valid].T.astype(np.float64), rcond=None)
-    slopes = solution[:-1].T.astype(np.float32)
-    explained = np.tensordot(slopes, msi, axes=1) + solution[-1][:, None, None]
+    slopes, intercept = fit_linear(msi[:, valid], lr[:, valid])
+    explained = np.tensordot(slopes, msi, axes=1) + intercept[:, None, None]
     used = np.zeros_like(slopes) if method == "bicubic" else slopes
     return EndPointFields(
         base=np.asarray(lr, np.float32),
@@ -83,6 +83,23 @@ def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -
         slopes=used,
         unexplained=(lr - explained).astype(np.float32),
     )
+
+
+def fit_linear(inputs: Floats, targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Least-squares slopes (k, m) and intercepts (k,) of targets (k, n) on inputs (m, n); constant inputs get 0."""
+    mean, spread = _mean_and_spread(inputs)
+    scaled = (inputs.astype(np.float64) - mean[:, None]) / spread[:, None]
+    centre = targets.mean(axis=1, dtype=np.float64)
+    solution, *_ = np.linalg.lstsq(scaled.T, (targets - centre[:, None]).T, rcond=_RANK_TOLERANCE)
+    slopes = solution.T / spread
+    return slopes.astype(np.float32), (centre - slopes @ mean).astype(np.float32)
+
+
+def _mean_and_spread(values: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each row; infinite for a row that is constant but for rounding."""
+    mean = values.mean(axis=1, dtype=np.float64)
+    spread = values.std(axis=1, dtype=np.float64)
+    return mean, np.where(spread > _ROUNDING * np.abs(mean), spread, np.inf)
 
 
 def local_regression(
@@ -152,7 +169,9 @@ class _MsiMoments:
     def __init__(self, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow) -> None:
         self._window = window
         self._valid = valid.astype(np.float64)
-        self._centred = np.where(valid, msi - msi[:, valid].mean(axis=1)[:, None, None], 0.0)
+        mean, spread = _mean_and_spread(msi[:, valid])
+        varied = np.isfinite(spread)[:, None, None]
+        self._centred = np.where(valid & varied, msi - mean[:, None, None], 0.0)
         self._total = np.maximum(self._mean(np.ones_like(self._valid)), 1e-12)
         self.mean = np.stack([self._mean(z) for z in self._centred]) / self._total
         count = len(msi)
@@ -161,7 +180,7 @@ class _MsiMoments:
             for j in range(i + 1):
                 product = self._mean(self._centred[i] * self._centred[j]) / self._total
                 covariance[..., i, j] = covariance[..., j, i] = product - self.mean[i] * self.mean[j]
-        variance = self._centred[:, valid].var(axis=1) + 1e-30
+        variance = np.where(np.isfinite(spread), spread, 1.0) ** 2
         self._ridged = covariance + window.ridge * np.diag(variance)
 
     def slopes(self, values: Floats) -> Floats:

@@ -91,6 +91,8 @@ def settle_gates(model: EMRDiff, batches: Sequence[Batch], generator: torch.Gene
         return add
 
     blocks = model.network.gated_blocks()
+    for block in blocks:
+        block.averages = None
     hooks = [block.gate.register_forward_pre_hook(note(block)) for block in blocks]
     for batch in batches:
         model.sample(batch.a_0, batch.guidance, _drawn_noise(batch, generator))

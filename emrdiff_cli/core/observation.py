@@ -74,7 +74,7 @@ def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
         part = degrade_strip(strip.values, strip.top, rows, cols)
         msi = part if msi is None else np.add(msi, part, out=msi)
         covered += degrade_strip(strip.valid[None].astype(np.float32), strip.top, rows, cols)
-        edges.update(strip.values)
+        edges.update(strip)
     whole = (rows.inside > _WHOLE)[:, None] & (cols.inside > _WHOLE)
     if msi is None:
         raise ValueError("the MSI has no rows")
@@ -89,25 +89,37 @@ def degrade_strip(values: Floats, top: int, rows: Taps, cols: Taps) -> Floats:
 
 
 class _EdgeRange:
-    """Extremes of the edge magnitude over strips that follow each other; the scene's edges replicated."""
+    """Extremes of the edge magnitude over strips that follow each other; the scene's edges replicated.
+
+    A pixel counts where it and its eight neighbours are valid: what holes were filled with has no edges.
+    """
 
     def __init__(self) -> None:
-        self._carried: Field | None = None
+        self._carried: tuple[Field, NDArray[np.bool_]] | None = None
         self._low, self._high = np.inf, -np.inf
 
-    def update(self, values: Field) -> None:
-        p = np.pad(values.mean(axis=0), ((0, 0), (1, 1)), mode="edge")
-        rows = np.concatenate([p[:1] if self._carried is None else self._carried, p])
-        self._carried = rows[-2:]
-        if len(rows) > 2:
-            self._note(rows)
+    def update(self, strip: Strip) -> None:
+        p = np.pad(strip.values.mean(axis=0), ((0, 0), (1, 1)), mode="edge")
+        valid = np.pad(strip.valid, ((0, 0), (1, 1)), mode="edge")
+        above = (p[:1], valid[:1]) if self._carried is None else self._carried
+        self._note(np.concatenate([above[0], p]), np.concatenate([above[1], valid]))
 
     def finish(self) -> tuple[float, float]:
+        """The extremes; (0, 0) without a pixel that counts."""
         if self._carried is not None:
-            self._note(np.concatenate([self._carried, self._carried[-1:]]))
-        return self._low, self._high
+            p, valid = self._carried
+            self._note(np.concatenate([p, p[-1:]]), np.concatenate([valid, valid[-1:]]))
+        return (self._low, self._high) if self._high >= self._low else (0.0, 0.0)
 
-    def _note(self, rows: Field) -> None:
-        magnitude = sobel_magnitude(rows[None])
-        self._low = min(self._low, float(magnitude.min()))
-        self._high = max(self._high, float(magnitude.max()))
+    def _note(self, p: Field, valid: NDArray[np.bool_]) -> None:
+        self._carried = p[-2:], valid[-2:]
+        counted = sobel_magnitude(p[None])[_surrounded(valid)]
+        if counted.size:
+            self._low = min(self._low, float(counted.min()))
+            self._high = max(self._high, float(counted.max()))
+
+
+def _surrounded(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H + 2, W + 2) -> (H, W): where a pixel and its eight neighbours are all True."""
+    rows = valid[:-2] & valid[1:-1] & valid[2:]
+    return np.asarray(rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:])

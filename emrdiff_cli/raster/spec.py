@@ -19,6 +19,8 @@ _DTYPES = {
     "ENVI": ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"),
 }
 
+RASTER_DTYPES = _DTYPES["GTiff"]
+
 
 @dataclass(frozen=True)
 class RasterSpec:

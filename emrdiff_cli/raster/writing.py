@@ -25,9 +25,9 @@ from emrdiff_cli.raster.envi import finish_header, header_paths
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.part import PartFile
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
-from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.spec import RASTER_DTYPES, RasterSpec
 
-__all__ = ["RasterSpec", "VerifiedWriter"]
+__all__ = ["RASTER_DTYPES", "RasterSpec", "VerifiedWriter"]
 
 _ROWS_HELD = 256
 # rasterio raises SystemError where GDAL fails without an error of its own.
