@@ -14,7 +14,7 @@ import torch
 from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.emr_diff import EMRDiff
-from emrdiff_cli.errors import InputError, OutputExistsError, WriteError
+from emrdiff_cli.errors import InputError, ModelError, OutputExistsError, WriteError
 from emrdiff_cli.sampling import choose_device
 from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, train
 from emrdiff_cli.training_data import Examples, make_lessons
@@ -34,7 +34,9 @@ class Job:
 
 
 def check_free(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Raise OutputExistsError where a model, or a training to resume, would be lost."""
+    """Raise OutputExistsError where a model, or a training to resume, would be lost; ModelError with none."""
+    if resume and not (folder / STATE).exists():
+        raise ModelError(f"{folder}: no training to resume: leave --resume away to start one")
     if (folder / WEIGHTS).exists() and not (overwrite or resume):
         raise OutputExistsError(f"{folder} holds a model already: give --overwrite to replace it")
     if (folder / STATE).exists() and not (overwrite or resume):

@@ -231,8 +231,6 @@ def _save_state(run: _Run, path: Path, key: str) -> None:
 
 
 def _restore(run: _Run, path: Path, key: str, device: torch.device) -> None:
-    if not path.exists():
-        raise ModelError(f"{path}: no training to resume: leave --resume away to start one")
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         found = state["key"]

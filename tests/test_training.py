@@ -19,7 +19,7 @@ from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, read_toml
 from emrdiff_cli.core.srf import gaussian_response
 from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError
 from emrdiff_cli.fusion import FusionOptions, fuse
-from emrdiff_cli.model_folder import Job, make_job, prepare, run_job
+from emrdiff_cli.model_folder import Job, check_free, make_job, run_job
 from emrdiff_cli.sampling import ModelSampler
 from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, train
 from emrdiff_cli.training_data import Examples, read_archive, read_scene
@@ -345,7 +345,7 @@ def test_a_model_folder_holds_weights_card_and_what_repeats_it(
     job: Job, examples: Examples, tmp_path: Path
 ) -> None:
     folder = tmp_path / "tiny-x4"
-    prepare(folder, resume=False, overwrite=False)
+    check_free(folder, resume=False, overwrite=False)
     run_job(job, folder, "cpu", False, "Made of textures; free to use.")
     assert sorted(path.name for path in folder.iterdir()) == sorted([WEIGHTS, CARD, TRAINING])
     card = (folder / CARD).read_text()
@@ -355,15 +355,15 @@ def test_a_model_folder_holds_weights_card_and_what_repeats_it(
     assert (repeated.model, repeated.training) == (job.model, job.training)
     assert load_model(folder / WEIGHTS).config == job.model
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        prepare(folder, resume=False, overwrite=False)
-    prepare(folder, resume=False, overwrite=True)
+        check_free(folder, resume=False, overwrite=False)
+    check_free(folder, resume=False, overwrite=True)
 
 
 def test_an_interrupted_training_is_not_lost_by_mistake(job: Job, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         run(job, tmp_path, report=stop_at(5))
     with pytest.raises(OutputExistsError, match="--resume"):
-        prepare(tmp_path, resume=False, overwrite=False)
+        check_free(tmp_path, resume=False, overwrite=False)
 
 
 # Every configuration

@@ -196,7 +196,7 @@ def test_interrupted_it_ends_cleanly_and_is_resumed_to_the_same_weights(
 ) -> None:
     def options(folder: Path) -> tuple[object, ...]:
         steady = ("--set", "checkpoint_every=3", "--set", "validate_every=50")
-        return (*archive(data), "-o", folder, *SMALL, "--iterations", 150, "--batch", 1, *steady, "-q")
+        return (*archive(data), "-o", folder, *SMALL, "--iterations", 60, "--batch", 1, *steady, "-q")
 
     folder, whole = tmp_path / "stopped", tmp_path / "whole"
     command = [sys.executable, "-m", "emrdiff_cli", "train", *map(str, options(folder))]
