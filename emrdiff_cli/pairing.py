@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from emrdiff_cli.core.observation import Resampling, Strip
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError
 from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs
-from emrdiff_cli.scene import RasterInfo, Window
+from emrdiff_cli.scene import Grid, RasterInfo, Window
 
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _STRIP_ROWS = 256
+_KERNEL_REACH = 2  # LR pixels
 
 
 class PairReader:
@@ -124,7 +126,7 @@ def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
         alignment = _place_by_size(lr, msi)
     else:
         try:
-            alignment = align(lr.grid, msi.grid)
+            alignment = _widened(align(lr.grid, msi.grid), lr.grid)
         except GridError as error:
             raise GridError(f"{lr.path.name} and {msi.path.name}: {error}") from error
     if min(alignment.rows.ratio, alignment.cols.ratio) <= 1:
@@ -138,6 +140,21 @@ def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
             "fewer bands than the LR-HSI; give the LR-HSI first and the HR-MSI second"
         )
     return alignment
+
+
+def _widened(alignment: Alignment, lr: Grid) -> Alignment:
+    """The alignment with what LR pixels there are around the common area that the cubic kernel reaches."""
+    window, rows, cols = alignment.lr_window, alignment.rows, alignment.cols
+    top, left = min(_KERNEL_REACH, window.row), min(_KERNEL_REACH, window.col)
+    bottom = min(lr.height, window.row + window.height + _KERNEL_REACH)
+    right = min(lr.width, window.col + window.width + _KERNEL_REACH)
+    row, col = window.row - top, window.col - left
+    return replace(
+        alignment,
+        lr_window=Window(row, col, bottom - row, right - col),
+        rows=AxisPlacement(rows.ratio, rows.offset - rows.ratio * top),
+        cols=AxisPlacement(cols.ratio, cols.offset - cols.ratio * left),
+    )
 
 
 def _refuse_undeclared_nan(values: Field, reader: RasterReader) -> None:

@@ -1,0 +1,98 @@
+"""The shipped model on the sample scene, through the front door: what the README promises."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+SAMPLE = Path(__file__).parents[1] / "sample_data"
+MODEL = "chikusei-x8"
+
+Fuse = Callable[..., Path]
+
+
+def emrdiff(*arguments: object) -> str:
+    command = [sys.executable, "-m", "emrdiff_cli", *map(str, arguments), "-q"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def fuse(tmp_path_factory: pytest.TempPathFactory) -> Fuse:
+    folder = tmp_path_factory.mktemp("sample")
+
+    def run(name: str, *options: object) -> Path:
+        target = folder / f"{name}.tif"
+        if not target.exists():
+            emrdiff("fuse", SAMPLE / "lr_hsi.hdr", SAMPLE / "hr_msi.tif", target, *options)
+        return target
+
+    return run
+
+
+def scores(fused: Path, *options: object) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(emrdiff("evaluate", fused, SAMPLE / "hr_hsi.tif", "--json", *options))
+    return record
+
+
+def stored(path: Path) -> NDArray[np.int64]:
+    with rasterio.open(path) as dataset:
+        return dataset.read().astype(np.int64)
+
+
+def test_the_model_found_for_the_sample_beats_what_needs_no_training(fuse: Fuse) -> None:
+    ours = scores(fuse("ours"), "--baseline", SAMPLE / "lr_hsi.hdr")
+    glp, local = (scores(fuse(method, "--method", method)) for method in ("glp", "glp-local"))
+    assert ours["baseline"]["psnr_db"] < 30
+    assert ours["psnr_db"] > ours["baseline"]["psnr_db"] + 8
+    assert ours["psnr_db"] > glp["psnr_db"] + 2
+    assert ours["psnr_db"] > local["psnr_db"] > glp["psnr_db"]
+    assert ours["sam_deg"] < min(ours["baseline"]["sam_deg"], glp["sam_deg"], local["sam_deg"])
+
+
+def test_the_output_lies_on_the_msi_and_keeps_the_hsi_bands(fuse: Fuse) -> None:
+    with rasterio.open(fuse("ours")) as fused, rasterio.open(SAMPLE / "hr_hsi.tif") as reference:
+        assert (fused.crs, fused.transform, fused.shape) == (
+            reference.crs,
+            reference.transform,
+            reference.shape,
+        )
+        assert (fused.dtypes, fused.nodata, fused.scales) == (
+            reference.dtypes,
+            reference.nodata,
+            reference.scales,
+        )
+        assert [fused.tags(b)["wavelength"] for b in fused.indexes] == [
+            reference.tags(b)["wavelength"] for b in reference.indexes
+        ]
+        assert fused.tags()["emrdiff_model"] == MODEL
+
+
+def test_tiles_agree_with_the_whole_and_show_no_seam(fuse: Fuse) -> None:
+    whole, tiled = stored(fuse("whole", "--tile", 192)), stored(fuse("tiled", "--tile", 96, "--overlap", 24))
+    data_range = np.ptp(stored(SAMPLE / "hr_hsi.tif"))
+    # Tiles start at 0, 48 and 96: a pixel 12 or more away from every start and end.
+    inner = np.array([min(abs(i - line) for line in (48, 96, 144)) >= 12 for i in range(192)])
+    difference = np.abs(tiled - whole)
+    assert difference[:, inner][:, :, inner].max() <= 1e-3 * data_range
+    for axis in (1, 2):
+        steps = np.abs(np.diff(tiled - whole, axis=axis)).mean(axis=(0, 3 - axis))
+        scene = np.abs(np.diff(whole, axis=axis)).mean(axis=(0, 3 - axis))
+        lines = np.array([47, 95, 143])
+        assert steps[lines].mean() < 0.05 * np.delete(scene, lines).mean()
+
+
+def test_draws(fuse: Fuse) -> None:
+    ours, small = fuse("ours"), ("--tile", 96, "--steps", 2)
+    assert fuse("again").read_bytes() == ours.read_bytes()
+    batches = [stored(fuse(f"batch {size}", *small, "--batch-size", size)) for size in (1, 4)]
+    assert np.abs(batches[0] - batches[1]).max() <= 1
+    assert (stored(fuse("other", *small, "--seed", 1)) != batches[0]).any()
