@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -11,15 +12,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from emrdiff_cli.core.emr_diff import EMRDiff
-from emrdiff_cli.errors import ModelError
+from emrdiff_cli.errors import ModelError, WriteError
 from emrdiff_cli.zoo import CONFIG_KEY, read_config
 
 
 def save_model(model: EMRDiff, path: Path) -> None:
-    """Write the weights in float32 and the configuration beside them in one file."""
+    """Write the weights in float32 and the configuration beside them in one file, in one step."""
     config = json.dumps(dataclasses.asdict(model.config))
     state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, path, metadata={CONFIG_KEY: config})
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file(state, part, metadata={CONFIG_KEY: config})
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise WriteError(f"{path}: cannot be written: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> EMRDiff:

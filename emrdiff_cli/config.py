@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from emrdiff_cli.errors import ConfigError
 
@@ -20,7 +20,6 @@ Units = Literal["residual", "range"]
 GuidanceExtra = Literal["unexplained", "local-detail"]
 Gates = Literal["training", "tile"]
 ChainState = Literal["truth", "own"]
-Preset = Literal["default", "paper"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class ModelConfig:
     `subspace`: dimensions k of the spectral basis; 0 keeps all bands (the paper's). `calibration`: basis and
     channel scales are those of the `archive`, kept with the weights, or each `scene`'s own, with which a
     model takes any number of bands. `units`: `residual` runs the chain in units of each channel's residual,
-    as a difference to the end point; `range` on values scaled to [0, 1] (the paper's). `width` 0 is the
+    as a difference to the end point; `range` on values scaled to [-1, 1] (the paper's). `width` 0 is the
     chain's channel count.
     `gates`: a block's branches are weighed by their averages over the `tile` (the paper's), or by the mean
     of those over `training` patches, which makes a pixel independent of the tile that it is computed in.
@@ -63,6 +62,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
+        _check_numbers(self)
         _check(self.msi_bands >= 1, "msi_bands", self.msi_bands, "at least 1")
         _check(self.ratio > 1, "ratio", self.ratio, "above 1")
         _check(self.steps >= 1, "steps", self.steps, "at least 1")
@@ -129,8 +129,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
+        _check_numbers(self)
         for label in ("iterations", "batch", "patch", "validate_every", "checkpoint_every", "scales"):
             _check(getattr(self, label) >= 1, label, getattr(self, label), "at least 1")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _check(self.seed >= 0, "seed", self.seed, "0 or more")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         _check(0 <= self.later_share <= 1, "later_share", self.later_share, "in [0, 1]")
@@ -171,6 +174,8 @@ def build_config(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
         wanted = types[key]
         if wanted in (int, float, str) and not _is(value, wanted):
             raise ConfigError(f"{key} = {value!r} is not of type {wanted.__name__}")
+        if get_origin(wanted) is tuple and not isinstance(value, list | tuple):
+            raise ConfigError(f"{key} = {value!r} is not a list")
     frozen: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     try:
         return kind(**frozen)
@@ -209,6 +214,18 @@ def _is(value: object, wanted: type) -> bool:
 def _check(holds: bool, name: str, value: object, limit: str) -> None:
     if not holds:
         raise ConfigError(f"{name} = {value!r}: must be {limit}")
+
+
+def _check_numbers(config: ModelConfig | TrainConfig) -> None:
+    """Every number is finite, every tuple of numbers holds numbers alone."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        numbers = value if isinstance(value, tuple) and field.name != "guidance_extras" else (value,)
+        for number in numbers:
+            if isinstance(number, str) and numbers is value:
+                raise ConfigError(f"{field.name} = {value!r}: must hold numbers")
+            if isinstance(number, int | float) and not abs(number) < 2**63:
+                raise ConfigError(f"{field.name} = {value!r}: must be finite")
 
 
 def _check_choices(config: ModelConfig | TrainConfig) -> None:

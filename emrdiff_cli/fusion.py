@@ -20,15 +20,16 @@ from emrdiff_cli.core.conditioning import (
     calibrate,
     hsi_correction,
     tile_inputs,
+    usual_levels,
 )
 from emrdiff_cli.core.end_point import Method, evaluate_tile
-from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.holes import fill_dead_bands, fill_holes, valid_pixels
 from emrdiff_cli.core.observation import LrScene, Observation, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point
 from emrdiff_cli.core.tiling import Mosaic, tile_windows
-from emrdiff_cli.errors import ModelError, UsageError
-from emrdiff_cli.pairing import PairReader, open_pair
+from emrdiff_cli.errors import ModelError, UsageError, WriteError
+from emrdiff_cli.pairing import PairReader, open_pair, refuse_inputs_as_output
 from emrdiff_cli.raster.writing import RASTER_DTYPES, RasterSpec, VerifiedWriter
 from emrdiff_cli.scene import Bands, RasterInfo, Window
 
@@ -52,7 +53,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class FusionOptions:
-    """How a scene is cut and what is written; `tile` 0 takes the model's, `overlap` None a quarter of the tile."""
+    """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for."""
 
     tile: int = 0
     overlap: int | None = None
@@ -85,6 +86,7 @@ class FusionReport:
     valid_share: float
     clipped_values: int
     seconds: float
+    notes: tuple[str, ...]
 
 
 def fuse(
@@ -102,6 +104,7 @@ def fuse(
     """
     started = time.monotonic()
     with open_pair(lr_path, msi_path) as pair:
+        refuse_inputs_as_output(output, pair.lr_info, pair.msi_info)
         if sampler is not None:
             check_fit(sampler.config, pair.lr_info, pair.msi_info)
         spec = output_spec(pair, method if sampler is None else "emrdiff", options)
@@ -130,6 +133,7 @@ def fuse(
         valid_share=valid / (scene.height * scene.width),
         clipped_values=writer.clipped,
         seconds=round(time.monotonic() - started, 3),
+        notes=pair.notes,
     )
 
 
@@ -142,7 +146,10 @@ def plan(
     options: FusionOptions,
 ) -> dict[str, Any]:
     """What `fuse` would do, without reading a pixel."""
+    if not output.absolute().parent.is_dir():
+        raise WriteError(f"{output}: the folder is not there: make it first")
     with open_pair(lr_path, msi_path) as pair:
+        refuse_inputs_as_output(output, pair.lr_info, pair.msi_info)
         spec = output_spec(pair, method, options)
         area = pair.alignment.hr_window
     height, width, bands = area.height, area.width, spec.bands.count
@@ -157,6 +164,7 @@ def plan(
         "hr_window": area._asdict(),
         "tiles": tiles,
         "dtype": spec.dtype,
+        "notes": list(pair.notes),
         "uncompressed_bytes": bands * height * width * np.dtype(spec.dtype).itemsize,
     }
 
@@ -215,9 +223,10 @@ def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
     size = options.tile or config.tile * (2 if config.gates == "training" else 1)
     if size % config.stride:
         raise UsageError(f"tile = {size}: this model needs a multiple of {config.stride}")
-    overlap = size // 4 if options.overlap is None else options.overlap
-    if not 0 <= overlap <= size // 2:
-        raise UsageError(f"overlap = {overlap}: must be between 0 and half the tile, {size // 2}")
+    most = min(size // 2, size - config.stride)
+    overlap = min(size // 4, most) if options.overlap is None else options.overlap
+    if not 0 <= overlap <= most:
+        raise UsageError(f"overlap = {overlap}: must be between 0 and {most} at tile = {size}")
     return size, overlap
 
 
@@ -229,12 +238,11 @@ class _Scene:
         self.height, self.width = pair.alignment.hr_window.height, pair.alignment.hr_window.width
         self.resampling = pair.resampling
         hsi = pair.read_lr()
-        self.dead = ~np.isfinite(hsi).any(axis=(1, 2))
+        self.dead = np.asarray(~np.isfinite(hsi).any(axis=(1, 2)))
         self.lr_valid = valid_pixels(hsi)
         self.seen: Observation = observe_msi(pair.strips, self.resampling.down)
-        self.lr = LrScene(
-            fill_holes(hsi, self.lr_valid), self.seen.msi_at_lr, self.lr_valid & self.seen.covered
-        )
+        filled = fill_dead_bands(fill_holes(hsi, self.lr_valid), self.dead)
+        self.lr = LrScene(filled, self.seen.msi_at_lr, self.lr_valid & self.seen.covered)
         self.calibration = None if sampler is None else _calibration(sampler, self.lr)
         if self.calibration is None:
             basis = choose_basis(self.lr, _local_subspace(method, self.lr))
@@ -331,13 +339,14 @@ def _calibration(sampler: Sampler, scene: LrScene) -> Calibration:
     """The model's calibration, or the scene's own; raises ModelError when the values are in other units."""
     if sampler.calibration is None:
         return calibrate(sampler.config, [scene])
-    usual = float(np.abs(sampler.calibration.basis.mean).mean())
-    found = float(np.abs(scene.hsi[:, scene.valid]).mean()) if scene.valid.any() else usual
-    if usual and not 1 / _UNIT_FACTOR < found / usual < _UNIT_FACTOR:
-        raise ModelError(
-            f"the LR-HSI's values are on average {found:.3g}, those the model was trained on {usual:.3g}: "
-            "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
-        )
+    usual = usual_levels(sampler.calibration)
+    for name, values, level in zip(("LR-HSI", "HR-MSI"), (scene.hsi, scene.msi), usual, strict=True):
+        found = float(np.abs(values[:, scene.valid]).mean()) if scene.valid.any() else level
+        if not level / _UNIT_FACTOR <= found <= level * _UNIT_FACTOR:
+            raise ModelError(
+                f"the {name}'s values are on average {found:.3g}, those the model was trained on {level:.3g}: "
+                "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
+            )
     return sampler.calibration
 
 

@@ -14,7 +14,7 @@ import torch
 from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.emr_diff import EMRDiff
-from emrdiff_cli.errors import InputError, ModelError, OutputExistsError, WriteError
+from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError, WriteError
 from emrdiff_cli.sampling import choose_device
 from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, train
 from emrdiff_cli.training_data import Examples, make_lessons
@@ -59,6 +59,9 @@ def make_job(
         "hsi_range_nm": _range(examples),
         "msi_centres_nm": tuple(round(v, 2) for v in examples.msi_centres_nm),
     }
+    for key in (*_FOUND_IN_TRAINING, "tile"):
+        if key in model_values:
+            raise ConfigError(f"{key} is found in training: leave it out of the configuration")
     training = build_config(TrainConfig, train_values)
     fewer = {"subspace": min(ModelConfig.subspace, examples.hsi.bands.count)}
     model = build_config(ModelConfig, {**fewer, **model_values, **facts, "tile": 2**10})

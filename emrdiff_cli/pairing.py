@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.degradation import degradation_taps
@@ -16,7 +17,7 @@ from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
 from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.observation import Resampling, Strip
 from emrdiff_cli.core.resampling import cubic_upsampler
-from emrdiff_cli.errors import GridError, InputError
+from emrdiff_cli.errors import GridError, InputError, UsageError
 from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs
 from emrdiff_cli.scene import Grid, RasterInfo, Window
 
@@ -43,6 +44,14 @@ class PairReader:
     def msi_info(self) -> RasterInfo:
         """What is known of the HR-MSI."""
         return self._msi.info
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user has to know of how the two were placed."""
+        if self.lr_info.grid.georeferenced:
+            return ()
+        how = "sizes" if _by_size(self.lr_info, self.msi_info) else "geotransforms"
+        return (f"neither raster has a CRS: placed by their {how}",)
 
     @cached_property
     def resampling(self) -> Resampling:
@@ -122,7 +131,7 @@ def open_pair(lr_path: Path, msi_path: Path) -> Iterator[PairReader]:
 def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
     """The common area of a pair; raises GridError as `open_pair` says."""
     _check_crs(lr, msi)
-    if not lr.grid.georeferenced and not msi.grid.georeferenced:
+    if _by_size(lr, msi):
         alignment = _place_by_size(lr, msi)
     else:
         try:
@@ -167,8 +176,27 @@ def _refuse_undeclared_nan(values: Field, reader: RasterReader) -> None:
         )
 
 
+def _by_size(lr: RasterInfo, msi: RasterInfo) -> bool:
+    """True where neither raster says where it lies."""
+    placed = [info.grid.transform != Affine.identity() for info in (lr, msi)]
+    return not any(placed)
+
+
+def refuse_inputs_as_output(output: Path, *inputs: RasterInfo) -> None:
+    """Raise UsageError where an output would replace what it is made from."""
+    for info in inputs:
+        if output.resolve() in (info.path.resolve(), info.path.with_suffix(".hdr").resolve()):
+            raise UsageError(f"{output} is an input: give the output another name")
+
+
 def _check_crs(lr: RasterInfo, msi: RasterInfo) -> None:
     for one, other in ((lr, msi), (msi, lr)):
+        has_place = other.grid.georeferenced or other.grid.transform != Affine.identity()
+        if has_place and one.grid.transform == Affine.identity():
+            raise GridError(
+                f"{one.path.name} has no georeference but {other.path.name} has: assign it, e.g. with "
+                f"`gdal_edit.py -a_srs ... -a_ullr ... {one.path.name}`"
+            )
         if other.grid.georeferenced and not one.grid.georeferenced:
             raise GridError(
                 f"{one.path.name} has no CRS but {other.path.name} has: assign it, e.g. with "

@@ -52,6 +52,7 @@ def read_response(name_or_path: str) -> SpectralResponse:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        # Spreadsheets put a byte order mark in front.
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a CSV: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from emrdiff_cli.core.degradation import Protocol, degradation_taps, psf_sigma, 
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.resampling import Taps
 from emrdiff_cli.core.srf import SpectralResponse, srf_matrix
-from emrdiff_cli.errors import GridError, InputError, OutputExistsError, WriteError
+from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.responses import read_response
@@ -68,6 +69,8 @@ def simulate_raster(
     `noise_db`: white Gaussian noise at this signal-to-noise ratio (of each band's rms) on both. The HR-HSI
     is cropped at the lower and right edges to whole LR pixels. Raises EmrdiffError's children.
     """
+    if seed < 0 or not (noise_db is None or math.isfinite(noise_db)):
+        raise UsageError(f"seed = {seed} must be 0 or more and noise_db = {noise_db} finite")
     response = read_response(srf)
     with open_raster(hr_hsi) as reader, ExitStack() as outputs:
         info = _cropped(reader.info, ratio)
@@ -103,7 +106,10 @@ def simulate_raster(
             if progress is not None:
                 progress(top + values.shape[1], info.grid.height)
         lr.append(noise.on_lr(total.finish()))
-    (out_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    try:
+        (out_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"{out_dir / 'recipe.json'}: cannot be written: {error.strerror}") from error
     return recipe
 
 

@@ -35,7 +35,7 @@ from emrdiff_cli.core.supervision import (
     mean_psnr,
     training_scene,
 )
-from emrdiff_cli.errors import InputError, ModelError
+from emrdiff_cli.errors import InputError, ModelError, WriteError
 from emrdiff_cli.zoo import WEIGHTS
 
 STATE = "training-state.pt"
@@ -226,6 +226,8 @@ def _save_state(run: _Run, path: Path, key: str) -> None:
     try:
         torch.save(state, part)
         part.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise WriteError(f"{path}: cannot be written, is the disk full? ({type(error).__name__})") from error
     finally:
         part.unlink(missing_ok=True)
 

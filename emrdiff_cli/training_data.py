@@ -80,6 +80,9 @@ def read_archive(
             progress(number, len(paths))
     learned = [pair for scene in pairs[:-held_out] for pair in scene]
     kept = [pair for scene in pairs[-held_out:] for pair in scene]
+    learned, kept = ([pair for pair in part if pair.judged.any()] for part in (learned, kept))
+    if not learned or not kept:
+        raise InputError(f"{folder}: no valid pixel in the scenes to learn from, or in those held out")
     return Examples(
         [at_lr(pair)[0] for pair in learned],
         learned,
@@ -107,7 +110,7 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     valid = lr_valid & seen.covered
     filled = fill_holes(hsi, lr_valid)
     height, width = valid.shape
-    if min(height / rows, width / cols) < 3:
+    if int(height / rows) * int(width / cols) < 2 * (msi_info.bands.count + 1):
         raise InputError(
             f"{lr_path.name}: {height} x {width} pixels are too few to be degraded by {ratio:.3g} once more: "
             "train on an archive (`--archive`), or fuse with `--method glp-local`"
@@ -117,7 +120,12 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
         for down in (phase * rows for phase in _PHASES)
         for right in (phase * cols for phase in _PHASES)
     ]
-    last = height - max(1, round(validation * height)) if validation else height
+    usable = np.flatnonzero(valid.any(axis=1))
+    if usable.size < 2:
+        raise InputError(
+            f"{lr_path.name}: has no two rows with valid pixels on the MSI: there is nothing to learn"
+        )
+    last = usable[-max(1, round(validation * usable.size))] if validation else height
     taught, tested = np.zeros_like(valid), np.zeros_like(valid)
     taught[:last], tested[last:] = valid[:last], valid[last:]
     centres = msi_info.bands.wavelengths_nm or ()
@@ -166,6 +174,7 @@ def _simulated(
                 f"{path}: has {info.bands.count} bands, {like.path.name} {like.bands.count}: an archive holds "
                 "scenes of one sensor"
             )
+        _check_like(info, like)
         matrix = response_matrix(response, info)
         if min(info.grid.height, info.grid.width) < 2 * ratio:
             raise InputError(
@@ -175,6 +184,22 @@ def _simulated(
         side = max(ratio, _LONGEST_SIDE // ratio * ratio)
         for window in tile_windows(info.grid.height, info.grid.width, side, 0):
             yield _simulate_window(reader.read(window), matrix, ratio, protocol)
+
+
+def _check_like(info: RasterInfo, like: RasterInfo) -> None:
+    """Raise InputError where a scene has other wavelengths or another scale than the archive's first."""
+    if info.scale != like.scale or info.offset != like.offset:
+        raise InputError(
+            f"{info.path}: has scale {info.scale:g}, {like.path.name} {like.scale:g}: record the same one in both"
+        )
+    mine, theirs = info.bands.wavelengths_nm, like.bands.wavelengths_nm
+    if mine is None or theirs is None:
+        return
+    spacing = float(np.min(np.abs(np.diff(theirs)))) if len(theirs) > 1 else 1.0
+    if np.abs(np.subtract(mine, theirs)).max() > max(spacing / 2, 1.0):
+        raise InputError(
+            f"{info.path}: has other wavelengths than {like.path.name}: an archive holds one sensor"
+        )
 
 
 def _simulate_window(

@@ -63,6 +63,11 @@ def find(name_or_path: str) -> ZooModel:
 
 def match(lr: RasterInfo, msi: RasterInfo, ratio: float) -> ZooModel:
     """The shipped model made for pairs like this one; raises ModelError where none is."""
+    if lr.bands.wavelengths_nm is None:
+        raise ModelError(
+            f"{lr.path.name} has no wavelengths, by which a model is found: write them into the file, name a "
+            "model (--model), or use --method glp-local"
+        )
     fitting = [model for model in shipped() if fits(model.config, lr, msi, ratio)]
     if not fitting:
         raise ModelError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from emrdiff_cli.cli.options import AsJson, Device, Format, HrMsi, LrHsi, Overwrite, Quiet
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import OutputExistsError, UsageError
 
@@ -19,42 +20,53 @@ if TYPE_CHECKING:
 _Method = Literal["emrdiff", "bicubic", "glp", "glp-local"]
 
 
+_Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
+]
+_Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
+_Overlap = Annotated[
+    int | None, typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile].")
+]
+_Format = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", "-f", "--of", help="Format of the output [ENVI for .bsq, .dat, .img; else GTiff]."
+    ),
+]
+_Dtype = Annotated[
+    str | None, typer.Option("--dtype", "-t", help="Type of the output's values [the LR-HSI's].")
+]
+_CreationOptions = Annotated[
+    list[str] | None,
+    typer.Option("--co", "--creation-option", metavar="KEY=VALUE", help="GDAL creation option."),
+]
+
+
 def fuse(
-    lr_hsi: Annotated[Path, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")],
-    hr_msi: Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")],
+    lr_hsi: LrHsi,
+    hr_msi: HrMsi,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Fused raster, on the MSI's grid.")],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
-    ] = None,
+    model: _Model = None,
     method: Annotated[
         _Method, typer.Option(help="The model's diffusion, or a method that needs no training.")
     ] = "emrdiff",
-    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")] = None,
+    steps: _Steps = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    tile: Annotated[int, typer.Option(min=0, help="Tile side in MSI pixels [the model's].")] = 0,
-    overlap: Annotated[
-        int | None, typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile].")
-    ] = None,
+    tile: Annotated[int, typer.Option(min=0, help="Tile side in MSI pixels [twice the training patch].")] = 0,
+    overlap: _Overlap = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles run at a time.")] = 4,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    output_format: Annotated[
-        Literal["GTiff", "ENVI"], typer.Option("--format", "-f", "--of", help="Format of the output.")
-    ] = "GTiff",
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", "-t", help="Type of the output's values [the LR-HSI's].")
-    ] = None,
-    creation_option: Annotated[
-        list[str] | None,
-        typer.Option("--co", "--creation-option", metavar="KEY=VALUE", help="GDAL creation option."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
+    device: Device = "auto",
+    output_format: _Format = None,
+    dtype: _Dtype = None,
+    creation_option: _CreationOptions = None,
+    overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fuse LR_HSI and HR_MSI into the cube at the MSI's resolution, georeferenced, wavelengths kept.
 
@@ -74,7 +86,7 @@ def fuse(
         tile=tile,
         overlap=overlap,
         batch_size=batch_size,
-        driver=output_format,
+        driver=output_format or _format_of(output),
         dtype=dtype,
         overwrite=overwrite,
         creation_options=_creation_options(creation_option or []),
@@ -120,6 +132,8 @@ def _run(
             f"in {result.seconds:.1f} s",
             err=True,
         )
+    for note in () if quiet else result.notes:
+        typer.echo(f"Note: {note}", err=True)
     if result.clipped_values and not quiet:
         typer.echo(
             f"Warning: {result.clipped_values} values clipped to the range of the output's type", err=True
@@ -185,6 +199,14 @@ def _print_plan(
     else:
         for name, value in facts.items():
             typer.echo(f"{name}: {value}")
+
+
+def _format_of(output: Path) -> Format:
+    if output.suffix.lower() == ".hdr":
+        raise UsageError(
+            f"{output}: name the data file, e.g. {output.with_suffix('.bsq').name}; its header goes beside it"
+        )
+    return "ENVI" if output.suffix.lower() in (".bsq", ".dat", ".img") else "GTiff"
 
 
 def _creation_options(pairs: list[str]) -> dict[str, str]:

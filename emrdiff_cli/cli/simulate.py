@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from emrdiff_cli.cli.options import AsJson, Overwrite, Quiet
 from emrdiff_cli.cli.progress import progress
 
 
@@ -24,13 +25,13 @@ def simulate(
     noise_db: Annotated[
         float | None, typer.Option(metavar="DB", help="Signal-to-noise ratio of noise added to both.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     output_format: Annotated[
         Literal["GTiff", "ENVI"], typer.Option("--format", "-f", "--of", help="Format of the LR-HSI.")
     ] = "GTiff",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pair that is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the recipe as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make an LR-HSI and an HR-MSI from a high-resolution cube (Wald's protocol).
 

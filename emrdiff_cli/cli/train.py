@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from emrdiff_cli.cli.options import Device, Overwrite, Quiet
 from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
 
@@ -17,50 +18,57 @@ if TYPE_CHECKING:
 
 
 # A pair's own LR-HSI is small: it is learned, and validated, in minutes.
-_SCENE_DEFAULTS = {"iterations": 500, "validate_every": 50}
+_SCENE_DEFAULTS = {"iterations": 300, "validate_every": 50}
+
+
+_Archive = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Learn from the HR-HSI rasters in this folder.")
+]
+_Srf = Annotated[str | None, typer.Option(metavar="NAME|CSV", help="With --archive: the MSI's response.")]
+_Scene = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(metavar="LR_HSI HR_MSI", help="Learn from this pair itself, without ground truth."),
+]
+_Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML with [model] and [train].")
+]
+_Preset = Annotated[
+    Literal["default", "paper"], typer.Option(help="`paper`: the paper's choice of everything.")
+]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any option of the configuration, e.g. kappa=2.0."),
+]
+_Validation = Annotated[
+    float, typer.Option(min=0.0, max=0.9, help="Share held out: scenes of an archive, rows of a pair.")
+]
 
 
 def train(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")],
-    archive: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Learn from the HR-HSI rasters in this folder.")
-    ] = None,
+    archive: _Archive = None,
     ratio: Annotated[
         int | None, typer.Option(min=2, help="With --archive: HR pixels in an LR pixel.")
     ] = None,
-    srf: Annotated[
-        str | None, typer.Option(metavar="NAME|CSV", help="With --archive: the MSI's response.")
-    ] = None,
-    scene: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(metavar="LR_HSI HR_MSI", help="Learn from this pair itself, without ground truth."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="TOML with [model] and [train].")
-    ] = None,
-    preset: Annotated[
-        Literal["default", "paper"], typer.Option(help="`paper`: the paper's choice of everything.")
-    ] = "default",
+    srf: _Srf = None,
+    scene: _Scene = None,
+    config: _Config = None,
+    preset: _Preset = "default",
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="Training steps [3000; 500 with --scene].")
+        int | None, typer.Option(min=1, help="Training steps [3000; 300 with --scene].")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Patches in a step.")] = None,
     patch: Annotated[
         int | None, typer.Option(min=8, help="Side of a patch in HR pixels; also the tile.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, patches and noise.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any option of the configuration, e.g. kappa=2.0."),
-    ] = None,
-    validation: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Share held out: scenes of an archive, rows of a pair.")
-    ] = 0.15,
+    settings: _Settings = None,
+    validation: _Validation = 0.15,
     note: Annotated[str, typer.Option(help="For the card: the data, its terms, what the model is for.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model, from an archive of HR-HSI or from one LR-HSI and HR-MSI pair.
 

@@ -25,6 +25,8 @@ from emrdiff_cli.core.subspace import Basis
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
+_PEAK_TO_MEAN = 5.0  # in units of the range only the peak is kept; scenes' means lie some way below it
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -74,6 +76,17 @@ def calibrate(config: ModelConfig, scenes: Sequence[LrScene]) -> Calibration:
     )
     basis = choose_basis(pooled, config.subspace)
     return Calibration(basis, _describe_channels(config, pooled, basis))
+
+
+def usual_levels(calibration: Calibration) -> tuple[float, float]:
+    """Mean absolute value of the HSI and of the MSI where a calibration was found, to tell other units by."""
+    channels = calibration.channels
+    hsi = (
+        np.abs(calibration.basis.expand(channels.hsi_shift)).mean()
+        or channels.hsi_scale.mean() / _PEAK_TO_MEAN
+    )
+    msi = np.abs(channels.msi_shift).mean() or channels.msi_scale.mean() / _PEAK_TO_MEAN
+    return float(hsi), float(msi)
 
 
 def _describe_channels(config: ModelConfig, scene: LrScene, basis: Basis) -> Channels:

@@ -27,3 +27,18 @@ def fill_holes(image: Floats, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
         filled = filled[:, nearest[0], nearest[1]]
     return np.nan_to_num(filled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def fill_dead_bands(image: Floats, dead: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A copy of (C, H, W) whose `dead` bands (C,) are interpolated between their live neighbours."""
+    filled = np.array(image, dtype=np.float32)
+    live = np.flatnonzero(~dead)
+    if not live.size:
+        return filled
+    for band in np.flatnonzero(dead):
+        next_live = int(np.searchsorted(live, band))
+        above = int(live[min(next_live, live.size - 1)])
+        below = int(live[max(next_live - 1, 0)])
+        share = (band - below) / (above - below) if below < band < above else 0.0
+        filled[band] = (1 - share) * filled[below] + share * filled[above]
+    return filled

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.edges import sobel_magnitude
+from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.resampling import Taps
 from emrdiff_cli.scene import Window
 
@@ -17,6 +18,7 @@ Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 _COVERED = 0.999  # share of an LR pixel's PSF that must lie on valid pixels
+_SEEN = 0.01  # share of it below which an LR pixel sees nothing
 _WHOLE = 0.85  # share of the PSF, on each axis, that lies on the MSI when the LR pixel does
 
 
@@ -71,14 +73,17 @@ def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
     covered = np.zeros((1, rows.n_out, cols.n_out), np.float32)
     msi: Floats | None = None
     for strip in strips():
-        part = degrade_strip(strip.values, strip.top, rows, cols)
+        part = degrade_strip(strip.values * strip.valid, strip.top, rows, cols)
         msi = part if msi is None else np.add(msi, part, out=msi)
         covered += degrade_strip(strip.valid[None].astype(np.float32), strip.top, rows, cols)
         edges.update(strip)
     whole = (rows.inside > _WHOLE)[:, None] & (cols.inside > _WHOLE)
     if msi is None:
         raise ValueError("the MSI has no rows")
-    return Observation(np.asarray(msi, np.float32), whole & (covered[0] > _COVERED), edges.finish())
+    # LR pixels that see holes are made of what they see besides, or of the nearest that see anything.
+    seen = covered[0] > _SEEN
+    msi = np.where(covered[0] < _COVERED, msi / np.maximum(covered, _SEEN), msi)
+    return Observation(fill_holes(msi, seen), whole & (covered[0] > _COVERED), edges.finish())
 
 
 def degrade_strip(values: Floats, top: int, rows: Taps, cols: Taps) -> Floats:

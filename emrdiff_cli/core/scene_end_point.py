@@ -47,8 +47,8 @@ class SceneEndPoint:
 
 
 def choose_basis(scene: LrScene, subspace: int) -> Basis:
-    """The leading directions of the LR-HSI's valid pixels; `subspace` 0 keeps all bands."""
-    if not subspace:
+    """The leading directions of the LR-HSI's valid pixels; `subspace` 0, or B, keeps all bands."""
+    if subspace in (0, len(scene.hsi)):
         return identity_basis(len(scene.hsi))
     return find_basis(scene.hsi[:, scene.valid], subspace)
 
@@ -123,10 +123,10 @@ def _with_local_map(
 
 def _degrade_local_detail(fields: EndPointFields, strips: Strips, resampling: Resampling) -> Floats:
     total = np.zeros_like(fields.base)
-    for top, values, _ in strips():
+    for top, values, valid in strips():
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
         detail = values - apply_taps(fields.msi, *up)
-        total += degrade_strip(local_detail(fields, detail, *up), top, *resampling.down)
+        total += degrade_strip(local_detail(fields, detail, *up) * valid, top, *resampling.down)
     return total
 
 
