@@ -23,6 +23,7 @@ def save_model(model: EMRDiff, path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         save_file(state, part, metadata={CONFIG_KEY: config})
+        part.chmod(0o644)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)

@@ -543,3 +543,75 @@ def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any]) -> None
     with pytest.raises(UsageError):
         run(tmp_path, pair, Fake(settings()), **options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif"]
+
+
+# Units, dead bands and margins with an archive's calibration
+
+
+def archive_fake(pair: tuple[Path, Path], **changes: Any) -> Fake:
+    """A sampler that carries the calibration of the pair itself, as of an archive."""
+    config = settings(calibration="archive", **changes)
+    with open_pair(*pair) as opened:
+        seen = observe_msi(opened.strips, opened.resampling.down)
+        scene = LrScene(opened.read_lr(), seen.msi_at_lr, seen.covered)
+    return Fake(config, calibration=calibrate(config, [scene]))
+
+
+@pytest.mark.parametrize("changes", [{}, {"subspace": 0}, {"subspace": 0, "units": "range"}], ids=str)
+@pytest.mark.parametrize("other", ["LR-HSI", "HR-MSI"])
+def test_either_input_in_other_units_than_the_models_is_refused(
+    tmp_path: Path, changes: dict[str, Any], other: str
+) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    sampler = archive_fake((lr, msi), **changes)
+    scaled = lr if other == "LR-HSI" else msi
+    transform = read_info(scaled).grid.transform
+    counts = write_cube(tmp_path / "counts.tif", 1e4 * read_back(scaled), transform=transform, count=None)
+    with pytest.raises(ModelError, match=f"the {other}'s values .* other units"):
+        run(tmp_path, (counts, msi) if other == "LR-HSI" else (lr, counts), sampler)
+
+
+def test_dead_bands_cost_the_others_little_under_an_archives_basis(tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    sampler = archive_fake((lr, msi))
+    values = read_back(lr)
+    values[2] = np.nan
+    dead = write_cube(tmp_path / "dead.tif", values, count=None)
+    whole, fused = run(tmp_path, (lr, msi), sampler), run(tmp_path, (dead, msi), sampler)
+    others = [band for band in range(BANDS) if band != 2]
+    assert np.isnan(fused[2]).all()
+    assert np.abs(fused[others] - whole[others]).mean() < 0.2 * np.abs(whole[2]).mean()
+
+
+def test_a_margin_without_data_does_not_leak_into_the_scene(tmp_path: Path) -> None:
+    """The margin covers whole strips of the MSI."""
+    truth = textured(BANDS, 512, 40)
+    lr, msi = write_pair(tmp_path, 512, 40, msi_holes=np.s_[:, :256], count=None)
+    fused = run(tmp_path, (lr, msi))
+    error = np.abs(fused - truth).mean(axis=(0, 2))
+    assert np.isnan(error[:256]).all()
+    assert error[256:264].mean() < 2 * error[280:].mean()
+
+
+def test_an_input_is_never_the_output(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path)
+    before = [path.read_bytes() for path in pair]
+    for path in pair:
+        with pytest.raises(UsageError, match="is an input"):
+            fuse(*pair, path, "glp", None, FusionOptions(overwrite=True))
+    assert [path.read_bytes() for path in pair] == before
+
+
+def test_without_a_crs_the_geotransforms_place_the_pair_and_a_note_says_so(tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    placed = NORTH_UP @ Affine.translation(10, 10)
+    fine = placed @ Affine.scale(1 / 4)
+    bare = [
+        write_cube(tmp_path / f"bare-{path.name}", read_back(path), transform=transform, crs=None, count=None)
+        for path, transform in ((lr, placed), (msi, fine))
+    ]
+    report = fuse(bare[0], bare[1], tmp_path / "fused.tif", "glp", None, FusionOptions())
+    assert report.notes == ("neither raster has a CRS: placed by their geotransforms",)
+    far = write_cube(tmp_path / "far.tif", read_back(lr), transform=fine, crs=None, count=None)
+    with pytest.raises(GridError, match="not finer"):
+        run(tmp_path, (far, bare[1]))
