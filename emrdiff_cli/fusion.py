@@ -38,6 +38,7 @@ Progress = Callable[[float, float], None]
 
 _LOCAL_COMPONENTS = 32
 _UNIT_FACTOR = 20.0  # values further off than that are in other units than the model's
+_OVERLAP = 32  # beyond which a tile's edge is not felt: 0.1 % of the data range at most
 _ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
 
 
@@ -224,7 +225,7 @@ def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
     if size % config.stride:
         raise UsageError(f"tile = {size}: this model needs a multiple of {config.stride}")
     most = min(size // 2, size - config.stride)
-    overlap = min(size // 4, most) if options.overlap is None else options.overlap
+    overlap = min(max(size // 4, _OVERLAP), most) if options.overlap is None else options.overlap
     if not 0 <= overlap <= most:
         raise UsageError(f"overlap = {overlap}: must be between 0 and {most} at tile = {size}")
     return size, overlap
@@ -273,7 +274,7 @@ def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> It
     windows = _aligned_windows(scene.height, scene.width, config, options)
     size, overlap = tile_size(config, options)
     height, width = _padded(scene.height, config), _padded(scene.width, config)
-    mosaic = Mosaic(config.hsi_channels, height, width, size, overlap, windows=windows)
+    mosaic = Mosaic(config.hsi_channels, height, width, size, overlap, windows=windows, power=2)
     origin = scene.pair.alignment.hr_window
     top = 0
     for batch in _batches(windows, options.batch_size):

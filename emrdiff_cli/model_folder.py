@@ -14,9 +14,9 @@ import torch
 from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.emr_diff import EMRDiff
-from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError, WriteError
+from emrdiff_cli.errors import ConfigError, InputError, OutputExistsError, WriteError
 from emrdiff_cli.sampling import choose_device
-from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, train
+from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, require_state, train
 from emrdiff_cli.training_data import Examples, make_lessons
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
@@ -35,8 +35,8 @@ class Job:
 
 def check_free(folder: Path, resume: bool, overwrite: bool) -> None:
     """Raise OutputExistsError where a model, or a training to resume, would be lost; ModelError with none."""
-    if resume and not (folder / STATE).exists():
-        raise ModelError(f"{folder}: no training to resume: leave --resume away to start one")
+    if resume:
+        require_state(folder)
     if (folder / WEIGHTS).exists() and not (overwrite or resume):
         raise OutputExistsError(f"{folder} holds a model already: give --overwrite to replace it")
     if (folder / STATE).exists() and not (overwrite or resume):
@@ -73,9 +73,8 @@ def make_job(
         )
     training = replace(training, patch=patch)
     learned, held_out, model = make_lessons(examples, replace(model, tile=patch), progress)
-    source = (
-        f"{len(examples.learned)} scenes like {examples.hsi.path.name}, {len(examples.held_out)} held out"
-    )
+    count, kept = len(examples.learned), len(examples.held_out)
+    source = f"{count} {examples.kind} like {examples.hsi.path.name}, {kept} held out"
     return Job(Curriculum(learned, held_out, examples.peak), model, training, source)
 
 

@@ -106,6 +106,7 @@ def train(
     key = _run_key(model_config, config, curriculum)
     run = _start(curriculum, model_config, config, device)
     if resume:
+        require_state(folder)
         _restore(run, folder / STATE, key, device)
     scenes = [training_scene(model_config, config, lesson, device) for lesson in curriculum.learned]
     if smallest_side(curriculum.learned) < config.patch:
@@ -133,6 +134,12 @@ def train(
     save_model(best, folder / WEIGHTS)
     (folder / STATE).unlink(missing_ok=True)
     return best, run.history
+
+
+def require_state(folder: Path) -> None:
+    """Raise ModelError where no training was interrupted."""
+    if not (folder / STATE).exists():
+        raise ModelError(f"{folder}: no training to resume: leave --resume away to start one")
 
 
 def smallest_side(lessons: Sequence[Lesson]) -> int:

@@ -43,7 +43,7 @@ _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in i
 class Examples:
     """Pairs to learn from and pairs held out, and what the model's configuration takes from their rasters.
 
-    `calibration`: the scenes at LR on which an archive's basis and scales are found.
+    `calibration`: the scenes at LR on which an archive's basis and scales are found; `kind`: what the pairs are.
     """
 
     calibration: Sequence[LrScene]
@@ -54,6 +54,7 @@ class Examples:
     msi_bands: int
     ratio: float
     peak: float
+    kind: str
 
 
 def read_archive(
@@ -92,6 +93,7 @@ def read_archive(
         len(response.names),
         float(ratio),
         _peak(first, kept),
+        "scenes",
     )
 
 
@@ -133,7 +135,17 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     kept = [replace(pairs[0], judged=tested if validation else valid)]
     # The pair's own spectra are known wherever the model is used, so its basis is found on all of them.
     whole = [LrScene(filled, seen.msi_at_lr, valid)]
-    return Examples(whole, learned, kept, lr_info, centres, msi_info.bands.count, ratio, _peak(lr_info, kept))
+    return Examples(
+        whole,
+        learned,
+        kept,
+        lr_info,
+        centres,
+        msi_info.bands.count,
+        ratio,
+        _peak(lr_info, kept),
+        "phases of a pair",
+    )
 
 
 def make_lessons(

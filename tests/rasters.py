@@ -41,9 +41,7 @@ def pixels(bands: int, height: int, width: int, dtype: str = "int16") -> NDArray
 def write_tif(
     path: Path, values: NDArray[Any], *, crs: str | None = UTM33, transform: Affine = NORTH_UP, **profile: Any
 ) -> Path:
-    placed: dict[str, Any] = {"crs": crs} if crs else {}
-    if crs or transform != NORTH_UP:
-        placed["transform"] = transform
+    placed = {"crs": crs, "transform": transform} if crs else {}
     bands, height, width = values.shape
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -26,7 +26,7 @@ from emrdiff_cli.core.observation import LrScene, observe_msi
 from emrdiff_cli.errors import GridError, InputError, ModelError, OutputExistsError, UsageError
 from emrdiff_cli.fusion import FusionOptions, FusionReport, check_fit, fuse, plan
 from emrdiff_cli.pairing import open_pair
-from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
 
 Image = NDArray[np.float32]
 Estimate = Callable[[TileInputs, tuple[int, int]], Image]
@@ -603,15 +603,19 @@ def test_an_input_is_never_the_output(tmp_path: Path) -> None:
 
 
 def test_without_a_crs_the_geotransforms_place_the_pair_and_a_note_says_so(tmp_path: Path) -> None:
-    lr, msi = write_pair(tmp_path, count=None)
-    placed = NORTH_UP @ Affine.translation(10, 10)
-    fine = placed @ Affine.scale(1 / 4)
-    bare = [
-        write_cube(tmp_path / f"bare-{path.name}", read_back(path), transform=transform, crs=None, count=None)
-        for path, transform in ((lr, placed), (msi, fine))
-    ]
-    report = fuse(bare[0], bare[1], tmp_path / "fused.tif", "glp", None, FusionOptions())
+    fine = NORTH_UP @ Affine.scale(1 / 4)
+    lr, msi = write_pair(tmp_path, crs=None, count=None)
+
+    def move(path: Path, transform: Affine) -> None:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.transform = transform
+
+    with ignoring_missing_georeference():
+        move(lr, NORTH_UP)
+        move(msi, fine)
+    report = fuse(lr, msi, tmp_path / "fused.tif", "glp", None, FusionOptions())
     assert report.notes == ("neither raster has a CRS: placed by their geotransforms",)
-    far = write_cube(tmp_path / "far.tif", read_back(lr), transform=fine, crs=None, count=None)
-    with pytest.raises(GridError, match="not finer"):
-        run(tmp_path, (far, bare[1]))
+    with ignoring_missing_georeference():
+        move(lr, NORTH_UP @ Affine.translation(1000, 0))
+    with pytest.raises(GridError, match="no ground in common"):
+        run(tmp_path, (lr, msi))

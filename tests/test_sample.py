@@ -77,16 +77,13 @@ def test_the_output_lies_on_the_msi_and_keeps_the_hsi_bands(fuse: Fuse) -> None:
 
 
 def test_tiles_agree_with_the_whole_and_show_no_seam(fuse: Fuse) -> None:
-    whole, tiled = stored(fuse("whole", "--tile", 192)), stored(fuse("tiled", "--tile", 96, "--overlap", 24))
+    whole, tiled = stored(fuse("whole", "--tile", 192)), stored(fuse("ours"))
     data_range = np.ptp(stored(SAMPLE / "hr_hsi.tif"))
-    # Tiles start at 0, 48 and 96: a pixel 12 or more away from every start and end.
-    inner = np.array([min(abs(i - line) for line in (48, 96, 144)) >= 12 for i in range(192)])
-    difference = np.abs(tiled - whole)
-    assert difference[:, inner][:, :, inner].max() <= 1e-3 * data_range
+    assert np.abs(tiled - whole).max() <= 1e-3 * data_range
     for axis in (1, 2):
         steps = np.abs(np.diff(tiled - whole, axis=axis)).mean(axis=(0, 3 - axis))
         scene = np.abs(np.diff(whole, axis=axis)).mean(axis=(0, 3 - axis))
-        lines = np.array([47, 95, 143])
+        lines = np.array([63, 127])
         assert steps[lines].mean() < 0.05 * np.delete(scene, lines).mean()
 
 

@@ -26,7 +26,8 @@ _Model = Annotated[
 ]
 _Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
 _Overlap = Annotated[
-    int | None, typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile].")
+    int | None,
+    typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile, at least 32]."),
 ]
 _Format = Annotated[
     Format | None,

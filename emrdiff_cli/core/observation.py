@@ -82,7 +82,7 @@ def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
         raise ValueError("the MSI has no rows")
     # LR pixels that see holes are made of what they see besides, or of the nearest that see anything.
     seen = covered[0] > _SEEN
-    msi = np.where(covered[0] < _COVERED, msi / np.maximum(covered, _SEEN), msi)
+    msi = msi / np.maximum(covered, _SEEN)
     return Observation(fill_holes(msi, seen), whole & (covered[0] > _COVERED), edges.finish())
 
 

@@ -53,14 +53,17 @@ def tile_windows(height: int, width: int, size: int, overlap: int, multiple: int
     ]
 
 
-def blend_weights(window: Window, height: int, width: int, overlap: int) -> NDArray[np.float64]:
+def blend_weights(
+    window: Window, height: int, width: int, overlap: int, power: int = 1
+) -> NDArray[np.float64]:
     """Weights in (0, 1] of a tile's pixels, (window.height, window.width): separable Hann ramps.
 
     Each ramp is `overlap` pixels wide; there is none at the scene's own edges, where the weight is 1.
+    A `power` above 1 trusts a tile's outermost pixels less: a network sees only part of their surroundings.
     """
     rows = _ramp(window.row, window.height, height, overlap)
     cols = _ramp(window.col, window.width, width, overlap)
-    return np.outer(rows, cols)
+    return np.outer(rows, cols) ** power
 
 
 def _ramp(start: int, size: int, length: int, overlap: int) -> NDArray[np.float64]:
@@ -79,7 +82,7 @@ class Mosaic:
 
     The tiles are those of `tile_windows(height, width, size, overlap)`, or `windows`: a row-major grid
     of tiles that covers the scene. The mean is exact where tiles agree: equal values in give that value
-    out, bit for bit. Invalid pixels take no part in it.
+    out, bit for bit. Invalid pixels take no part in it. `power` is that of `blend_weights`.
     """
 
     def __init__(
@@ -92,11 +95,12 @@ class Mosaic:
         *,
         windows: Sequence[Window] | None = None,
         dtype: DTypeLike = np.float32,
+        power: int = 1,
     ) -> None:
         self._windows = list(windows) if windows is not None else tile_windows(height, width, size, overlap)
         self._starts = [row for row, _ in groupby(window.row for window in self._windows)]
         self._shape = (height, width)
-        self._overlap = overlap
+        self._overlap, self._power = overlap, power
         held = max(window.height for window in self._windows)
         self._mean = np.zeros((bands, held, width), dtype)
         # One weight for all bands, until a pixel is invalid in some: then one for each.
@@ -141,7 +145,7 @@ class Mosaic:
         if invalid is not None and self._weight.shape[0] != self._mean.shape[0]:
             self._weight = np.repeat(self._weight, self._mean.shape[0], axis=0)
         mean, total = self._mean[:, rows, window.cols], self._weight[:, rows, window.cols]
-        added = blend_weights(window, *self._shape, self._overlap)[None].astype(total.dtype)
+        added = blend_weights(window, *self._shape, self._overlap, self._power)[None].astype(total.dtype)
         if invalid is not None:
             added = np.where(invalid, 0, added)
         np.copyto(mean, values, where=total == 0, casting="same_kind")

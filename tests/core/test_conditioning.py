@@ -102,7 +102,10 @@ def test_what_is_seen_is_the_degraded_msi_and_the_scenes_edge_range() -> None:
     seen, msi = observed(64, 20), texture(3, 64, 48, 2)
     expected = apply_taps(msi, *resampling(64, 48).down)
     whole = seen.covered
-    np.testing.assert_allclose(seen.msi_at_lr[:, whole], expected[:, whole], atol=1e-5)
+    # A covered pixel may leave out up to a thousandth of its PSF, which lay on the hole.
+    np.testing.assert_allclose(seen.msi_at_lr[:, whole], expected[:, whole], atol=1e-3)
+    far = np.s_[:, 8:]
+    np.testing.assert_allclose(seen.msi_at_lr[far], expected[far], atol=1e-5)
     p = msi.mean(axis=0, dtype=np.float64)
     magnitude = np.hypot(ndimage.sobel(p, 0, mode="nearest"), ndimage.sobel(p, 1, mode="nearest"))
     assert seen.edge_range == pytest.approx((magnitude.min(), magnitude.max()), abs=1e-5)
