@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,13 +63,11 @@ class VerifiedWriter:
         return len(self._checksums) * self._block_rows + self._filled
 
     def __enter__(self) -> Self:
-        try:
-            with self._failing_as_write_error():
-                self._dataset = rasterio.open(self._part.path, "w", sharing=False, **self._profile)
-                write_metadata(self._dataset, self.spec)
-        except BaseException:
-            self._abandon()
-            raise
+        with ExitStack() as cleaning, self._failing_as_write_error():
+            cleaning.callback(self._abandon)
+            self._dataset = rasterio.open(self._part.path, "w", sharing=False, **self._profile)
+            write_metadata(self._dataset, self.spec)
+            cleaning.pop_all()
         height = int(self._dataset.block_shapes[0][0])
         self._block_rows = height * max(1, _ROWS_HELD // height)
         shape = (self.spec.bands.count, self._block_rows, self.spec.grid.width)

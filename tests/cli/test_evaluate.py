@@ -8,40 +8,23 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from front_door import Ended, Run
 from scoring_rasters import ground, place, write_raster
 
 from emrdiff_cli import __version__
-from emrdiff_cli.cli.app import main
 from emrdiff_cli.core.metrics import KEYS, score
 
 SHAPE = (4, 40, 48)
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*args: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["emrdiff", "evaluate", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), out, err)
-
-    return command
+def run(emrdiff: Run) -> Run:
+    return partial(emrdiff, "evaluate")
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,12 @@ import rasterio
 import spectral
 import torch
 from affine import Affine
+from front_door import Run
 from rasters import NORTH_UP, read_back, write_envi, write_tif
 from test_fusion import see, write_pair
 from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube
 
 from emrdiff_cli.checkpoint import save_model
-from emrdiff_cli.cli.app import main
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.zoo import WEIGHTS
@@ -30,25 +31,9 @@ from emrdiff_cli.zoo import WEIGHTS
 FINE = NORTH_UP @ Affine.scale(1 / 4)
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    def command(*args: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["emrdiff", "fuse", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Ended(int(ended.value.code or 0), out, err)
-
-    return command
+def run(emrdiff: Run) -> Run:
+    return partial(emrdiff, "fuse")
 
 
 def save_random_model(folder: Path, **changes: Any) -> Path:

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
+from front_door import Run
 
 from emrdiff_cli import zoo
 from emrdiff_cli.checkpoint import save_model
-from emrdiff_cli.cli.app import main
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.emr_diff import EMRDiff
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*args: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["emrdiff", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), out, err)
-
-    return command
+def run(emrdiff: Run) -> Run:
+    return emrdiff
 
 
 @pytest.fixture

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import rasterio
 import spectral
 from affine import Affine
+from front_door import Run
 from rasters import NORTH_UP, read_back
 from test_simulation import COUNT, NODATA, textured, wavelengths, write_cube, write_srf
 
-from emrdiff_cli.cli.app import main
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    def command(*args: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["emrdiff", "simulate", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Ended(int(ended.value.code or 0), out, err)
-
-    return command
+def run(emrdiff: Run) -> Run:
+    return partial(emrdiff, "simulate")
 
 
 @pytest.fixture

@@ -9,15 +9,14 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from front_door import Run
 from test_fusion import write_pair
 from test_simulation import read, textured, write_cube, write_srf
 
 from emrdiff_cli.checkpoint import load_model
-from emrdiff_cli.cli.app import main
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS, read_config
 
 FILES = sorted([WEIGHTS, CARD, TRAINING])
@@ -25,25 +24,9 @@ SMALL = ("--set", "levels=2", "--set", "width=4", "--set", "subspace=4", "--set"
 SHORT = (*SMALL, "--iterations", 2, "--batch", 1)
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    def command(name: str, *args: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["emrdiff", name, *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Ended(int(ended.value.code or 0), out, err)
-
-    return command
+def run(emrdiff: Run) -> Run:
+    return emrdiff
 
 
 @pytest.fixture(scope="module")
