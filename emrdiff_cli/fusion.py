@@ -23,7 +23,7 @@ from emrdiff_cli.core.conditioning import (
     usual_levels,
 )
 from emrdiff_cli.core.end_point import Method, evaluate_tile
-from emrdiff_cli.core.holes import fill_dead_bands, fill_holes, valid_pixels
+from emrdiff_cli.core.holes import mend
 from emrdiff_cli.core.observation import LrScene, Observation, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point
@@ -238,12 +238,9 @@ class _Scene:
         self.pair = pair
         self.height, self.width = pair.alignment.hr_window.height, pair.alignment.hr_window.width
         self.resampling = pair.resampling
-        hsi = pair.read_lr()
-        self.dead = np.asarray(~np.isfinite(hsi).any(axis=(1, 2)))
-        self.lr_valid = valid_pixels(hsi)
+        hsi, self.lr_valid, self.dead = mend(pair.read_lr())
         self.seen: Observation = observe_msi(pair.strips, self.resampling.down)
-        filled = fill_dead_bands(fill_holes(hsi, self.lr_valid), self.dead)
-        self.lr = LrScene(filled, self.seen.msi_at_lr, self.lr_valid & self.seen.covered)
+        self.lr = LrScene(hsi, self.seen.msi_at_lr, self.lr_valid & self.seen.covered)
         self.calibration = None if sampler is None else _calibration(sampler, self.lr)
         if self.calibration is None:
             basis = choose_basis(self.lr, _local_subspace(method, self.lr))

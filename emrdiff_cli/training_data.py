@@ -14,7 +14,7 @@ from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import calibrate
 from emrdiff_cli.core.degradation import Protocol, degradation_taps, simulate_pair
 from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.holes import mend
 from emrdiff_cli.core.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.core.srf import SpectralResponse
@@ -104,13 +104,11 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     InputError when the pair is too small to be degraded once more.
     """
     with open_pair(lr_path, msi_path) as pair:
-        hsi = pair.read_lr()
-        lr_valid = valid_pixels(hsi)
+        filled, lr_valid, _ = mend(pair.read_lr())
         seen = observe_msi(pair.strips, pair.resampling.down)
         rows, cols, ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio, pair.alignment.ratio
         lr_info, msi_info = pair.lr_info, pair.msi_info
     valid = lr_valid & seen.covered
-    filled = fill_holes(hsi, lr_valid)
     height, width = valid.shape
     if int(height / rows) * int(width / cols) < 2 * (msi_info.bands.count + 1):
         raise InputError(
@@ -219,8 +217,7 @@ def _simulate_window(
 ) -> SupervisedPair:
     height, width = (side // ratio * ratio for side in values.shape[1:])
     values = values[:, :height, :width]
-    valid = valid_pixels(values)
-    truth = fill_holes(values, valid)
+    truth, valid, _ = mend(values)
     resampling = _resampling(
         protocol, AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
     )

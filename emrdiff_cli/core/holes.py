@@ -42,3 +42,10 @@ def fill_dead_bands(image: Floats, dead: NDArray[np.bool_]) -> NDArray[np.float3
         share = (band - below) / (above - below) if below < band < above else 0.0
         filled[band] = (1 - share) * filled[below] + share * filled[above]
     return filled
+
+
+def mend(image: Floats) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A whole image (C, H, W) without holes or dead bands, its valid pixels (H, W) and its dead bands (C,)."""
+    valid = valid_pixels(image)
+    dead = np.asarray(~np.isfinite(image).any(axis=(1, 2)))
+    return fill_dead_bands(fill_holes(image, valid), dead), valid, dead
