@@ -191,14 +191,9 @@ def refuse_inputs_as_output(output: Path, *inputs: RasterInfo) -> None:
 
 def _check_crs(lr: RasterInfo, msi: RasterInfo) -> None:
     for one, other in ((lr, msi), (msi, lr)):
-        missing = None
         if other.grid.georeferenced and not one.grid.georeferenced:
-            missing = "CRS"
-        elif other.grid.transform != Affine.identity() and one.grid.transform == Affine.identity():
-            missing = "geotransform"
-        if missing:
             raise GridError(
-                f"{one.path.name} has no {missing} but {other.path.name} has: assign it, e.g. with "
+                f"{one.path.name} has no CRS but {other.path.name} has: assign it, e.g. with "
                 f"`gdal_edit.py -a_srs ... -a_ullr ... {one.path.name}`"
             )
     if not same_crs(lr.grid.crs_wkt, msi.grid.crs_wkt):

@@ -16,7 +16,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasters import NORTH_UP, UTM33, read_back
-from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube
+from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import Calibration, TileInputs, calibrate
@@ -27,6 +27,7 @@ from emrdiff_cli.errors import GridError, InputError, ModelError, OutputExistsEr
 from emrdiff_cli.fusion import FusionOptions, FusionReport, check_fit, fuse, plan
 from emrdiff_cli.pairing import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
+from emrdiff_cli.simulation import simulate_raster
 
 Image = NDArray[np.float32]
 Estimate = Callable[[TileInputs, tuple[int, int]], Image]
@@ -619,3 +620,12 @@ def test_without_a_crs_the_geotransforms_place_the_pair_and_a_note_says_so(tmp_p
         move(lr, NORTH_UP @ Affine.translation(1000, 0))
     with pytest.raises(GridError, match="no ground in common"):
         run(tmp_path, (lr, msi))
+
+
+def test_a_pair_simulated_from_a_cube_without_georeference_is_fused(tmp_path: Path) -> None:
+    """The LR-HSI's pixels are then 4 units wide, the MSI's 1."""
+    cube = write_cube(tmp_path / "cube.tif", textured(BANDS, 64, 64), crs=None, count=None)
+    write_srf(tmp_path / "srf.csv")
+    simulate_raster(cube, tmp_path / "pair", 4, str(tmp_path / "srf.csv"))
+    fused = run(tmp_path, (tmp_path / "pair" / "lr_hsi.tif", tmp_path / "pair" / "hr_msi.tif"))
+    assert np.abs(fused - textured(BANDS, 64, 64)).mean() < 0.03
