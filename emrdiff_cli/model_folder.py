@@ -22,6 +22,10 @@ from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
 _FOUND_IN_TRAINING = ("residual_gain", "hsi_range_nm", "msi_centres_nm", "msi_bands", "hsi_bands", "ratio")
 
+# With few bands a subspace saves little and costs accuracy: all are kept, in a network as narrow as else.
+_FEW_BANDS = 40
+_FEW_BANDS_DEFAULTS = {"subspace": 0, "width": 16}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -63,8 +67,8 @@ def make_job(
         if key in model_values:
             raise ConfigError(f"{key} is found in training: leave it out of the configuration")
     training = build_config(TrainConfig, train_values)
-    fewer = {"subspace": min(ModelConfig.subspace, examples.hsi.bands.count)}
-    model = build_config(ModelConfig, {**fewer, **model_values, **facts, "tile": 2**10})
+    usual = _FEW_BANDS_DEFAULTS if examples.hsi.bands.count <= _FEW_BANDS else {}
+    model = build_config(ModelConfig, {**usual, **model_values, **facts, "tile": 2**10})
     shortest = min(side for pair in examples.learned for side in pair.judged.shape)
     patch = min(training.patch, shortest) // model.stride * model.stride
     if patch == 0:
