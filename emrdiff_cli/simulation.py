@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from affine import Affine
@@ -239,8 +239,3 @@ def _prepare_folder(out_dir: Path, overwrite: bool) -> None:
         raise WriteError(f"{out_dir}: cannot be made: {error.strerror}") from error
     if (out_dir / "recipe.json").exists() and not overwrite:
         raise OutputExistsError(f"{out_dir / 'recipe.json'} is there already: give --overwrite to replace it")
-
-
-def recipe_record(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values."""
-    return asdict(recipe)

@@ -109,10 +109,11 @@ def train(
         require_state(folder)
         _restore(run, folder / STATE, key, device)
     scenes = [training_scene(model_config, config, lesson, device) for lesson in curriculum.learned]
-    if smallest_side(curriculum.learned) < config.patch:
+    shortest = smallest_side(curriculum.learned)
+    if shortest < config.patch:
         raise InputError(
             f"patch = {config.patch} is larger than the smallest scene: give at most --patch "
-            f"{smallest_side(curriculum.learned) // model_config.stride * model_config.stride}"
+            f"{shortest // model_config.stride * model_config.stride}"
         )
     if not run.history:
         _validate(run, curriculum)

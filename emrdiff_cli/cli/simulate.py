@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,7 +44,7 @@ def simulate(
     emrdiff simulate cube.hdr pair --ratio 4 --srf camera.csv --protocol mtf --noise-db 35
     ```
     """
-    from emrdiff_cli.simulation import recipe_record, simulate_raster
+    from emrdiff_cli.simulation import simulate_raster
 
     with progress("simulate", quiet) as report:
         recipe = simulate_raster(
@@ -59,4 +60,4 @@ def simulate(
             progress=report,
         )
     if as_json:
-        typer.echo(json.dumps(recipe_record(recipe)))
+        typer.echo(json.dumps(dataclasses.asdict(recipe)))
