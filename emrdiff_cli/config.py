@@ -20,6 +20,7 @@ Units = Literal["residual", "range"]
 GuidanceExtra = Literal["unexplained", "local-detail"]
 Gates = Literal["training", "tile"]
 ChainState = Literal["truth", "own"]
+Optimizer = Literal["muon", "adamw"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class TrainConfig:
 
     `chain`: X'_t is built from the `truth` (the paper's), or from the network's `own` prediction at t = T.
     Own: a batch is trained at t = T and, in `later_share` of the iterations, at a later step too.
+    `optimizer`: `weight_decay` is for `adamw`, `muon` has none.
     `amplitude_power` p: a channel of the HSI weighs (its residual's size)^p in the loss, 0 all alike, 1 as in
     the image; `pseudo_weight` is what a pseudo-MSI channel weighs beside the mean of those.
     """
@@ -114,6 +116,7 @@ class TrainConfig:
     iterations: int = 3000
     batch: int = 4
     patch: int = 64
+    optimizer: Optimizer = "muon"
     learning_rate: float = 4e-3
     weight_decay: float = 0.0
     warmup: int = 100
@@ -133,6 +136,12 @@ class TrainConfig:
         for label in ("iterations", "batch", "patch", "validate_every", "checkpoint_every", "scales"):
             _check(getattr(self, label) >= 1, label, getattr(self, label), "at least 1")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _check(
+            not (self.weight_decay and self.optimizer == "muon"),
+            "weight_decay",
+            self.weight_decay,
+            "0 with muon",
+        )
         _check(self.seed >= 0, "seed", self.seed, "0 or more")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
@@ -157,6 +166,7 @@ PAPER_MODEL: Mapping[str, Any] = {
 }
 PAPER_TRAINING: Mapping[str, Any] = {
     "chain": "truth",
+    "optimizer": "adamw",
     "amplitude_power": 0.0,
     "pseudo_weight": 1.0,
 }

@@ -21,10 +21,12 @@ from emrdiff_cli.config import ModelConfig, TrainConfig
 from emrdiff_cli.core.conditioning import Calibration
 from emrdiff_cli.core.emr_diff import EMRDiff, channels_last
 from emrdiff_cli.core.learning import (
+    Draws,
     TrainingScene,
     average_weights,
     draw_batch,
     learning_rate_at,
+    make_optimizer,
     settle_gates,
     training_loss,
 )
@@ -41,6 +43,7 @@ from emrdiff_cli.zoo import WEIGHTS
 STATE = "training-state.pt"
 _GRADIENT_LIMIT = 1.0
 _GATE_BATCHES = 16
+_REPORTS_ON_DEVICE = 10  # iterations between reports, each of which waits for the device
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,9 @@ class _Run:
     model: EMRDiff
     average: EMRDiff
     optimizer: torch.optim.Optimizer
-    generator: torch.Generator
+    draws: Draws
     iteration: int = 0
-    loss: float = math.nan
+    loss: torch.Tensor | None = None  # a running mean, left on the device: reading it would wait for it
     best: float = -math.inf
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     history: list[Validation] = field(default_factory=list)
@@ -119,6 +122,7 @@ def train(
         _validate(run, curriculum)
         _save_state(run, folder / STATE, key)
     started, first = time.monotonic(), run.iteration
+    every = 1 if device.type == "cpu" else _REPORTS_ON_DEVICE
     while run.iteration < config.iterations:
         _iterate(run, scenes, config)
         due = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
@@ -126,11 +130,11 @@ def train(
             _validate(run, curriculum)
         if run.iteration % config.checkpoint_every == 0:
             _save_state(run, folder / STATE, key)
-        if report is not None:
+        if report is not None and (due or run.iteration % every == 0):
             pace = (time.monotonic() - started) / (run.iteration - first)
             left = pace * (config.iterations - run.iteration)
             newest = run.history[-1] if due else None
-            report(Moment(run.iteration, config.iterations, run.loss, left, newest))
+            report(Moment(run.iteration, config.iterations, _running_loss(run), left, newest))
     best = _finished(run, scenes, curriculum, config)
     save_model(best, folder / WEIGHTS)
     (folder / STATE).unlink(missing_ok=True)
@@ -169,9 +173,9 @@ def _finished(
     best.load_state_dict(run.best_weights)
     if best.config.gates == "training":
         batches = [
-            draw_batch(scenes, config.batch, config.patch, run.generator) for _ in range(_GATE_BATCHES)
+            draw_batch(scenes, config.batch, config.patch, run.draws.choices) for _ in range(_GATE_BATCHES)
         ]
-        settle_gates(best, batches, run.generator)
+        settle_gates(best, batches, run.draws.noise)
     run.history.append(validate(best, curriculum, run.iteration))
     return best
 
@@ -186,27 +190,28 @@ def _start(
         lesson = curriculum.learned[0]
         model.keep_calibration(Calibration(lesson.end.basis, lesson.channels))
     average = copy.deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
-    )
-    return _Run(model, average, optimizer, torch.Generator(device).manual_seed(config.seed))
+    return _Run(model, average, make_optimizer(model, config), Draws.on(device, config.seed))
 
 
 def _iterate(run: _Run, scenes: Sequence[TrainingScene], config: TrainConfig) -> None:
     device = next(run.model.parameters()).device
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate_at(run.iteration, config)
-    batch = draw_batch(scenes, config.batch, config.patch, run.generator)
+    batch = draw_batch(scenes, config.batch, config.patch, run.draws.choices)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        loss = training_loss(run.model, batch, config, run.generator)
+        loss = training_loss(run.model, batch, config, run.draws)
     run.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), _GRADIENT_LIMIT)
     run.optimizer.step()
     average_weights(run.average, run.model, run.iteration, config.ema)
     run.iteration += 1
-    value = float(loss.detach())
-    run.loss = value if math.isnan(run.loss) else 0.98 * run.loss + 0.02 * value
+    value = loss.detach()
+    run.loss = value if run.loss is None else 0.98 * run.loss + 0.02 * value
+
+
+def _running_loss(run: _Run) -> float:
+    return math.nan if run.loss is None else float(run.loss)
 
 
 def _validate(run: _Run, curriculum: Curriculum) -> None:
@@ -223,9 +228,10 @@ def _save_state(run: _Run, path: Path, key: str) -> None:
         "model": run.model.state_dict(),
         "average": run.average.state_dict(),
         "optimizer": run.optimizer.state_dict(),
-        "generator": run.generator.get_state(),
+        "choices": run.draws.choices.get_state(),
+        "noise": run.draws.noise.get_state(),
         "iteration": run.iteration,
-        "loss": run.loss,
+        "loss": _running_loss(run),
         "best": run.best,
         "best_weights": run.best_weights,
         "history": [dataclasses.asdict(v) for v in run.history],
@@ -253,8 +259,10 @@ def _restore(run: _Run, path: Path, key: str, device: torch.device) -> None:
     run.model.load_state_dict(state["model"])
     run.average.load_state_dict(state["average"])
     run.optimizer.load_state_dict(state["optimizer"])
-    run.generator.set_state(state["generator"].cpu())
-    run.iteration, run.loss, run.best = state["iteration"], state["loss"], state["best"]
+    run.draws.choices.set_state(state["choices"].cpu())
+    run.draws.noise.set_state(state["noise"].cpu())
+    run.iteration, run.best = state["iteration"], state["best"]
+    run.loss = None if math.isnan(state["loss"]) else torch.tensor(state["loss"], device=device)
     run.best_weights = state["best_weights"]
     run.history = [
         Validation(**{**v, "psnr_by_step_db": tuple(v["psnr_by_step_db"])}) for v in state["history"]

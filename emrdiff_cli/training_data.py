@@ -76,7 +76,7 @@ def read_archive(
     held_out = min(max(1, round(validation * len(paths))), len(paths) - 1)
     pairs: list[list[SupervisedPair]] = []
     for number, path in enumerate(paths, 1):
-        pairs.append(list(_simulated(path, first, ratio, response, protocol)))
+        pairs.append(list(simulated_pairs(path, first, ratio, response, protocol)))
         if progress is not None:
             progress(number, len(paths))
     learned = [pair for scene in pairs[:-held_out] for pair in scene]
@@ -146,6 +146,32 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     )
 
 
+def simulated_pairs(
+    path: Path, like: RasterInfo, ratio: int, response: SpectralResponse, protocol: Protocol = "wald"
+) -> Iterator[SupervisedPair]:
+    """The pairs that an HR-HSI, cut where it is large, makes by the protocol.
+
+    Raises InputError where its bands are not those `like` has, or it is smaller than two LR pixels.
+    """
+    with open_raster(path) as reader:
+        info = reader.info
+        if info.bands.count != like.bands.count:
+            raise InputError(
+                f"{path}: has {info.bands.count} bands, {like.path.name} {like.bands.count}: an archive holds "
+                "scenes of one sensor"
+            )
+        _check_like(info, like)
+        matrix = response_matrix(response, info)
+        if min(info.grid.height, info.grid.width) < 2 * ratio:
+            raise InputError(
+                f"{path}: {info.grid.height} x {info.grid.width} pixels are less than two LR pixels "
+                f"at ratio {ratio}"
+            )
+        side = max(ratio, _LONGEST_SIDE // ratio * ratio)
+        for window in tile_windows(info.grid.height, info.grid.width, side, 0):
+            yield _simulate_window(reader.read(window), matrix, ratio, protocol)
+
+
 def make_lessons(
     examples: Examples, config: ModelConfig, progress: Callable[[float, float], None] | None = None
 ) -> tuple[list[Lesson], list[Lesson], ModelConfig]:
@@ -172,28 +198,6 @@ def archive_rasters(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".hdr"))
-
-
-def _simulated(
-    path: Path, like: RasterInfo, ratio: int, response: SpectralResponse, protocol: Protocol
-) -> Iterator[SupervisedPair]:
-    with open_raster(path) as reader:
-        info = reader.info
-        if info.bands.count != like.bands.count:
-            raise InputError(
-                f"{path}: has {info.bands.count} bands, {like.path.name} {like.bands.count}: an archive holds "
-                "scenes of one sensor"
-            )
-        _check_like(info, like)
-        matrix = response_matrix(response, info)
-        if min(info.grid.height, info.grid.width) < 2 * ratio:
-            raise InputError(
-                f"{path}: {info.grid.height} x {info.grid.width} pixels are less than two LR pixels "
-                f"at ratio {ratio}"
-            )
-        side = max(ratio, _LONGEST_SIDE // ratio * ratio)
-        for window in tile_windows(info.grid.height, info.grid.width, side, 0):
-            yield _simulate_window(reader.read(window), matrix, ratio, protocol)
 
 
 def _check_like(info: RasterInfo, like: RasterInfo) -> None:

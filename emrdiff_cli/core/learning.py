@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from emrdiff_cli.config import TrainConfig
 from emrdiff_cli.core.diffusion import forward_marginal
 from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.core.muon import Muon, split_parameters
 from emrdiff_cli.core.network import MSGAB
 
 
@@ -43,6 +44,24 @@ class Batch:
     weight: Tensor
 
 
+@dataclass(frozen=True)
+class Draws:
+    """A training's randomness, seeded.
+
+    `choices` (patches, steps) are drawn on the CPU, so that none waits for the device, `noise` on the
+    device. On a CPU they are one generator.
+    """
+
+    choices: torch.Generator
+    noise: torch.Generator
+
+    @classmethod
+    def on(cls, device: torch.device, seed: int) -> Draws:
+        """Both seeded with `seed`."""
+        choices = torch.Generator().manual_seed(seed)
+        return cls(choices, choices if device.type == "cpu" else torch.Generator(device).manual_seed(seed))
+
+
 def draw_batch(scenes: Sequence[TrainingScene], size: int, patch: int, generator: torch.Generator) -> Batch:
     """Random patches of random scenes, each flipped and transposed at random."""
     patches = [_draw_patch(scenes, patch, generator) for _ in range(size)]
@@ -56,24 +75,26 @@ def channel_weights(amplitudes: Tensor, hsi_channels: int, config: TrainConfig) 
     return torch.cat([hsi / hsi.mean(), pseudo])
 
 
-def training_loss(model: EMRDiff, batch: Batch, config: TrainConfig, generator: torch.Generator) -> Tensor:
+def training_loss(model: EMRDiff, batch: Batch, config: TrainConfig, draws: Draws) -> Tensor:
     """Multi-scale L1 of the estimates of X'_0, at t drawn from 1..T.
 
     Chain `truth` (the paper's): one t, X'_t built from the ground truth. Chain `own`: t = T, which sees no
     truth, and in `later_share` of the calls a later t whose X'_t is built from the detached estimate at T.
     """
     guidance = model.network.guide(batch.guidance)
-    last = model.config.steps
+    last, count, device = model.config.steps, len(batch.target), batch.target.device
+
+    def draw_steps(low: int, high: int) -> Tensor:
+        return torch.randint(low, high + 1, (count,), generator=draws.choices).to(device, non_blocking=True)
+
     if config.chain == "truth":
-        t = torch.randint(1, last + 1, (len(batch.target),), generator=generator, device=batch.target.device)
-        return _loss_at(model, batch, batch.target, guidance, t, config, generator)[0]
-    t = torch.full((len(batch.target),), last, device=batch.target.device)
-    loss, estimate = _loss_at(model, batch, torch.zeros_like(batch.target), guidance, t, config, generator)
-    drawn = float(torch.rand((), generator=generator, device=generator.device))
-    if last == 1 or drawn >= config.later_share:
+        return _loss_at(model, batch, batch.target, guidance, draw_steps(1, last), config, draws)[0]
+    t = torch.full((count,), last, device=device)
+    loss, estimate = _loss_at(model, batch, torch.zeros_like(batch.target), guidance, t, config, draws)
+    if last == 1 or float(torch.rand((), generator=draws.choices)) >= config.later_share:
         return loss
-    t = torch.randint(1, last, (len(batch.target),), generator=generator, device=batch.target.device)
-    later, _ = _loss_at(model, batch, estimate.detach().float(), guidance, t, config, generator)
+    state = estimate.detach().float()
+    later, _ = _loss_at(model, batch, state, guidance, draw_steps(1, last - 1), config, draws)
     return 0.5 * (loss + later)
 
 
@@ -100,6 +121,15 @@ def settle_gates(model: EMRDiff, batches: Sequence[Batch], generator: torch.Gene
         hook.remove()
     for block in blocks:
         block.averages = sums[block] / calls[block]
+
+
+def make_optimizer(model: EMRDiff, config: TrainConfig) -> torch.optim.Optimizer:
+    """The configuration's optimiser over the model's parameters."""
+    if config.optimizer == "muon":
+        return Muon(*split_parameters(model, model.network.heads), config.learning_rate)
+    return torch.optim.AdamW(
+        model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
 
 
 def learning_rate_at(iteration: int, config: TrainConfig) -> float:
@@ -132,14 +162,14 @@ def _loss_at(
     guidance: Sequence[Tensor],
     t: Tensor,
     config: TrainConfig,
-    generator: torch.Generator,
+    draws: Draws,
 ) -> tuple[Tensor, Tensor]:
     """Loss at the steps t with X'_t built from x_0, and the full-resolution estimate.
 
     At t = T the sampler starts from A_0 with nothing of X'_0 in it, and so does a zero x_0.
     """
     etas = torch.tensor(model.etas(), device=t.device)[t][:, None, None, None]
-    noise = torch.randn(batch.target.shape, generator=generator, device=t.device) * batch.edges
+    noise = torch.randn(batch.target.shape, generator=draws.noise, device=t.device) * batch.edges
     x_t = forward_marginal(x_0, torch.zeros_like(x_0), etas, model.config.kappa, noise)
     estimates = model.estimate_scales(x_t, batch.a_0, guidance, t, config.scales)
     losses = [_scale_loss(estimate, batch, 2**scale) for scale, estimate in enumerate(estimates)]
@@ -158,7 +188,7 @@ def _draw_patch(
     scenes: Sequence[TrainingScene], patch: int, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
     def draw(below: int) -> int:
-        return int(torch.randint(below, (1,), generator=generator, device=generator.device))
+        return int(torch.randint(below, (1,), generator=generator))
 
     scene = scenes[draw(len(scenes))]
     height, width = scene.target.shape[-2:]

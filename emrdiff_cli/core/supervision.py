@@ -115,10 +115,12 @@ def training_scene(
     return TrainingScene(target, a_0, guidance, edges, valid, weights)
 
 
-def fuse_lesson(model: EMRDiff, lesson: Lesson, seed: int = 0, steps: int | None = None) -> list[Field]:
+def fuse_lesson(
+    model: EMRDiff, lesson: Lesson, seed: int = 0, steps: int | None = None, tile: int | None = None
+) -> list[Field]:
     """The fused scene (B, H, W) as it stands after each step of the sampler, first step first.
 
-    Tiles of the model's size without overlap, as in training.
+    Tiles of side `tile`, by default the model's, without overlap, as in training.
     """
     height, width = lesson.target.shape[1:]
     stride = model.config.stride
@@ -129,7 +131,7 @@ def fuse_lesson(model: EMRDiff, lesson: Lesson, seed: int = 0, steps: int | None
         for image in (lesson.inputs.a_0, lesson.inputs.guidance, lesson.inputs.edges)
     )
     estimates: dict[int, Field] = {}
-    for window in tile_windows(full_height, full_width, model.config.tile, 0, stride):
+    for window in tile_windows(full_height, full_width, tile or model.config.tile, 0, stride):
         cuts = [np.ascontiguousarray(image[:, window.rows, window.cols]) for image in (a_0, guidance, edges)]
         for t, values in _tile_estimates(model, cuts, window, seed, steps).items():
             estimates.setdefault(t, np.zeros_like(a_0))[:, window.rows, window.cols] = values

@@ -13,6 +13,7 @@ from emrdiff_cli.config import ModelConfig, TrainConfig
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.learning import (
     Batch,
+    Draws,
     TrainingScene,
     average_weights,
     channel_weights,
@@ -46,6 +47,9 @@ def model(**changes: Any) -> EMRDiff:
     settings: dict[str, Any] = {"msi_bands": 2, "hsi_bands": 6, "ratio": 4, "subspace": 3, "levels": 2}
     settings |= {"tile": 8, "kappa": 1.0, "guidance_extras": ("unexplained",)}
     return EMRDiff(ModelConfig(**settings | changes))
+
+
+CPU = torch.device("cpu")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -110,7 +114,7 @@ def test_loss_is_the_weighted_l1_over_valid_pixels_at_each_scale(
 ) -> None:
     batch = draw_batch([scene()], 3, 8, seeded())
     settings = TrainConfig(chain=chain, scales=scales)  # type: ignore[arg-type]
-    loss = training_loss(model(levels=levels), batch, settings, seeded())
+    loss = training_loss(model(levels=levels), batch, settings, Draws.on(CPU, 0))
     assert float(loss.detach()) == pytest.approx(by_hand(batch, min(scales, levels)), rel=1e-5)
 
 
@@ -119,7 +123,7 @@ def test_invalid_pixels_do_not_count() -> None:
     assert (batch.valid == 0).any()
     wild = Batch(torch.where(batch.valid > 0, batch.target, 1e6), *list(vars(batch).values())[1:])
     settings = TrainConfig(chain="own")
-    losses = [float(training_loss(model(), b, settings, seeded()).detach()) for b in (batch, wild)]
+    losses = [float(training_loss(model(), b, settings, Draws.on(CPU, 0)).detach()) for b in (batch, wild)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
@@ -137,7 +141,7 @@ def states(
 
     network.estimate_scales = watched  # type: ignore[method-assign]
     settings = TrainConfig(chain=chain, later_share=later_share)  # type: ignore[arg-type]
-    training_loss(network, batch, settings, seeded(seed))
+    training_loss(network, batch, settings, Draws.on(CPU, seed))
     return seen
 
 
@@ -182,7 +186,7 @@ def test_learning_lowers_the_loss() -> None:
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     batch, losses = draw_batch([scene()], 4, 8, seeded()), []
     for step in range(25):
-        loss = training_loss(network, batch, settings, seeded(step))
+        loss = training_loss(network, batch, settings, Draws.on(CPU, step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,0 +1,1 @@
+"""Classical fusion methods to compare with."""
