@@ -4,57 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.conditioning import (
-    Calibration,
-    Channels,
-    TileInputs,
-    calibrate,
-    hsi_correction,
-    tile_inputs,
-    usual_levels,
-)
+from emrdiff_cli.core.conditioning import Channels, TileInputs, hsi_correction, tile_inputs
 from emrdiff_cli.core.end_point import Method, evaluate_tile
-from emrdiff_cli.core.holes import mend
-from emrdiff_cli.core.observation import LrScene, Observation, observe_msi
+from emrdiff_cli.core.grid import bounds_window
 from emrdiff_cli.core.resampling import apply_taps
-from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point
 from emrdiff_cli.core.tiling import Mosaic, tile_windows
+from emrdiff_cli.coregistration import register
 from emrdiff_cli.errors import ModelError, UsageError, WriteError
 from emrdiff_cli.pairing import PairReader, open_pair, refuse_inputs_as_output
+from emrdiff_cli.prepared_scene import PreparedScene, Sampler
 from emrdiff_cli.raster.writing import RASTER_DTYPES, RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import Bands, RasterInfo, Window
+from emrdiff_cli.scene import Bands, Grid, RasterInfo, Window
 
 Field = NDArray[np.float32]
 Progress = Callable[[float, float], None]
 
-_LOCAL_COMPONENTS = 32
-_UNIT_FACTOR = 20.0  # values further off than that are in other units than the model's
 _OVERLAP = 32  # beyond which a tile's edge is not felt: 0.1 % of the data range at most
 _ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
 
 
-class Sampler(Protocol):
-    """Runs the chain on a batch of tiles; corners are absolute (row, column) on the MSI's raster."""
-
-    config: ModelConfig
-    calibration: Calibration | None
-
-    def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
-        """Return the estimate of X'_0 of each tile, relative to the chain's end."""
-
-
 @dataclass(frozen=True)
 class FusionOptions:
-    """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for."""
+    """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for.
+
+    `bounds`: left, bottom, right, top in the MSI's CRS of the part that is written; None: all. `coregister`:
+    move the LR-HSI's grid by the displacement that the pair itself tells; without, warn of a large one.
+    """
 
     tile: int = 0
     overlap: int | None = None
@@ -62,6 +46,8 @@ class FusionOptions:
     driver: Literal["GTiff", "ENVI"] = "GTiff"
     dtype: str | None = None
     overwrite: bool = False
+    bounds: tuple[float, float, float, float] | None = None
+    coregister: bool = False
     creation_options: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -74,7 +60,7 @@ class FusionOptions:
 
 @dataclass(frozen=True)
 class FusionReport:
-    """What was done: printed as text and as JSON."""
+    """What was done: printed as text and as JSON. `shift_lr_px`: what the LR-HSI was moved by, down and right."""
 
     output: str
     method: str
@@ -87,7 +73,9 @@ class FusionReport:
     valid_share: float
     clipped_values: int
     seconds: float
+    shift_lr_px: tuple[float, float]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def fuse(
@@ -108,33 +96,39 @@ def fuse(
         refuse_inputs_as_output(output, pair.lr_info, pair.msi_info)
         if sampler is not None:
             check_fit(sampler.config, pair.lr_info, pair.msi_info)
+        registration = register(pair, options.coregister)
+        pair = pair.moved(registration.move)
+        options = replace(options, provenance=options.provenance | registration.tags)
         spec = output_spec(pair, method if sampler is None else "emrdiff", options)
+        area = output_area(pair, options)
         with VerifiedWriter(output, spec, options.overwrite) as writer:
-            scene = _Scene(pair, method, sampler)
+            scene = PreparedScene(pair, method, sampler)
             valid = 0
-            rows = _plain_rows(scene) if sampler is None else _sampled_rows(scene, sampler, options)
+            rows = (
+                _plain_rows(scene, area) if sampler is None else _sampled_rows(scene, sampler, options, area)
+            )
             for top, correction in rows:
-                for values in _expanded(scene, top, correction):
+                for values in _expanded(scene, area, top, correction):
                     valid += int(np.isfinite(values).any(axis=0).sum())
                     writer.append(values)
                 if progress is not None:
-                    progress(top + correction.shape[1], scene.height)
+                    progress(writer.rows_written, area.height)
         window = scene.end.window
     return FusionReport(
         output=str(output),
         method=method if sampler is None else "emrdiff",
         bands=spec.bands.count,
-        height=scene.height,
-        width=scene.width,
+        height=area.height,
+        width=area.width,
         ratio=round(pair.alignment.ratio, 6),
-        tiles=0
-        if sampler is None
-        else len(_aligned_windows(scene.height, scene.width, sampler.config, options)),
+        tiles=0 if sampler is None else len(_windows_over(area, pair, sampler.config, options)),
         local_window=None if window is None else (window.sigma, window.ridge),
-        valid_share=valid / (scene.height * scene.width),
+        valid_share=valid / (area.height * area.width),
         clipped_values=writer.clipped,
         seconds=round(time.monotonic() - started, 3),
-        notes=pair.notes,
+        shift_lr_px=registration.move,
+        notes=(*pair.notes, *registration.notes),
+        warnings=registration.warnings,
     )
 
 
@@ -152,9 +146,10 @@ def plan(
     with open_pair(lr_path, msi_path) as pair:
         refuse_inputs_as_output(output, pair.lr_info, pair.msi_info)
         spec = output_spec(pair, method, options)
-        area = pair.alignment.hr_window
+        area = output_area(pair, options)
     height, width, bands = area.height, area.width, spec.bands.count
-    tiles = 0 if config is None else len(_aligned_windows(height, width, config, options))
+    tiles = 0 if config is None else len(_windows_over(area, pair, config, options))
+    origin = pair.alignment.hr_window
     return {
         "output": str(output),
         "method": method,
@@ -162,7 +157,7 @@ def plan(
         "height": height,
         "width": width,
         "ratio": round(pair.alignment.ratio, 6),
-        "hr_window": area._asdict(),
+        "hr_window": area._replace(row=area.row + origin.row, col=area.col + origin.col)._asdict(),
         "tiles": tiles,
         "dtype": spec.dtype,
         "notes": list(pair.notes),
@@ -197,7 +192,7 @@ def output_spec(pair: PairReader, method: str, options: FusionOptions) -> Raster
         **options.provenance,
     }
     return RasterSpec(
-        grid=pair.msi_info.grid.crop(pair.alignment.hr_window),
+        grid=_common_grid(pair).crop(output_area(pair, options)),
         bands=Bands(
             info.bands.count,
             info.bands.wavelengths_nm,
@@ -216,6 +211,18 @@ def output_spec(pair: PairReader, method: str, options: FusionOptions) -> Raster
     )
 
 
+def output_area(pair: PairReader, options: FusionOptions) -> Window:
+    """The part of the common ground that is written; raises GridError where the bounds hold none of it."""
+    common = _common_grid(pair)
+    if options.bounds is None:
+        return Window(0, 0, common.height, common.width)
+    return bounds_window(common, options.bounds)
+
+
+def _common_grid(pair: PairReader) -> Grid:
+    return pair.msi_info.grid.crop(pair.alignment.hr_window)
+
+
 def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
     """Tile side and overlap in HR pixels.
 
@@ -231,49 +238,28 @@ def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
     return size, overlap
 
 
-class _Scene:
-    """Everything scene-wide, computed once from the pair."""
-
-    def __init__(self, pair: PairReader, method: Method, sampler: Sampler | None) -> None:
-        self.pair = pair
-        self.height, self.width = pair.alignment.hr_window.height, pair.alignment.hr_window.width
-        self.resampling = pair.resampling
-        hsi, self.lr_valid, self.dead = mend(pair.read_lr())
-        self.seen: Observation = observe_msi(pair.strips, self.resampling.down)
-        self.lr = LrScene(hsi, self.seen.msi_at_lr, self.lr_valid & self.seen.covered)
-        self.calibration = None if sampler is None else _calibration(sampler, self.lr)
-        if self.calibration is None:
-            basis = choose_basis(self.lr, _local_subspace(method, self.lr))
-        else:
-            basis = self.calibration.basis
-        end_point = method if sampler is None else sampler.config.end_point
-        self.end: SceneEndPoint = find_end_point(self.lr, pair.strips, self.resampling, end_point, basis)
-
-    @property
-    def channels(self) -> Channels:
-        """Shift, scale and unit of the chain's channels."""
-        if self.calibration is None:
-            raise ValueError("a scene fused without a sampler has no channels")
-        return self.calibration.channels
-
-
-def _plain_rows(scene: _Scene) -> Iterator[tuple[int, Field]]:
+def _plain_rows(scene: PreparedScene, area: Window) -> Iterator[tuple[int, Field]]:
     """Without a sampler nothing is added to the end point."""
     k = len(scene.end.fields.base)
-    for top in range(0, scene.height, _ROWS_AT_ONCE):
+    for top in range(area.row // _ROWS_AT_ONCE * _ROWS_AT_ONCE, area.rows.stop, _ROWS_AT_ONCE):
         yield top, np.zeros((k, min(_ROWS_AT_ONCE, scene.height - top), scene.width), np.float32)
 
 
-def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> Iterator[tuple[int, Field]]:
-    """Blended corrections (k, n, W) of finished rows, top to bottom; batches do not cross tile rows."""
+def _sampled_rows(
+    scene: PreparedScene, sampler: Sampler, options: FusionOptions, area: Window
+) -> Iterator[tuple[int, Field]]:
+    """Blended corrections (k, n, W) of finished rows, top to bottom; batches do not cross tile rows.
+
+    The tiles are those of the whole scene that reach into the area, so that it comes out as in the whole.
+    """
     config = sampler.config
     channels = scene.channels
-    windows = _aligned_windows(scene.height, scene.width, config, options)
+    windows = _windows_over(area, scene.pair, config, options)
     size, overlap = tile_size(config, options)
     height, width = _padded(scene.height, config), _padded(scene.width, config)
     mosaic = Mosaic(config.hsi_channels, height, width, size, overlap, windows=windows, power=2)
     origin = scene.pair.alignment.hr_window
-    top = 0
+    top = windows[0].row
     for batch in _batches(windows, options.batch_size):
         inputs = [_inputs(scene, config, channels, window) for window in batch]
         corners = [(origin.row + window.row, origin.col + window.col) for window in batch]
@@ -285,13 +271,24 @@ def _sampled_rows(scene: _Scene, sampler: Sampler, options: FusionOptions) -> It
                 top += kept.shape[1]
 
 
-def _aligned_windows(height: int, width: int, config: ModelConfig, options: FusionOptions) -> list[Window]:
-    """Tiles with corners on the network's stride, over the scene extended to whole strides.
+def _windows_over(
+    area: Window, pair: PairReader, config: ModelConfig, options: FusionOptions
+) -> list[Window]:
+    """The tiles that reach into an area, with corners on the network's stride, over the scene in whole strides.
 
     So every tile is decimated in the same phase, and a pixel comes out the same from any of them.
     """
     size, overlap = tile_size(config, options)
-    return tile_windows(_padded(height, config), _padded(width, config), size, overlap, config.stride)
+    scene = pair.alignment.hr_window
+    height, width = _padded(scene.height, config), _padded(scene.width, config)
+    windows = tile_windows(height, width, size, overlap, config.stride)
+    return [window for window in windows if _overlap(window, area)]
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    rows = max(one.row, other.row) < min(one.rows.stop, other.rows.stop)
+    cols = max(one.col, other.col) < min(one.cols.stop, other.cols.stop)
+    return bool(rows and cols)
 
 
 def _padded(length: int, config: ModelConfig) -> int:
@@ -308,18 +305,24 @@ def _batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:
     yield batch
 
 
-def _inputs(scene: _Scene, config: ModelConfig, channels: Channels, window: Window) -> TileInputs:
+def _inputs(scene: PreparedScene, config: ModelConfig, channels: Channels, window: Window) -> TileInputs:
     around = scene.pair.read_msi_around(window)
     return tile_inputs(
         config, scene.end, channels, scene.seen.edge_range, around, scene.resampling.up_part(window)
     )
 
 
-def _expanded(scene: _Scene, top: int, correction: Field) -> Iterator[Field]:
-    """The rows' end point plus correction in all bands, NaN where there is nothing to fuse."""
+def _expanded(scene: PreparedScene, area: Window, top: int, correction: Field) -> Iterator[Field]:
+    """The area's share of rows, end point plus correction in all bands; NaN where there is nothing to fuse.
+
+    Worked out for whole rows, in blocks that do not depend on the area: sums are rounded as in the whole.
+    """
     for start in range(0, correction.shape[1], _ROWS_AT_ONCE):
         part = correction[:, start : start + _ROWS_AT_ONCE]
         window = Window(top + start, 0, part.shape[1], scene.width)
+        first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
+        if last <= first:
+            continue
         msi, msi_valid = scene.pair.read_msi(window)
         up = scene.resampling.up_part(window)
         tile = evaluate_tile(scene.end.fields, msi, *up)
@@ -330,28 +333,7 @@ def _expanded(scene: _Scene, top: int, correction: Field) -> Iterator[Field]:
         valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
         values[:, ~valid] = np.nan
         values[scene.dead] = np.nan
-        yield values
-
-
-def _calibration(sampler: Sampler, scene: LrScene) -> Calibration:
-    """The model's calibration, or the scene's own; raises ModelError when the values are in other units."""
-    if sampler.calibration is None:
-        return calibrate(sampler.config, [scene])
-    usual = usual_levels(sampler.calibration)
-    for name, values, level in zip(("LR-HSI", "HR-MSI"), (scene.hsi, scene.msi), usual, strict=True):
-        found = float(np.abs(values[:, scene.valid]).mean()) if scene.valid.any() else level
-        if not level / _UNIT_FACTOR <= found <= level * _UNIT_FACTOR:
-            raise ModelError(
-                f"the {name}'s values are on average {found:.3g}, those the model was trained on {level:.3g}: "
-                "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
-            )
-    return sampler.calibration
-
-
-def _local_subspace(method: Method, scene: LrScene) -> int:
-    """`glp-local` alone on many bands regresses their leading components; the rest is upsampled."""
-    size = min(_LOCAL_COMPONENTS, int(scene.valid.sum()) - 1)
-    return size if method == "glp-local" and 0 < size < len(scene.hsi) else 0
+        yield values[:, first - window.row : last - window.row, area.cols]
 
 
 def _nodata(dtype: str) -> float | None:

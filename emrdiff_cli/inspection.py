@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -132,9 +133,13 @@ def _span(values: tuple[float, ...] | None, unit: str) -> str:
 
 
 def _numbers(bands: tuple[int, ...] | None) -> str:
+    return "not recorded" if bands is None else numbered(bands)
+
+
+def numbered(bands: Sequence[int]) -> str:
     """List band numbers, neighbours as ranges: 1-4, 7."""
     if not bands:
-        return "not recorded" if bands is None else "none"
+        return "none"
     starts = [band for band in bands if band - 1 not in bands]
     stops = [band for band in bands if band + 1 not in bands]
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, stops, strict=True))

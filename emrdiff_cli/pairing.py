@@ -18,7 +18,8 @@ from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.observation import Resampling, Strip
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError, UsageError
-from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs
+from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
+from emrdiff_cli.raster.warping import AlignedReader, aligned_grid
 from emrdiff_cli.scene import Grid, RasterInfo, Window
 
 Field = NDArray[np.float32]
@@ -31,7 +32,7 @@ _KERNEL_REACH = 2  # LR pixels
 class PairReader:
     """An open LR-HSI and HR-MSI; all windows are on the common area of the MSI's grid."""
 
-    def __init__(self, lr: RasterReader, msi: RasterReader, alignment: Alignment) -> None:
+    def __init__(self, lr: RasterReader | AlignedReader, msi: RasterReader, alignment: Alignment) -> None:
         self._lr, self._msi = lr, msi
         self.alignment = alignment
 
@@ -48,6 +49,8 @@ class PairReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user has to know of how the two were placed."""
+        if isinstance(self._lr, AlignedReader):
+            return (self._lr.how,)
         if self.lr_info.grid.georeferenced:
             return ()
         how = "sizes" if _by_size(self.lr_info, self.msi_info) else "geotransforms"
@@ -77,10 +80,24 @@ class PairReader:
             _covering(self.alignment.cols, lr.width, hr.width),
         )
 
-    def read_lr(self) -> Field:
-        """The LR-HSI on the common area, (B, h, w), NaN where invalid."""
-        values = self._lr.read(self.alignment.lr_window)
-        _refuse_undeclared_nan(values, self._lr)
+    def moved(self, shift: tuple[float, float]) -> PairReader:
+        """The same pair with the LR-HSI's grid moved by `shift` of its pixels, down and to the right.
+
+        Raises GridError where nothing in common is left.
+        """
+        if shift == (0.0, 0.0):
+            return self
+        placed = _moved(self.alignment, self.lr_info.grid, self.msi_info.grid, shift)
+        return PairReader(self._lr, self._msi, placed)
+
+    def read_lr(self, window: Window | None = None) -> Field:
+        """The LR-HSI on the common area, (B, h, w), or on a window of it; NaN where invalid."""
+        area = self.alignment.lr_window
+        if window is not None:
+            area = window._replace(row=window.row + area.row, col=window.col + area.col)
+        values = self._lr.read(area)
+        if isinstance(self._lr, RasterReader):
+            refuse_undeclared_nan(values, self._lr)
         return values
 
     def read_msi(self, window: Window) -> tuple[Field, Mask]:
@@ -88,7 +105,7 @@ class PairReader:
         origin = self.alignment.hr_window
         placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
         values = self._msi.read(placed)
-        _refuse_undeclared_nan(values, self._msi)
+        refuse_undeclared_nan(values, self._msi)
         valid = np.asarray(np.isfinite(values).all(axis=0))
         return fill_holes(values, valid), valid
 
@@ -118,14 +135,27 @@ class PairReader:
 
 
 @contextmanager
-def open_pair(lr_path: Path, msi_path: Path) -> Iterator[PairReader]:
-    """Open an LR-HSI and an HR-MSI and place one on the other.
+def open_pair(lr_path: Path, msi_path: Path, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[PairReader]:
+    """Open an LR-HSI and an HR-MSI and place one on the other; the LR-HSI is brought onto the MSI's axes.
 
-    Raises GridError: a CRS on one alone or two different ones, no common area, an MSI that is not finer;
-    InputError: a raster that cannot be read, or (when it is read) NaN without a declared nodata.
+    `shift` moves the LR-HSI's grid by so many of its pixels, down and to the right, as `find_shift` finds it.
+    Raises GridError: a CRS on one alone, no common area, an MSI that is not finer; InputError: a raster that
+    cannot be read, or (when it is read) NaN without a declared nodata.
     """
     with open_raster(lr_path) as lr, open_raster(msi_path) as msi:
-        yield PairReader(lr, msi, place(lr.info, msi.info))
+        alignment = place(lr.info, msi.info)
+        grid = aligned_grid(lr.info.grid, msi.info.grid)
+        pair = PairReader(lr if grid is lr.info.grid else AlignedReader(lr, grid), msi, alignment)
+        yield pair.moved(shift)
+
+
+def _moved(alignment: Alignment, lr: Grid, msi: Grid, shift: tuple[float, float]) -> Alignment:
+    """The alignment with the LR grid moved by `shift` of its pixels; the MSI's stays."""
+    rows, cols, ratio = alignment.rows, alignment.cols, (alignment.rows.ratio, alignment.cols.ratio)
+    top = alignment.hr_window.row + rows.offset + ratio[0] * (shift[0] - alignment.lr_window.row)
+    left = alignment.hr_window.col + cols.offset + ratio[1] * (shift[1] - alignment.lr_window.col)
+    on_msi = Grid(lr.height, lr.width, Affine(ratio[1], 0, left, 0, ratio[0], top))
+    return _widened(align(on_msi, Grid(msi.height, msi.width, Affine.identity())), on_msi)
 
 
 def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
@@ -135,7 +165,8 @@ def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
         alignment = _place_by_size(lr, msi)
     else:
         try:
-            alignment = _widened(align(lr.grid, msi.grid), lr.grid)
+            grid = aligned_grid(lr.grid, msi.grid)
+            alignment = _widened(align(grid, msi.grid), grid)
         except GridError as error:
             raise GridError(f"{lr.path.name} and {msi.path.name}: {error}") from error
     if min(alignment.rows.ratio, alignment.cols.ratio) <= 1:
@@ -166,16 +197,6 @@ def _widened(alignment: Alignment, lr: Grid) -> Alignment:
     )
 
 
-def _refuse_undeclared_nan(values: Field, reader: RasterReader) -> None:
-    """NaN stands for a hole where it, or another nodata value, is declared; elsewhere it is damage."""
-    if reader.info.nodata is None and not reader.masked and np.isnan(values).any():
-        name = reader.info.path.name
-        raise InputError(
-            f"{name} holds NaN or infinite values but declares no nodata: if they are holes, say so with "
-            f"`gdal_edit.py -a_nodata nan {name}`"
-        )
-
-
 def _by_size(lr: RasterInfo, msi: RasterInfo) -> bool:
     """True where neither raster says where it lies."""
     placed = [info.grid.transform != Affine.identity() for info in (lr, msi)]
@@ -196,11 +217,6 @@ def _check_crs(lr: RasterInfo, msi: RasterInfo) -> None:
                 f"{one.path.name} has no CRS but {other.path.name} has: assign it, e.g. with "
                 f"`gdal_edit.py -a_srs ... -a_ullr ... {one.path.name}`"
             )
-    if not same_crs(lr.grid.crs_wkt, msi.grid.crs_wkt):
-        raise GridError(
-            f"{lr.path.name} and {msi.path.name} have different CRSs: warp the HSI onto the MSI's, e.g. with "
-            f"`gdalwarp -t_srs ... -r cubic {lr.path.name} warped.tif`"
-        )
 
 
 def _place_by_size(lr: RasterInfo, msi: RasterInfo) -> Alignment:

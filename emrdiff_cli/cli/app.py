@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from emrdiff_cli import __version__
-from emrdiff_cli.cli import evaluate, fuse, info, models, simulate, stitch, tile, train
+from emrdiff_cli.cli import check, convert, evaluate, fuse, info, models, simulate, stitch, tile, train
 from emrdiff_cli.errors import EmrdiffError
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ for _command in (
     stitch.stitch,
     evaluate.evaluate,
     info.info,
+    check.check,
+    convert.convert,
     models.models,
 ):
     app.command(no_args_is_help=_command is not models.models)(_command)

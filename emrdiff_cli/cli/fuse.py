@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, Device, Format, HrMsi, LrHsi, Overwrite, Quiet
+from emrdiff_cli.cli.options import AsJson, Device, HrMsi, LrHsi, OutputFormat, Overwrite, Quiet, format_of
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import OutputExistsError, UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.fusion import FusionOptions, Sampler
+    from emrdiff_cli.fusion import FusionOptions
+    from emrdiff_cli.prepared_scene import Sampler
     from emrdiff_cli.zoo import ZooModel
 
 _Method = Literal["emrdiff", "bicubic", "glp", "glp-local"]
@@ -29,14 +30,15 @@ _Overlap = Annotated[
     int | None,
     typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile, at least 32]."),
 ]
-_Format = Annotated[
-    Format | None,
-    typer.Option(
-        "--format", "-f", "--of", help="Format of the output [ENVI for .bsq, .dat, .img; else GTiff]."
-    ),
-]
 _Dtype = Annotated[
     str | None, typer.Option("--dtype", "-t", help="Type of the output's values [the LR-HSI's].")
+]
+_Bounds = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option(
+        metavar="LEFT BOTTOM RIGHT TOP",
+        help="Write this part alone, in the MSI's CRS; same pixels as of all.",
+    ),
 ]
 _CreationOptions = Annotated[
     list[str] | None,
@@ -52,13 +54,17 @@ def fuse(
     method: Annotated[
         _Method, typer.Option(help="The model's diffusion, or a method that needs no training.")
     ] = "emrdiff",
+    bounds: _Bounds = None,
+    coregister: Annotated[
+        bool, typer.Option("--coregister", help="Find the LR-HSI's displacement on the pair, and undo it.")
+    ] = False,
     steps: _Steps = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     tile: Annotated[int, typer.Option(min=0, help="Tile side in MSI pixels [twice the training patch].")] = 0,
     overlap: _Overlap = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles run at a time.")] = 4,
     device: Device = "auto",
-    output_format: _Format = None,
+    output_format: OutputFormat = None,
     dtype: _Dtype = None,
     creation_option: _CreationOptions = None,
     overwrite: Overwrite = False,
@@ -79,6 +85,7 @@ def fuse(
     emrdiff fuse lr_hsi.hdr hr_msi.tif fused.tif
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --model ./my-model --device cuda
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.dat -f ENVI --method glp-local
+    emrdiff fuse lr_hsi.tif hr_msi.tif part.tif --bounds 383472 5815000 385000 5816500
     ```
     """
     from emrdiff_cli.fusion import FusionOptions
@@ -87,9 +94,11 @@ def fuse(
         tile=tile,
         overlap=overlap,
         batch_size=batch_size,
-        driver=output_format or _format_of(output),
+        driver=output_format or format_of(output),
         dtype=dtype,
         overwrite=overwrite,
+        bounds=bounds,
+        coregister=coregister,
         creation_options=_creation_options(creation_option or []),
     )
     if method != "emrdiff" and model is not None:
@@ -135,6 +144,8 @@ def _run(
         )
     for note in () if quiet else result.notes:
         typer.echo(f"Note: {note}", err=True)
+    for warning in () if quiet else result.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
     if result.clipped_values and not quiet:
         typer.echo(
             f"Warning: {result.clipped_values} values clipped to the range of the output's type", err=True
@@ -200,14 +211,6 @@ def _print_plan(
     else:
         for name, value in facts.items():
             typer.echo(f"{name}: {value}")
-
-
-def _format_of(output: Path) -> Format:
-    if output.suffix.lower() == ".hdr":
-        raise UsageError(
-            f"{output}: name the data file, e.g. {output.with_suffix('.bsq').name}; its header goes beside it"
-        )
-    return "ENVI" if output.suffix.lower() in (".bsq", ".dat", ".img") else "GTiff"
 
 
 def _creation_options(pairs: list[str]) -> dict[str, str]:

@@ -61,6 +61,24 @@ def align(lr: Grid, hr: Grid) -> Alignment:
     )
 
 
+def bounds_window(grid: Grid, bounds: tuple[float, float, float, float]) -> Window:
+    """The pixels of a grid between (left, bottom, right, top) in its CRS, edges rounded to whole pixels.
+
+    On a rotated grid the window encloses the bounds. Raises GridError where it holds no pixel.
+    """
+    left, bottom, right, top = bounds
+    corners = [~grid.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
+    cols, rows = ([corner[axis] for corner in corners] for axis in (0, 1))
+    first_col, first_row = max(0, round(min(cols))), max(0, round(min(rows)))
+    last_col, last_row = min(grid.width, round(max(cols))), min(grid.height, round(max(rows)))
+    if left >= right or bottom >= top or last_col <= first_col or last_row <= first_row:
+        raise GridError(
+            f"--bounds {left:.10g} {bottom:.10g} {right:.10g} {top:.10g}: no pixel of the common ground is in "
+            "there; they are LEFT BOTTOM RIGHT TOP in the MSI's CRS (`emrdiff info`)"
+        )
+    return Window(first_row, first_col, last_row - first_row, last_col - first_col)
+
+
 def _axis(ratio: float, offset: float, n_lr: int, n_hr: int) -> tuple[range, range, AxisPlacement]:
     """The common LR and HR pixels of one axis and their placement."""
     nearest = round(ratio)

@@ -81,8 +81,9 @@ class Mosaic:
     """Tiles in, finished rows out: a streaming weighted mean that holds one tile row of the scene.
 
     The tiles are those of `tile_windows(height, width, size, overlap)`, or `windows`: a row-major grid
-    of tiles that covers the scene. The mean is exact where tiles agree: equal values in give that value
-    out, bit for bit. Invalid pixels take no part in it. `power` is that of `blend_weights`.
+    of tiles that covers the scene, or that part of such a grid which covers an area of it; rows then start
+    at the first tile's. The mean is exact where tiles agree: equal values in give that value out, bit for
+    bit. Invalid pixels take no part in it. `power` is that of `blend_weights`.
     """
 
     def __init__(
@@ -100,6 +101,8 @@ class Mosaic:
         self._windows = list(windows) if windows is not None else tile_windows(height, width, size, overlap)
         self._starts = [row for row, _ in groupby(window.row for window in self._windows)]
         self._shape = (height, width)
+        self._stop = max(window.row + window.height for window in self._windows)
+        self._right = max(window.col for window in self._windows)
         self._overlap, self._power = overlap, power
         held = max(window.height for window in self._windows)
         self._mean = np.zeros((bands, held, width), dtype)
@@ -128,7 +131,7 @@ class Mosaic:
         self._next += 1
         invalid = np.isnan(values) if valid is None else ~valid
         self._accumulate(window, values, invalid if invalid.any() else None)
-        if window.col + window.width < self._shape[1]:
+        if window.col < self._right:
             return None
         return self._finish(window.row)
 
@@ -161,7 +164,7 @@ class Mosaic:
 
     def _finish(self, row: int) -> FloatArray:
         position = self._starts.index(row)
-        stop = self._starts[position + 1] if position + 1 < len(self._starts) else self._shape[0]
+        stop = self._starts[position + 1] if position + 1 < len(self._starts) else self._stop
         count = stop - row
         done = self._mean[:, :count].copy()
         self.valid_rows = self._weight[:, :count] > 0

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.scene import Grid
+
+Coordinates = NDArray[np.float64]
+PixelMap = Callable[[Coordinates, Coordinates], tuple[Coordinates, Coordinates]]
 
 _SURE = 70  # PROJ's confidence, in %, from which an EPSG code stands for a CRS spelt without one
 
@@ -42,6 +48,24 @@ def crs_label(wkt: str) -> CrsLabel:
     crs = _parse(wkt)
     epsg = crs.to_epsg(min_confidence=_SURE)
     return CrsLabel(CRS.from_epsg(epsg).name if epsg is not None else crs.name, epsg)
+
+
+def pixel_map(source: Grid, target: Grid) -> PixelMap:
+    """Map pixel coordinates (columns, rows) of one georeferenced grid to those of another.
+
+    Points beyond what the CRSs can say come out infinite. Raises InputError as `same_crs`.
+    """
+    if source.crs_wkt is None or target.crs_wkt is None:
+        raise ValueError("both grids need a CRS")
+    between = Transformer.from_crs(_parse(source.crs_wkt), _parse(target.crs_wkt), always_xy=True)
+    back = ~target.transform
+
+    def to_pixels(cols: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
+        t = source.transform
+        x, y = between.transform(t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f)
+        return back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f
+
+    return to_pixels
 
 
 def lonlat_ring(grid: Grid) -> list[tuple[float, float]] | None:

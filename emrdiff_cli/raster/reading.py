@@ -31,7 +31,14 @@ from emrdiff_cli.raster.metadata import (
 )
 from emrdiff_cli.scene import Grid, RasterInfo, Window
 
-__all__ = ["RasterReader", "ignoring_missing_georeference", "open_raster", "read_info", "same_crs"]
+__all__ = [
+    "RasterReader",
+    "ignoring_missing_georeference",
+    "open_raster",
+    "read_info",
+    "refuse_undeclared_nan",
+    "same_crs",
+]
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _filters_lock = threading.Lock()
@@ -142,6 +149,16 @@ class RasterReader:
                 f"{self.info.path}: cannot be read, it may be damaged: {_one_line(error)}"
             ) from error
         return values
+
+
+def refuse_undeclared_nan(values: NDArray[np.float32], reader: RasterReader) -> None:
+    """Raise InputError for NaN that no nodata value or mask declares: elsewhere NaN is a hole, here damage."""
+    if reader.info.nodata is None and not reader.masked and np.isnan(values).any():
+        name = reader.info.path.name
+        raise InputError(
+            f"{name} holds NaN or infinite values but declares no nodata: if they are holes, say so with "
+            f"`gdal_edit.py -a_nodata nan {name}`"
+        )
 
 
 @contextmanager

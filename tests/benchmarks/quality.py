@@ -24,7 +24,6 @@ from statistics import fmean
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tests.benchmarks.baselines import cnmf, hysure, sfim_hs
 
 from emrdiff_cli import model_folder
 from emrdiff_cli.checkpoint import load_model
@@ -34,6 +33,7 @@ from emrdiff_cli.core.supervision import end_point_image, fuse_lesson, make_less
 from emrdiff_cli.sampling import choose_device
 from emrdiff_cli.training import STATE, Moment
 from emrdiff_cli.zoo import WEIGHTS
+from tests.benchmarks.baselines import cnmf, hysure, sfim_hs
 from tests.benchmarks.configurations import TABLES, Row, Table
 from tests.benchmarks.report import write_report
 from tests.benchmarks.scenes import Fold, Scene, read_folds

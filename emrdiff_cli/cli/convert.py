@@ -1,0 +1,102 @@
+"""`emrdiff convert`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from emrdiff_cli.cli.options import AsJson, OutputFormat, Overwrite, Quiet, format_of
+from emrdiff_cli.cli.progress import progress
+from emrdiff_cli.core.orientation import OrientationName
+from emrdiff_cli.datasets import DatasetName
+
+_Variable = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The image in a .mat file [the only one in 3-D].")
+]
+_BandAxis = Annotated[
+    Literal["auto", "1", "2", "3"],
+    typer.Option(help="Axis of the bands, in the order of Matlab's size() [by length]."),
+]
+_Orientation = Annotated[
+    OrientationName | None,
+    typer.Option(help="How to turn a .mat file's image, counterclockwise [the data set's, else as stored]."),
+]
+_Wavelengths = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RANGE|CSV",
+        help="Centres in nm: START:STOP:STEP, or a CSV: centre, FWHM if known [the data set's].",
+    ),
+]
+_Nodata = Annotated[
+    float | None, typer.Option(help="Value of invalid pixels; may be nan [nan for floats, a raster's own].")
+]
+_Crs = Annotated[
+    str | None, typer.Option(metavar="EPSG:N|WKT", help="CRS, for inputs without one; with --transform.")
+]
+_Transform = Annotated[
+    str | None,
+    typer.Option(metavar="a,b,c,d,e,f", help="Pixel corner to world: x = a col + b row + c, y = d, e, f."),
+]
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help=".mat file, folder of PNGs, or raster.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="GeoTIFF or ENVI data file.")],
+    dataset: Annotated[
+        DatasetName, typer.Option(help="Whose conventions; generic: none [told by the contents].")
+    ] = "auto",
+    variable: _Variable = None,
+    band_axis: _BandAxis = "auto",
+    orientation: _Orientation = None,
+    wavelengths: _Wavelengths = None,
+    nodata: _Nodata = None,
+    crs: _Crs = None,
+    transform: _Transform = None,
+    output_format: OutputFormat = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a raster that all commands read of a .mat file (any version), band PNGs, GeoTIFF or ENVI.
+
+    Values and their type stay. Known: ICVL (wavelengths from the file; turned upright), Harvard
+    (420-720 nm; pixels with lbl = 0 become nodata), Chikusei (.mat: wavelengths of the release, no
+    georeference, give --crs and --transform; ENVI copy: all kept) and CAVE (folder of 31 PNGs, 400-700 nm).
+
+    Examples:
+    ```
+    emrdiff convert 4cam_0411-1640-1.mat icvl.tif
+    emrdiff convert balloons_ms balloons.bsq
+    emrdiff convert scene.mat scene.tif --variable cube --wavelengths 400:1000:5
+    emrdiff convert pavia.mat pavia.tif --wavelengths centres.csv --band-axis 3
+    ```
+    """
+    from emrdiff_cli import conversion
+
+    options = conversion.ConversionOptions(
+        dataset=dataset,
+        variable=variable,
+        band_axis=None if band_axis == "auto" else int(band_axis),
+        orientation=orientation,
+        wavelengths=wavelengths,
+        nodata=nodata,
+        crs=crs,
+        transform=transform,
+        driver=output_format or format_of(output),
+        overwrite=overwrite,
+    )
+    with progress("convert", quiet) as report:
+        done = conversion.convert(source, output, options, report)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(done)))
+    elif not quiet:
+        typer.echo(
+            f"{done.output}: {done.bands} bands of {done.height} x {done.width}, {done.dtype}", err=True
+        )
+    for note in () if quiet else done.notes:
+        typer.echo(f"Note: {note}", err=True)

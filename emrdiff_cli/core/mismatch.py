@@ -1,0 +1,95 @@
+"""What a displacement or a wrong PSF costs, measured on a pair by Wald's protocol.
+
+Both are degraded once more, the LR-HSI with the error, and fused by `glp-local` as if there were none; the
+LR-HSI is the truth. What the error takes from the PSNR there is what to expect of it on the pair itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.degradation import degradation_taps
+from emrdiff_cli.core.end_point import evaluate_tile
+from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.observation import LrScene, Resampling, Strip, observe_msi
+from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler, gaussian_downsampler
+from emrdiff_cli.core.scene_end_point import choose_basis, find_end_point
+from emrdiff_cli.core.srf import FWHM_PER_SIGMA
+
+Floats = NDArray[np.floating[Any]]
+Point = tuple[float, float]
+
+_LEAST_PIXELS = 64  # that must be left after the degradation
+_COMPONENTS = 12  # spectral directions that are fused
+_MARGIN = 1  # pixels, after the degradation, next to the edges that are not judged
+_NO_ERROR = 1e-12  # mean squared error, as a share of the mean square, that counts as none
+
+
+def rehearsal_ratio(scene: LrScene, ratio: Point) -> Point | None:
+    """By how much to degrade a pair at LR: its ratio (rows, columns), or 2; None where neither leaves enough."""
+    height, width = scene.valid.shape
+    for down, right in (ratio, (2.0, 2.0)):
+        kept = scene.valid.mean() * (height / down - 2 * _MARGIN) * (width / right - 2 * _MARGIN)
+        if min(height / down, width / right) > 2 * _MARGIN and kept >= _LEAST_PIXELS:
+            return down, right
+    return None
+
+
+def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: float = 1.0) -> float:
+    """PSNR in dB (mean over bands, relative to their mean square) of the pair degraded and fused again.
+
+    The simulated LR-HSI lies `shift` of its pixels (down, right) from where the fusion takes it to lie, and
+    was seen through a PSF of `width` x the FWHM that the fusion takes for granted.
+    """
+    sides = scene.valid.shape
+    counts = [math.ceil(side / by) for side, by in zip(sides, ratio, strict=True)]
+    assumed = _assumed(ratio, counts, sides)
+
+    def strips() -> Iterator[Strip]:
+        yield Strip(0, scene.msi, scene.valid)
+
+    seen = observe_msi(strips, assumed.down)
+    actual = [_actual(*axis, width) for axis in zip(ratio, shift, counts, sides, strict=True)]
+    lower = LrScene(apply_taps(scene.hsi, actual[0], actual[1]), seen.msi_at_lr, seen.covered)
+    basis = choose_basis(lower, min(_COMPONENTS, len(scene.hsi), int(lower.valid.sum()) - 1))
+    end = find_end_point(lower, strips, assumed, "glp-local", basis)
+    fused = basis.expand(evaluate_tile(end.fields, scene.msi, *assumed.up).values)
+    if end.outside is not None:
+        fused += apply_taps(end.outside, *assumed.up)
+    return _psnr(fused, scene.hsi, _judged(scene, ratio))
+
+
+def _assumed(ratio: Point, counts: list[int], sides: tuple[int, ...]) -> Resampling:
+    """What the fusion takes for granted: a common corner, and a PSF of FWHM = the ratio."""
+    axes = list(zip((AxisPlacement(by, 0.0) for by in ratio), counts, sides, strict=True))
+    rows, cols = axes
+    return Resampling(
+        up=(cubic_upsampler(*rows), cubic_upsampler(*cols)),
+        down=(degradation_taps("wald", *rows), degradation_taps("wald", *cols)),
+    )
+
+
+def _actual(ratio: float, shift: float, count: int, side: int, width: float) -> Taps:
+    return gaussian_downsampler(
+        AxisPlacement(ratio, shift * ratio), count, side, width * ratio / FWHM_PER_SIGMA
+    )
+
+
+def _judged(scene: LrScene, ratio: Point) -> NDArray[np.bool_]:
+    """Valid pixels away from the edges."""
+    judged = np.zeros_like(scene.valid)
+    rows, cols = (math.ceil(_MARGIN * by) for by in ratio)
+    judged[rows : -rows or None, cols : -cols or None] = True
+    return judged & scene.valid
+
+
+def _psnr(fused: Floats, truth: Floats, judged: NDArray[np.bool_]) -> float:
+    error = np.square(fused[:, judged] - truth[:, judged], dtype=np.float64).mean(axis=1)
+    power = np.square(truth[:, judged], dtype=np.float64).mean(axis=1)
+    lit = power > 0
+    return float(-10 * np.log10(np.maximum(error[lit] / power[lit], _NO_ERROR)).mean()) if lit.any() else 0.0

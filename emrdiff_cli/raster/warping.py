@@ -1,0 +1,161 @@
+"""Bringing a raster onto the axes of another: other CRS, rotated, or mirrored (south-up)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
+
+from emrdiff_cli.errors import GridError
+from emrdiff_cli.raster.crs import PixelMap, pixel_map, same_crs
+from emrdiff_cli.raster.reading import RasterReader, refuse_undeclared_nan
+from emrdiff_cli.scene import Grid, RasterInfo, Window
+
+Field = NDArray[np.float32]
+
+_DRIFT = 1e-3  # pixels over the whole raster from which grids count as rotated against each other
+_EDGE_POINTS = 21  # along each side of the outline: straight sides become curves in another CRS
+_WHOLE = 5e-3  # share by which a ratio may differ from a whole number that it is then taken for
+_MARGIN = 2  # pixels kept around the common ground, which the cubic kernel reaches
+
+
+class AlignedReader:
+    """A raster on the axes of another grid, read whole at once; like a RasterReader for what it offers.
+
+    Mirrored axes are flipped, which changes no value; else pixels are resampled by GDAL's cubic kernel.
+    `how` says which, for the user.
+    """
+
+    masked = True
+
+    def __init__(self, reader: RasterReader, target: Grid) -> None:
+        self.info: RasterInfo = replace(reader.info, grid=target)
+        self._flips = flipped_axes(reader.info.grid, target)
+        self._values = _flipped(reader, self._flips) if self._flips is not None else _warped(reader, target)
+
+    @property
+    def how(self) -> str:
+        """What was done, as a note."""
+        if self._flips is not None:
+            return f"{self.info.path.name} was flipped onto the MSI's axes"
+        size = math.hypot(self.info.grid.transform.a, self.info.grid.transform.d)
+        return (
+            f"{self.info.path.name} was warped onto the MSI's axes (cubic, pixels of {size:.6g} in the MSI's "
+            "CRS), which blurs it a little"
+        )
+
+    def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> Field:
+        """As RasterReader.read: physical values (bands, rows, columns), NaN where invalid."""
+        values = self._values if bands is None else self._values[list(bands)]
+        return values.copy() if window is None else values[:, window.rows, window.cols].copy()
+
+
+def aligned_grid(grid: Grid, onto: Grid) -> Grid:
+    """The grid of the same ground whose axes run along those of `onto`; the grid itself where its own do.
+
+    Its pixels are as large as the grid's are where the grid's centre lies; without a CRS on both, only
+    the transforms are compared. Raises GridError without common ground, InputError for a CRS unknown to PROJ.
+    """
+    if not (grid.georeferenced and onto.georeferenced):
+        return grid
+    between = ~onto.transform @ grid.transform
+    if same_crs(grid.crs_wkt, onto.crs_wkt):
+        drift = max(abs(between.b) * grid.height, abs(between.d) * grid.width)
+        if drift <= _DRIFT * max(abs(between.a), abs(between.e), 1.0):
+            mirrored = between.e < 0, between.a < 0
+            return _mirrored(grid, *mirrored) if any(mirrored) else grid
+    return _enclosing(grid, onto)
+
+
+def flipped_axes(grid: Grid, target: Grid) -> tuple[bool, bool] | None:
+    """Whether rows, and columns, run the other way in a target of the same pixels; None for other pixels."""
+    for rows in (False, True):
+        for cols in (False, True):
+            if _mirrored(grid, rows, cols) == target:
+                return rows, cols
+    return None
+
+
+def _mirrored(grid: Grid, rows: bool, cols: bool) -> Grid:
+    transform = grid.transform
+    if rows:
+        transform = transform @ Affine.translation(0, grid.height) @ Affine.scale(1, -1)
+    if cols:
+        transform = transform @ Affine.translation(grid.width, 0) @ Affine.scale(-1, 1)
+    return replace(grid, transform=transform)
+
+
+def _enclosing(grid: Grid, onto: Grid) -> Grid:
+    """Pixels along the axes of `onto` that cover what the two have in common."""
+    to_pixels = pixel_map(grid, onto)
+    xs, ys = to_pixels(*_outline(grid))
+    if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
+        raise GridError("the HSI's outline does not lie within the MSI's CRS: warp it yourself with gdalwarp")
+    ratio = _pixel_ratio(grid, to_pixels)
+    left, right = max(xs.min(), -_MARGIN * ratio), min(xs.max(), onto.width + _MARGIN * ratio)
+    top, bottom = max(ys.min(), -_MARGIN * ratio), min(ys.max(), onto.height + _MARGIN * ratio)
+    if left >= right or top >= bottom:
+        raise GridError("the two rasters have no ground in common: compare their bounds with `emrdiff info`")
+    col, row = math.floor(left), math.floor(top)
+    transform = onto.transform @ Affine.translation(col, row) @ Affine.scale(ratio)
+    return Grid(
+        math.ceil((bottom - row) / ratio - 1e-9),
+        math.ceil((right - col) / ratio - 1e-9),
+        transform,
+        onto.crs_wkt,
+    )
+
+
+def _pixel_ratio(grid: Grid, to_pixels: PixelMap) -> float:
+    """Pixels of the other grid in the side of one of this grid's, at its centre."""
+    x, y = grid.width / 2, grid.height / 2
+    xs, ys = to_pixels(np.array([x - 0.5, x + 0.5, x, x]), np.array([y, y, y - 0.5, y + 0.5]))
+    area = (xs[1] - xs[0]) * (ys[3] - ys[2]) - (xs[3] - xs[2]) * (ys[1] - ys[0])
+    ratio = math.sqrt(abs(area))
+    return float(round(ratio)) if round(ratio) >= 1 and abs(ratio / round(ratio) - 1) < _WHOLE else ratio
+
+
+def _outline(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    along = np.linspace(0, 1, _EDGE_POINTS)
+    zero, one = np.zeros_like(along), np.ones_like(along)
+    xs = np.concatenate([along, one, along, zero]) * grid.width
+    ys = np.concatenate([zero, along, one, along]) * grid.height
+    return xs, ys
+
+
+def _flipped(reader: RasterReader, flips: tuple[bool, bool]) -> Field:
+    axes = tuple(axis for axis, flip in zip((1, 2), flips, strict=True) if flip)
+    return np.ascontiguousarray(np.flip(_read_whole(reader), axes))
+
+
+def _warped(reader: RasterReader, target: Grid) -> Field:
+    values = _read_whole(reader)
+    result = np.full((len(values), target.height, target.width), np.nan, np.float32)
+    grid = reader.info.grid
+    for band, into in zip(values, result, strict=True):
+        reproject(
+            band,
+            into,
+            src_transform=grid.transform,
+            src_crs=grid.crs_wkt,
+            src_nodata=np.nan,
+            dst_transform=target.transform,
+            dst_crs=target.crs_wkt,
+            dst_nodata=np.nan,
+            resampling=Resampling.cubic,
+        )
+    if not np.isfinite(result).any():
+        raise GridError("the two rasters have no ground in common: compare their bounds with `emrdiff info`")
+    return result
+
+
+def _read_whole(reader: RasterReader) -> Field:
+    values = reader.read()
+    refuse_undeclared_nan(values, reader)
+    return values

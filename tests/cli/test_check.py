@@ -1,0 +1,112 @@
+"""`emrdiff check`: one result as text and as JSON, exit codes, and no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from front_door import Run
+from test_coregistration import displaced
+from test_fusion import see, write_pair
+from test_simulation import textured, write_cube
+
+KEYS = {
+    *(
+        "usable",
+        "lr_hsi",
+        "hr_msi",
+        "crs_agree",
+        "days_apart",
+        "ratio",
+        "sampling_phase_hr_px",
+        "shift",
+        "psf",
+    ),
+    *("wald_ratio", "coverage_by", "coverage", "uncovered_bands", "problems", "warnings", "notes", "seconds"),
+}
+
+
+@pytest.fixture
+def run(emrdiff: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "160")
+    return partial(emrdiff, "check")
+
+
+def test_text(run: Run, tmp_path: Path) -> None:
+    ended = run(*displaced(tmp_path))
+    assert (ended.code, ended.err) == (0, "")
+    for text in (
+        "WGS 84 / UTM zone 33N",
+        "4 x 4 (rows x columns)",
+        "-0.400, +0.200 HR pixels",
+        "0.40",
+        "HR pixels); confidence 1.00",
+        "dB",
+        "FWHM 4.0",
+        "HSI bands",
+        "Warning: the LR-HSI seems displaced: it fits the MSI better when moved by 0.40 up and 0.70 right",
+        "ready to be fused",
+    ):
+        assert text in ended.out
+
+
+def test_json(run: Run, tmp_path: Path) -> None:
+    ended = run(*displaced(tmp_path), "--json")
+    assert (ended.code, ended.err) == (0, "")
+    facts = json.loads(ended.out)
+    assert set(facts) == KEYS
+    assert facts["shift"]["rows_lr_px"] == pytest.approx(-0.4, abs=0.02)
+    assert facts["shift"]["cols_lr_px"] == pytest.approx(0.7, abs=0.02)
+    assert facts["psf"]["assumed_fwhm_hr_px"] == 4
+
+
+@pytest.mark.parametrize("option", [(), ("--json",)])
+def test_a_pair_that_makes_no_sense_ends_with_3(run: Run, tmp_path: Path, option: tuple[str, ...]) -> None:
+    lr, msi = write_pair(tmp_path, 160, 160)
+    for pair, what in (((msi, lr), "not finer"), ((lr, unrelated(tmp_path)), "do not correlate")):
+        ended = run(*pair, *option)
+        assert (ended.code, ended.err) == (3, "")
+        assert what in ended.out
+        if option:
+            assert json.loads(ended.out)["usable"] is False
+        else:
+            assert "makes no sense" in ended.out
+
+
+def unrelated(folder: Path) -> Path:
+    from rasters import NORTH_UP
+
+    return write_cube(
+        folder / "other.tif",
+        see(textured(8, 160, 160, seed=3)),
+        transform=NORTH_UP @ NORTH_UP.scale(1 / 4),
+    )
+
+
+def test_a_missing_file_is_one_line(run: Run, tmp_path: Path) -> None:
+    ended = run(tmp_path / "none.tif", tmp_path / "none either.tif")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err == f"Error: {tmp_path / 'none.tif'}: no such file\n"
+
+
+def test_checking_never_imports_torch() -> None:
+    code = "import sys, emrdiff_cli.checking, emrdiff_cli.cli.check; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_fusion_warns_of_a_displacement_and_undoes_it(emrdiff: Run, tmp_path: Path) -> None:
+    pair, usual = displaced(tmp_path), ("--method", "glp", "--overwrite")
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual)
+    assert ended.code == 0
+    assert "Warning: the LR-HSI seems displaced" in ended.err
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "--coregister")
+    assert ended.code == 0
+    assert "Note: the LR-HSI was moved by 0.40 up and 0.70 right" in ended.err
+    assert "Warning" not in ended.err
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "--coregister", "--json")
+    assert json.loads(ended.out)["shift_lr_px"] == pytest.approx([-0.4, 0.7], abs=0.02)
+    assert emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "-q").err == ""

@@ -1,0 +1,112 @@
+"""Rasters brought onto the axes of another: flipped exactly, or warped to the same ground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.crs import CRS
+from rasters import NORTH_UP, UTM33, pixels, write_tif
+
+from emrdiff_cli.errors import GridError
+from emrdiff_cli.raster.reading import open_raster
+from emrdiff_cli.raster.warping import AlignedReader, aligned_grid
+from emrdiff_cli.scene import Grid
+
+WKT = CRS.from_string(UTM33).to_wkt()
+FINE = Grid(120, 160, NORTH_UP @ Affine.scale(1 / 5), WKT)
+
+
+def coarse(transform: Affine, height: int = 24, width: int = 32, crs: str = UTM33) -> Grid:
+    return Grid(height, width, transform, CRS.from_string(crs).to_wkt())
+
+
+def smooth(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    """A value on the ground, from coordinates in UTM zone 33."""
+    east, north = x - NORTH_UP.c, y - NORTH_UP.f
+    return 100 + 20 * np.sin(east / 300) + 15 * np.cos(north / 250)
+
+
+def centres(grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
+    rows, cols = np.mgrid[: grid.height, : grid.width] + 0.5
+    t = grid.transform
+    return t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
+
+
+def test_a_grid_whose_axes_run_along_stays_itself() -> None:
+    grid = coarse(NORTH_UP @ Affine.translation(0.3, -1.2))
+    assert aligned_grid(grid, FINE) is grid
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(True, False), (False, True), (True, True)])
+def test_mirrored_axes_are_flipped_and_no_value_changes(tmp_path: Path, rows: bool, cols: bool) -> None:
+    values = pixels(3, 24, 32)
+    mirrored = NORTH_UP
+    if rows:
+        mirrored = mirrored @ Affine.translation(0, 24) @ Affine.scale(1, -1)
+    if cols:
+        mirrored = mirrored @ Affine.translation(32, 0) @ Affine.scale(-1, 1)
+    axes = tuple(axis for axis, flip in ((1, rows), (2, cols)) if flip)
+    path = write_tif(tmp_path / "mirrored.tif", np.flip(values, axes), transform=mirrored)
+    with open_raster(path) as reader:
+        grid = aligned_grid(reader.info.grid, FINE)
+        aligned = AlignedReader(reader, grid)
+    assert grid.transform.almost_equals(NORTH_UP, precision=1e-6)
+    assert np.array_equal(aligned.read(), values)
+    assert "flipped" in aligned.how
+
+
+@pytest.mark.parametrize(
+    ("crs", "angle"), [("EPSG:32632", 0.0), ("EPSG:3035", 0.0), (UTM33, 17.0), ("EPSG:32634", -30.0)]
+)
+def test_another_crs_or_rotation_is_warped_to_the_same_ground(tmp_path: Path, crs: str, angle: float) -> None:
+    to_other = Transformer.from_crs(UTM33, crs, always_xy=True)
+    x, y = to_other.transform(NORTH_UP.c - 500, NORTH_UP.f + 500)
+    transform = Affine.translation(x, y) @ Affine.rotation(angle) @ Affine.scale(30, -30)
+    if angle:
+        x, y = to_other.transform(NORTH_UP.c + 480, NORTH_UP.f - 360)
+        transform = Affine.translation(x, y) @ Affine.rotation(angle) @ Affine.scale(30, -30)
+        transform = transform @ Affine.translation(-40, -40)
+    grid = coarse(transform, 80, 80, crs)
+    back = Transformer.from_crs(crs, UTM33, always_xy=True)
+    values = smooth(*back.transform(*centres(grid)))[None].astype(np.float32)
+    path = write_tif(tmp_path / "far.tif", values, crs=crs, transform=transform)
+    with open_raster(path) as reader:
+        target = aligned_grid(reader.info.grid, FINE)
+        aligned = AlignedReader(reader, target)
+    assert target.crs_wkt == FINE.crs_wkt
+    ratio = target.transform.a / FINE.transform.a
+    assert ratio == pytest.approx(5, rel=5e-3)
+    assert target.transform.b == target.transform.d == 0
+    # All of the fine grid is covered, and each pixel holds the value of its own ground.
+    corner = ~FINE.transform @ target.transform
+    assert corner.c <= 0
+    assert corner.f <= 0
+    assert corner.c + ratio * target.width >= FINE.width
+    inside = aligned.read()[0][2:-2, 2:-2]
+    truth = smooth(*centres(target))[2:-2, 2:-2]
+    assert np.isfinite(inside).all()
+    assert np.abs(inside - truth).max() < 0.15  # a tenth of a pixel would be 0.25
+    assert "warped" in aligned.how
+
+
+def test_holes_stay_holes(tmp_path: Path) -> None:
+    transform = NORTH_UP @ Affine.translation(16, 12) @ Affine.rotation(45) @ Affine.translation(-30, -30)
+    values = np.full((1, 60, 60), 50, np.int16)
+    values[0, 28:34, 28:34] = -99
+    path = write_tif(tmp_path / "holes.tif", values, transform=transform, nodata=-99)
+    with open_raster(path) as reader:
+        aligned = AlignedReader(reader, aligned_grid(reader.info.grid, FINE))
+    seen = aligned.read()
+    assert set(np.unique(seen[np.isfinite(seen)].round(3))) == {50.0}
+    assert 30 < np.isnan(seen[0, 4:-4, 4:-4]).sum() < 60
+
+
+def test_no_common_ground() -> None:
+    with pytest.raises(GridError, match="no ground in common"):
+        aligned_grid(coarse(NORTH_UP @ Affine.translation(500, 0) @ Affine.rotation(20)), FINE)
