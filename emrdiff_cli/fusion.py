@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import Channels, TileInputs, hsi_correction, tile_inputs
+from emrdiff_cli.core.coverage import covered_by_correlation, covered_by_wavelengths
 from emrdiff_cli.core.end_point import Method, evaluate_tile
 from emrdiff_cli.core.grid import bounds_window
 from emrdiff_cli.core.resampling import apply_taps
@@ -101,8 +102,9 @@ def fuse(
         options = replace(options, provenance=options.provenance | registration.tags)
         spec = output_spec(pair, method if sampler is None else "emrdiff", options)
         area = output_area(pair, options)
-        with VerifiedWriter(output, spec, options.overwrite) as writer:
-            scene = PreparedScene(pair, method, sampler)
+        VerifiedWriter(output, spec, options.overwrite)  # refuses what cannot be written, before any work
+        scene = PreparedScene(pair, method, sampler)
+        with VerifiedWriter(output, _with_detail(spec, scene), options.overwrite) as writer:
             valid = 0
             rows = (
                 _plain_rows(scene, area) if sampler is None else _sampled_rows(scene, sampler, options, area)
@@ -209,6 +211,19 @@ def output_spec(pair: PairReader, method: str, options: FusionOptions) -> Raster
         tags=tags,
         creation_options=options.creation_options,
     )
+
+
+def _with_detail(spec: RasterSpec, scene: PreparedScene) -> RasterSpec:
+    """The spec with each band's tag: its spatial detail is `covered` by an MSI band, or `extrapolated`.
+
+    By wavelengths and FWHM where both rasters record them, else by the bands' correlation at LR.
+    """
+    covered = covered_by_wavelengths(scene.pair.lr_info.bands, scene.pair.msi_info.bands)
+    source = "correlation" if covered is None else "wavelengths"
+    bands = {band for under in covered or covered_by_correlation(scene.lr) for band in under}
+    values = ["covered" if band + 1 in bands else "extrapolated" for band in range(spec.bands.count)]
+    tags = {**spec.tags, "emrdiff_detail_by": source}
+    return replace(spec, tags=tags, band_tags={"emrdiff_detail": values})
 
 
 def output_area(pair: PairReader, options: FusionOptions) -> Window:

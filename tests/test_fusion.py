@@ -692,3 +692,25 @@ def test_bounds_without_a_pixel(tmp_path: Path) -> None:
     for bounds in ((left - 100, top, left - 50, top + 50), (left + 50, top, left, top - 50)):
         with pytest.raises(GridError, match="no pixel of the common ground"):
             run(tmp_path, pair, bounds=bounds)
+
+
+@pytest.mark.parametrize("driver", ["GTiff", "ENVI"])
+def test_bands_are_marked_covered_or_extrapolated(tmp_path: Path, driver: str) -> None:
+    lr, msi = write_pair(tmp_path)
+    with rasterio.open(lr, "r+") as dataset:
+        for band in range(1, BANDS + 1):
+            dataset.update_tags(band, wavelength=str(400 + 50 * band), wavelength_units="nm", fwhm="10")
+    with rasterio.open(msi, "r+") as dataset:
+        for band, centre in enumerate((450, 550, 650), 1):
+            dataset.update_tags(band, wavelength=str(centre), wavelength_units="nm", fwhm="60")
+    output = tmp_path / ("fused.dat" if driver == "ENVI" else "fused.tif")
+    fuse(lr, msi, output, "glp", None, FusionOptions(driver=driver))
+    seen = [band % 2 == 1 and band < 7 for band in range(1, BANDS + 1)]
+    expected = ["covered" if covered else "extrapolated" for covered in seen]
+    if driver == "ENVI":
+        header = output.with_suffix(".hdr").read_text()
+        assert f"emrdiff detail = {{{', '.join(expected)}}}" in header.replace("\n", " ")
+    else:
+        with rasterio.open(output) as dataset:
+            assert [dataset.tags(band)["emrdiff_detail"] for band in dataset.indexes] == expected
+            assert dataset.tags()["emrdiff_detail_by"] == "wavelengths"

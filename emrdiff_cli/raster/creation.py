@@ -10,7 +10,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from emrdiff_cli.raster.envi import clean_name, clean_value
-from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor
+from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor, join_list
 from emrdiff_cli.raster.spec import RasterSpec
 
 _BLOCK = 256
@@ -74,6 +74,7 @@ def write_metadata(dataset: Any, spec: RasterSpec) -> None:
             dataset.update_tags(band + 1, ns="IMAGERY", **imagery)
         if spec.bands.names is not None:
             dataset.set_band_description(band + 1, spec.bands.names[band])
+        dataset.update_tags(band + 1, **{key: values[band] for key, values in spec.band_tags.items()})
     tags = dict(spec.tags)
     if (spec.scale, spec.offset) != (1.0, 0.0):
         _write_scale(dataset, spec)
@@ -84,6 +85,7 @@ def write_metadata(dataset: Any, spec: RasterSpec) -> None:
 
 def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
     fields = {key.replace("=", " "): clean_value(value) for key, value in spec.tags.items()} | lists
+    fields |= {key: join_list(clean_name(v) for v in values) for key, values in spec.band_tags.items()}
     if spec.offset != 0.0 or spec.scale < 0:
         _write_scale(dataset, spec)
     elif spec.scale != 1.0 or spec.scale_recorded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -26,8 +26,9 @@ RASTER_DTYPES = _DTYPES["GTiff"]
 class RasterSpec:
     """Grid, bands and storage of an output: stored value = (physical value - `offset`) / `scale`.
 
-    `nodata` is a stored value. `scale_recorded` writes a scale of 1 down too. `creation_options` are GDAL's,
-    and win over the defaults. Raises UsageError where the format cannot hold what is asked.
+    `nodata` is a stored value. `scale_recorded` writes a scale of 1 down too. `band_tags` have a value for each
+    band, `creation_options` are GDAL's, and win over the defaults. Raises UsageError where the format cannot
+    hold what is asked.
     """
 
     grid: Grid
@@ -39,6 +40,7 @@ class RasterSpec:
     scale_recorded: bool = False
     driver: Driver = "GTiff"
     tags: Mapping[str, str] = field(default_factory=dict)
+    band_tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     creation_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
