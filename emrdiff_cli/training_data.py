@@ -151,7 +151,8 @@ def simulated_pairs(
 ) -> Iterator[SupervisedPair]:
     """The pairs that an HR-HSI, cut where it is large, makes by the protocol.
 
-    Raises InputError where its bands are not those `like` has, or it is smaller than two LR pixels.
+    Where it records no wavelengths, those of `like` count. Raises InputError where its bands are not those
+    `like` has, or it is smaller than two LR pixels.
     """
     with open_raster(path) as reader:
         info = reader.info
@@ -161,6 +162,8 @@ def simulated_pairs(
                 "scenes of one sensor"
             )
         _check_like(info, like)
+        if info.bands.wavelengths_nm is None:
+            info = replace(info, bands=replace(info.bands, wavelengths_nm=like.bands.wavelengths_nm))
         matrix = response_matrix(response, info)
         if min(info.grid.height, info.grid.width) < 2 * ratio:
             raise InputError(

@@ -51,7 +51,7 @@ def cnmf(
     srf: Floats,
     resampling: Resampling,
     *,
-    endmembers: int = 20,
+    endmembers: int = 30,
     sum_to_one: float = 0.01,
     inner: int = 200,
     outer: int = 10,

@@ -18,7 +18,7 @@ _HEADINGS = (
     "row",
     "",
     "PSNR (dB)",
-    "spread",
+    "by seed",
     "SAM (deg)",
     "ERGAS",
     "SSIM",
@@ -47,7 +47,7 @@ def _cells(row: Row, found: Sequence[_Result]) -> list[str]:
         return fmean(result["scores"][key] for result in found)
 
     psnr = [result["scores"]["psnr_db"] for result in found]
-    spread = f"{max(psnr) - min(psnr):.2f} ({len(psnr)} seeds)" if len(psnr) > 1 else ""
+    by_seed = " ".join(f"{value:.2f}" for value in psnr) if len(psnr) > 1 else ""
     steps = [fmean(values) for values in zip(*(r["psnr_by_step_db"] for r in found), strict=True)]
     first = found[0]
     learned = first["parameters"] > 0
@@ -56,11 +56,11 @@ def _cells(row: Row, found: Sequence[_Result]) -> list[str]:
         f"`{row.name}`",
         row.says,
         f"{mean('psnr_db'):.2f}",
-        spread,
+        by_seed,
         f"{mean('sam_deg'):.2f}",
         f"{mean('ergas'):.2f}",
         f"{mean('ssim'):.4f}",
-        " ".join(f"{value:.2f}" for value in steps) if learned else "",
+        " ".join(f"{value:.3f}" for value in steps) if len(steps) > 1 else "",
         str(first["iterations"]) if learned else "",
         f"{first['parameters']:,}" if learned else "",
         f"{1000 * first['seconds_an_iteration']:.0f}" if timed else "",

@@ -71,7 +71,7 @@ def _aviris(data: Path, ratio: int) -> Iterator[Fold]:
         banned = _OVERLAPPING if name in _OVERLAPPING else {name}
         learned = [other for key, other in pairs.items() if key not in banned]
         peak = float(pair.hr_hsi.max())
-        scene = Scene(name, pair, srf_matrix(response, np.asarray(info.bands.wavelengths_nm)))
+        scene = Scene(name, pair, srf_matrix(response, info.bands.wavelengths_nm or ()))
         # Too few scenes to hold one out: the last weights are taken, whatever the first scene scores.
         examples = _examples(learned, learned[:1], info, response, float(ratio), peak)
         yield Fold(examples, (scene,), validated=False)
@@ -96,7 +96,7 @@ def _pair(path: Path, ratio: int, response: SpectralResponse) -> SupervisedPair:
 
 
 def _matrix(response: SpectralResponse, path: Path) -> NDArray[np.float64]:
-    return srf_matrix(response, np.asarray(read_info(path).bands.wavelengths_nm))
+    return srf_matrix(response, read_info(path).bands.wavelengths_nm or ())
 
 
 def _boxes(bands: int) -> SpectralResponse:
