@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from affine import Affine
@@ -26,7 +27,7 @@ _MARGIN = 2  # pixels kept around the common ground, which the cubic kernel reac
 
 
 class AlignedReader:
-    """A raster on the axes of another grid, read whole at once; like a RasterReader for what it offers.
+    """A raster on the axes of another grid, read whole when it is first read; else like a RasterReader.
 
     Mirrored axes are flipped, which changes no value; else pixels are resampled by GDAL's cubic kernel.
     `how` says which, for the user.
@@ -36,8 +37,8 @@ class AlignedReader:
 
     def __init__(self, reader: RasterReader, target: Grid) -> None:
         self.info: RasterInfo = replace(reader.info, grid=target)
+        self._reader = reader
         self._flips = flipped_axes(reader.info.grid, target)
-        self._values = _flipped(reader, self._flips) if self._flips is not None else _warped(reader, target)
 
     @property
     def how(self) -> str:
@@ -49,6 +50,12 @@ class AlignedReader:
             f"{self.info.path.name} was warped onto the MSI's axes (cubic, pixels of {size:.6g} in the MSI's "
             "CRS), which blurs it a little"
         )
+
+    @cached_property
+    def _values(self) -> Field:
+        if self._flips is not None:
+            return _flipped(self._reader, self._flips)
+        return _warped(self._reader, self.info.grid)
 
     def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> Field:
         """As RasterReader.read: physical values (bands, rows, columns), NaN where invalid."""

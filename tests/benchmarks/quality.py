@@ -187,16 +187,16 @@ class _Watch:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._deadline = plan.deadline
         self._log = folder / "timing.json"
-        self._last: float | None = None
+        self._last: tuple[float, int] | None = None
         seconds, count = json.loads(self._log.read_text()) if self._log.exists() else (0.0, 0)
         self._seconds, self._count = float(seconds), int(count)
 
     def __call__(self, moment: Moment) -> None:
-        now = time.monotonic()
+        now = time.monotonic(), moment.iteration
         # The first iterations of a run choose algorithms and warm caches, validation is no training.
         if self._last is not None and moment.validation is None:
-            self._seconds += now - self._last
-            self._count += 1
+            self._seconds += now[0] - self._last[0]
+            self._count += now[1] - self._last[1]
         self._last = now
         if moment.iteration % 50 == 0:
             self._log.write_text(json.dumps([self._seconds, self._count]))
