@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from emrdiff_cli.acquisition import acquired_on
-from emrdiff_cli.core.coverage import covered_by_correlation, covered_by_wavelengths
+from emrdiff_cli.core.coverage import MsiBandCoverage
 from emrdiff_cli.core.holes import valid_pixels
 from emrdiff_cli.core.mismatch import rehearsal_ratio, rehearse
 from emrdiff_cli.core.observation import LrScene
@@ -32,6 +32,7 @@ from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.scene import RasterInfo, Window
+from emrdiff_cli.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 
 __all__ = ["Check", "check", "find_shift"]
 
@@ -94,15 +95,6 @@ class PsfCheck:
 
 
 @dataclass(frozen=True)
-class MsiBandCheck:
-    """An MSI band (from 1) and the HSI bands (from 1) that lie under it."""
-
-    band: int
-    wavelength_nm: float | None
-    hsi_bands: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Check:
     """All that was found out of a pair; what could not be is None. With a problem, fusion makes no sense.
 
@@ -120,8 +112,8 @@ class Check:
     shift: ShiftCheck | None = None
     psf: PsfCheck | None = None
     wald_ratio: Point | None = None
-    coverage_by: Literal["wavelengths", "correlation"] | None = None
-    coverage: tuple[MsiBandCheck, ...] = ()
+    coverage_by: str | None = None
+    coverage: tuple[MsiBandCoverage, ...] = ()
     uncovered_bands: tuple[int, ...] | None = None
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -138,17 +130,27 @@ class Check:
         return {"usable": self.usable} | asdict(self)
 
 
-def check(lr_path: Path, msi_path: Path) -> Check:
-    """Look at a pair before it is fused. Raises InputError where a raster cannot be opened at all."""
+def check(
+    lr_path: Path,
+    msi_path: Path,
+    srf: str | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> Check:
+    """Look at a pair before it is fused, the MSI strip by strip, which `progress` is told of in rows.
+
+    `srf`: the MSI's response, as `choose_response` takes it. Raises InputError where a raster cannot be opened
+    at all, and what `choose_response` raises.
+    """
     started = time.monotonic()
     lr, msi = read_info(lr_path), read_info(msi_path)
+    choice = choose_response(srf, lr, msi)
     result = _known(lr, msi)
     try:
         with open_pair(lr_path, msi_path) as pair:
             result = _placed(result, pair)
-            result = _surveyed(result, pair)
+            result = _surveyed(result, pair, progress)
             if result.usable:
-                result = _fitted(result, pair)
+                result = _fitted(result, pair, choice)
     except InputError as error:
         result = _add(result, problems=[str(error)])
     result = _add(result, warnings=_concerns(result))
@@ -196,7 +198,7 @@ def _placed(result: Check, pair: PairReader) -> Check:
     )
 
 
-def _surveyed(result: Check, pair: PairReader) -> Check:
+def _surveyed(result: Check, pair: PairReader, progress: Callable[[float, float], None] | None) -> Check:
     """Holes, and dead, constant and saturated bands, on the ground that both cover."""
     values = pair.read_lr()
     survey = BandSurvey(len(values))
@@ -209,6 +211,8 @@ def _surveyed(result: Check, pair: PairReader) -> Check:
             strip = reader.read(Window(area.row + top, area.col, rows, area.width))
             survey.update(strip)
             valid += int(np.isfinite(strip).all(axis=0).sum())
+            if progress is not None:
+                progress(top + rows, area.height)
     msi = _with_states(result.hr_msi, survey.result(), valid / (area.height * area.width))
     empty = [
         f"{Path(raster.path).name} has no pixel that is valid in all bands where the two overlap"
@@ -229,14 +233,14 @@ def _with_states(raster: RasterCheck, states: BandStates, valid_share: float) ->
     )
 
 
-def _fitted(result: Check, pair: PairReader) -> Check:
+def _fitted(result: Check, pair: PairReader, choice: ResponseChoice) -> Check:
     """Displacement, PSF and their costs, and which bands see the same, on a block of the pair."""
     block = pair_block(pair)
     shift, width = estimate_both(block)
     scene = see_at_lr(block, (shift.rows, shift.cols), 1.0 if width is None else width.value)
     ratio = (pair.alignment.rows.ratio, pair.alignment.cols.ratio)
     result = _with_costs(result, scene, shift, width, ratio)
-    result = _with_coverage(result, pair, scene)
+    result = _with_coverage(result, pair, scene, choice)
     problems = _unfit(block, scene, shift)
     cost = None if result.shift is None else result.shift.cost_db
     return _add(result, problems=problems, warnings=[] if problems else _displacement(shift, cost))
@@ -280,24 +284,12 @@ def _psf_check(width: PsfWidth, ratio: float, cost: float | None) -> PsfCheck:
     return PsfCheck(found, error, round(ratio, 3), _decibels(cost))
 
 
-def _with_coverage(result: Check, pair: PairReader, scene: LrScene) -> Check:
+def _with_coverage(result: Check, pair: PairReader, scene: LrScene, choice: ResponseChoice) -> Check:
     """Which HSI bands lie under which MSI band; bands marked bad under none."""
-    hsi, msi = pair.lr_info.bands, pair.msi_info.bands
-    good = [i for i in range(1, hsi.count + 1) if hsi.good is None or not any(hsi.good) or hsi.good[i - 1]]
-    covered = covered_by_wavelengths(hsi.take(i - 1 for i in good), msi)
-    by: Literal["wavelengths", "correlation"] = "correlation" if covered is None else "wavelengths"
-    if covered is None:
-        covered = covered_by_correlation(scene) if scene.valid.any() else [()] * msi.count
-    under = [tuple(good[i - 1] for i in bands) for bands in covered]
-    centres = msi.wavelengths_nm or (None,) * msi.count
-    return replace(
-        result,
-        coverage_by=by,
-        coverage=tuple(
-            MsiBandCheck(i, nm, b) for i, (nm, b) in enumerate(zip(centres, under, strict=True), 1)
-        ),
-        uncovered_bands=tuple(i for i in good if not any(i in bands for bands in under)),
-    )
+    dead = {band - 1 for band in result.lr_hsi.dead_bands or ()}
+    seen = find_coverage(choice, pair, dead, scene)
+    known = replace(result, coverage_by=seen.by, coverage=seen.msi_bands, uncovered_bands=seen.uncovered)
+    return _add(known, warnings=concerns(seen))
 
 
 def _unfit(block: PairBlock, scene: LrScene, shift: Shift) -> list[str]:

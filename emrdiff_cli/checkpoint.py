@@ -11,9 +11,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.errors import ModelError, WriteError
 from emrdiff_cli.zoo import CONFIG_KEY, read_config
+
+_MISFIT = (
+    "{path}: the weights do not fit the configuration in the file: get the model again, or train it anew"
+)
 
 
 def save_model(model: EMRDiff, path: Path) -> None:
@@ -38,14 +43,31 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> EMRDiff:
     config = read_config(path)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
+            # Before anything is allocated by a configuration that may say what it will.
+            if _shapes(config) != {name: file.get_slice(name).get_shape() for name in file.keys()}:  # noqa: SIM118 (no mapping)
+                raise ModelError(_MISFIT.format(path=path))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read as a model: {error}") from error
-    model = EMRDiff(config).to(device)
-    if config.gates == "training":
-        model.network.allot_averages()
+    model = _make(config).to(device)
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise ModelError(f"{path}: the weights do not fit the configuration in the file") from error
+        raise ModelError(_MISFIT.format(path=path)) from error
     return model.eval().requires_grad_(False)
+
+
+def _make(config: ModelConfig) -> EMRDiff:
+    model = EMRDiff(config)
+    if config.gates == "training":
+        model.network.allot_averages()
+    return model
+
+
+def _shapes(config: ModelConfig) -> dict[str, list[int]] | None:
+    """Shapes of the weights, by name, without making any; None where there can be none."""
+    try:
+        with torch.device("meta"):
+            return {name: list(tensor.shape) for name, tensor in _make(config).state_dict().items()}
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        return None

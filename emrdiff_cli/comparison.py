@@ -1,4 +1,4 @@
-"""Two rasters brought together for comparison: common ground, common bands, strips of rows.
+"""Two rasters brought together for comparison: common ground, common bands, tiles.
 
 Georeferenced rasters meet by their geotransforms, bands by their wavelengths; nothing is resampled but the
 LR-HSI of the bicubic baseline.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from emrdiff_cli.core.grid import AxisPlacement, align
+from emrdiff_cli.core.metrics import listed
 from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError
 from emrdiff_cli.raster.reading import RasterReader, same_crs
@@ -28,10 +29,10 @@ _MARGIN = 6  # LR pixels around a strip: the cubic kernel's reach and that of ho
 
 
 class Source(Protocol):
-    """A cube on the common area and in the compared bands, read by its rows."""
+    """A cube on the common area and in the compared bands, read by windows of that area."""
 
-    def read(self, rows: range, bands: Sequence[int]) -> Cube:
-        """Return these rows of these compared bands (positions from 0); NaN where invalid."""
+    def read(self, window: Window, bands: Sequence[int]) -> Cube:
+        """Return a window of these compared bands (positions from 0); NaN where invalid."""
         ...
 
 
@@ -43,10 +44,10 @@ class Part:
     area: Window
     bands: tuple[int, ...]
 
-    def read(self, rows: range, bands: Sequence[int]) -> Cube:
-        """Return these rows of these compared bands; NaN where invalid."""
-        window = Window(self.area.row + rows.start, self.area.col, len(rows), self.area.width)
-        return self.reader.read(window, [self.bands[b] for b in bands])
+    def read(self, window: Window, bands: Sequence[int]) -> Cube:
+        """Return a window of these compared bands; NaN where invalid."""
+        placed = window._replace(row=self.area.row + window.row, col=self.area.col + window.col)
+        return self.reader.read(placed, [self.bands[b] for b in bands])
 
 
 @dataclass(frozen=True)
@@ -65,26 +66,29 @@ class Upsampled:
     row_below: NDArray[np.int64]
     col_below: NDArray[np.int64]
 
-    def read(self, rows: range, bands: Sequence[int]) -> Cube:
-        """Return these rows of these compared bands; NaN where invalid."""
-        top, row_taps = _local(self.rows.part(rows.start, rows.stop))
-        left, col_taps = _local(self.cols)
-        window = Window(top, left, row_taps.n_in, col_taps.n_in)
-        lr = self.reader.read(window, [self.bands[b] for b in bands])
+    def read(self, window: Window, bands: Sequence[int]) -> Cube:
+        """Return a window of these compared bands; NaN where invalid."""
+        top, row_taps = _local(self.rows.part(window.rows.start, window.rows.stop))
+        left, col_taps = _local(self.cols.part(window.cols.start, window.cols.stop))
+        reached = Window(top, left, row_taps.n_in, col_taps.n_in)
+        lr = self.reader.read(reached, [self.bands[b] for b in bands])
         cube = np.asarray(apply_taps(_without_holes(lr), row_taps, col_taps), dtype=np.float32)
-        below = self.row_below[rows.start : rows.stop, None], self.col_below[None]
+        below = self.row_below[window.rows, None], self.col_below[None, window.cols]
         holes = np.isnan(lr)[:, np.maximum(below[0] - top, 0), np.maximum(below[1] - left, 0)]
         cube[holes | (below[0] < 0) | (below[1] < 0)] = np.nan
         return cube
 
 
-def pair(fused: RasterReader, reference: RasterReader) -> tuple[Part, Part, tuple[str, ...]]:
+def pair(fused: RasterReader, reference: RasterReader, border: int = 0) -> tuple[Part, Part, tuple[str, ...]]:
     """Return both rasters on their common area and bands, and notes on how they were brought together.
 
+    `border` pixels at the common area's edges are left out, and bands that either raster marks as bad.
     Raises GridError (CRS, pixel size, fraction of a pixel, no common area) and InputError (bands).
     """
-    fused_area, reference_area, placed = _common_area(fused.info, reference.info)
-    bands, matched = _match_bands(fused.info, reference.info)
+    fused_area, reference_area, placed = common_area(fused.info, reference.info)
+    fused_area, reference_area = (_within(area, border) for area in (fused_area, reference_area))
+    bands, matched = match_bands(fused.info, reference.info)
+    bands, marked = _without_bad(bands, fused.info, reference.info)
     parts = [
         Part(reader, area, tuple(order))
         for reader, area, order in (
@@ -92,7 +96,7 @@ def pair(fused: RasterReader, reference: RasterReader) -> tuple[Part, Part, tupl
             (reference, reference_area, bands.keys()),
         )
     ]
-    return parts[0], parts[1], (*placed, *matched)
+    return parts[0], parts[1], (*placed, *matched, *marked)
 
 
 def upsample(lr: RasterReader, reference: Part) -> tuple[Upsampled, tuple[str, ...]]:
@@ -102,7 +106,7 @@ def upsample(lr: RasterReader, reference: Part) -> tuple[Upsampled, tuple[str, .
     """
     info = reference.reader.info
     rows, cols, placed = _place(lr.info, info, reference.area)
-    bands, matched = _match_bands(lr.info, info)
+    bands, matched = match_bands(lr.info, info)
     missing = [b + 1 for b in reference.bands if b not in bands]
     if missing:
         raise InputError(
@@ -123,7 +127,7 @@ def upsample(lr: RasterReader, reference: Part) -> tuple[Upsampled, tuple[str, .
     return upsampled, (*placed, *matched)
 
 
-def _common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Window, tuple[str, ...]]:
+def common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Window, tuple[str, ...]]:
     """The area that both cover, in each one's pixels."""
     a, b = fused.grid, reference.grid
     if not _by_geotransform(fused, reference):
@@ -149,6 +153,27 @@ def _common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Wind
             "a whole number of pixels; resample one onto the other's grid (gdalwarp -tr -te)"
         )
     return placed.lr_window, placed.hr_window, ()
+
+
+def _within(area: Window, border: int) -> Window:
+    if min(area.height, area.width) <= 2 * border:
+        raise GridError(
+            f"--border {border} leaves nothing of {area.height} x {area.width} common pixels: give a smaller one"
+        )
+    return Window(area.row + border, area.col + border, area.height - 2 * border, area.width - 2 * border)
+
+
+def _without_bad(
+    bands: dict[int, int], other: RasterInfo, reference: RasterInfo
+) -> tuple[dict[int, int], tuple[str, ...]]:
+    """The matched bands without those that a raster marks as bad, and a note that lists these."""
+    bad_here, bad_there = set(reference.bands.bad), set(other.bands.bad)
+    kept = {b: a for b, a in bands.items() if b not in bad_here and a not in bad_there}
+    if len(kept) == len(bands):
+        return bands, ()
+    if not kept:
+        raise InputError(f"{other.path} and {reference.path} mark every common band as bad: mend their bbl")
+    return kept, (f"{listed(np.array([b + 1 for b in bands if b not in kept]))} left out: marked as bad",)
 
 
 def _place(
@@ -216,7 +241,7 @@ def _without_holes(cube: Cube) -> Cube:
     return filled
 
 
-def _match_bands(other: RasterInfo, reference: RasterInfo) -> tuple[dict[int, int], tuple[str, ...]]:
+def match_bands(other: RasterInfo, reference: RasterInfo) -> tuple[dict[int, int], tuple[str, ...]]:
     """Which band of `other` (value) belongs to which of the reference (key), from 0; a note if by distance."""
     a, b = other.bands, reference.bands
     if a.wavelengths_nm is None or b.wavelengths_nm is None:

@@ -34,6 +34,8 @@ class ModelConfig:
     chain's channel count.
     `gates`: a block's branches are weighed by their averages over the `tile` (the paper's), or by the mean
     of those over `training` patches, which makes a pixel independent of the tile that it is computed in.
+    `detail_filter`: side of a linear filter over all bands that refines the end point's detail, fitted on the
+    archive before training; 0: none.
     `tile`: side in HR pixels that the model was trained on and is best run at. Found in training:
     `residual_gain`, each channel's residual at HR over what the LR pixels leave unexplained, and the HSI's
     and MSI's wavelengths.
@@ -56,6 +58,7 @@ class ModelConfig:
     gates: Gates = "training"
     width: int = 0
     levels: int = 3
+    detail_filter: int = 0
     tile: int = 64
     residual_gain: tuple[float, ...] = ()
     hsi_range_nm: tuple[float, ...] = ()
@@ -74,6 +77,24 @@ class ModelConfig:
         _check(self.subspace <= self.hsi_bands or not self.hsi_bands, "subspace", self.subspace, "at most B")
         _check(1 <= self.levels <= 8, "levels", self.levels, "1 to 8")
         _check(self.width >= 0, "width", self.width, "0 (the chain's channels) or more")
+        odd = self.detail_filter % 2 == 1 or self.detail_filter == 0
+        _check(
+            odd and 0 <= self.detail_filter <= 15,
+            "detail_filter",
+            self.detail_filter,
+            "0, or odd, at most 15",
+        )
+        _check(
+            not self.detail_filter or self.calibration == "archive",
+            "detail_filter",
+            self.detail_filter,
+            "0 with calibration = scene",
+        )
+        _check(len(self.hsi_range_nm) in (0, 2), "hsi_range_nm", self.hsi_range_nm, "two numbers, or none")
+        centres = self.msi_centres_nm
+        _check(
+            len(centres) in (0, self.msi_bands), "msi_centres_nm", centres, "a number an MSI band, or none"
+        )
         _check(self.tile % self.stride == 0, "tile", self.tile, f"a multiple of {self.stride}")
 
     @property
@@ -163,6 +184,7 @@ PAPER_MODEL: Mapping[str, Any] = {
     "gates": "tile",
     "width": 0,
     "levels": 5,
+    "detail_filter": 0,
 }
 PAPER_TRAINING: Mapping[str, Any] = {
     "chain": "truth",
@@ -232,7 +254,7 @@ def _check_numbers(config: ModelConfig | TrainConfig) -> None:
         value = getattr(config, field.name)
         numbers = value if isinstance(value, tuple) and field.name != "guidance_extras" else (value,)
         for number in numbers:
-            if isinstance(number, str) and numbers is value:
+            if numbers is value and not _is(number, float):
                 raise ConfigError(f"{field.name} = {value!r}: must hold numbers")
             if isinstance(number, int | float) and not abs(number) < 2**63:
                 raise ConfigError(f"{field.name} = {value!r}: must be finite")

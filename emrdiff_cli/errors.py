@@ -1,7 +1,7 @@
 """The error family: every failure a user can cause or meet, each with the exit code of the command.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 input or grid unusable, 4 write or verification failed,
-130 and 143 on signals. A message names the value, the limit and the way out, in one line.
+5 a threshold missed, 130 and 143 on signals. A message names the value, the limit and the way out, in one line.
 """
 
 
@@ -43,3 +43,9 @@ class WriteError(EmrdiffError):
     """An output could not be written, or did not verify after it was written."""
 
     exit_code = 4
+
+
+class ThresholdError(EmrdiffError):
+    """A score is on the wrong side of a threshold that was given, or undefined."""
+
+    exit_code = 5

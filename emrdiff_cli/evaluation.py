@@ -1,29 +1,35 @@
 """Use case: a fused raster against a reference raster on their common ground -> scores.
 
-Both are read in strips of rows, so memory, beside GDAL's block cache, does not grow with
-the height of the scene.
+Both are read in tiles, so memory does not grow with the scene.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from emrdiff_cli import __version__
-from emrdiff_cli.comparison import Part, Source, Upsampled, pair, upsample
-from emrdiff_cli.core.metrics import FullReference, Scores
-from emrdiff_cli.errors import UsageError
-from emrdiff_cli.raster.reading import open_raster
+from emrdiff_cli.comparison import Cube, Part, Source, Upsampled, pair, upsample
+from emrdiff_cli.core.metrics import CHEAP, GRAIN, KEYS, FullReference, Scores
+from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.raster.reading import bounded_cache, open_raster
+from emrdiff_cli.scene import Window
 
 RATIO_TAG = "emrdiff_ratio"
 
-_STRIP_VALUES = 8 * 2**20  # values of one cube in a strip: 32 MiB of float32
+_TILE_VALUES = 8 * 2**20  # values of one cube in a tile: 32 MiB of float32
+_TILE_SIDE = 256
+_CACHE_MEGABYTES = 256
 _REFLECTANCE_MAXIMUM = 2.0
+_WITHOUT_RANGE = frozenset(KEYS) - {"ssim"}  # whose peak may be settled after the last tile
 
 _Report = Callable[[float, float, str], None]
 
@@ -32,7 +38,8 @@ _Report = Callable[[float, float, str], None]
 class Evaluation:
     """Scores of a fused raster, of bicubic upsampling beside it, and the convention they were computed by.
 
-    Band numbers are the reference's, from 1; `wavelengths_nm` belong to the compared bands.
+    Band numbers are the reference's, from 1; `wavelengths_nm` belong to the compared bands. `area` is what
+    was compared, in the reference's pixels, less `border_px` at its edges; `sha256` are the files', by role.
     """
 
     fused: Path
@@ -42,8 +49,11 @@ class Evaluation:
     ratio_source: str | None
     wavelengths_nm: tuple[float, ...] | None
     notes: tuple[str, ...]
+    area: Window
+    border_px: int = 0
     baseline: Scores | None = None
     baseline_path: Path | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, object]:
         """All of it as plain values for JSON; infinity becomes None, as undefined values are."""
@@ -59,9 +69,12 @@ class Evaluation:
             "peak_source": self.peak_source,
             "ratio": self.scores.ratio,
             "ratio_source": self.ratio_source,
+            "area": self.area._asdict(),
+            "border_px": self.border_px,
             "baseline": baseline,
             "notes": self.all_notes(),
-            "version": __version__,
+            "sha256": dict(self.sha256),
+            **versions(),
         }
 
     def all_notes(self) -> list[str]:
@@ -71,10 +84,17 @@ class Evaluation:
         return [*shared, *(f"baseline: {note}" for note in own if note not in shared)]
 
 
-def _record(scores: Scores) -> dict[str, object]:
-    def plain(value: float | None) -> float | None:
-        return value if value is not None and math.isfinite(value) else None
+def versions() -> dict[str, object]:
+    """The package's version and those of the libraries that read and add up."""
+    return {"version": __version__, "versions": {name: version(name) for name in ("numpy", "rasterio")}}
 
+
+def plain(value: float | None) -> float | None:
+    """A figure for JSON, which knows neither NaN nor infinity: None for both."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _record(scores: Scores) -> dict[str, object]:
     return {
         **{key: plain(value) for key, value in scores.overall.items()},
         "per_band": {key: [plain(value) for value in row] for key, row in scores.per_band.items()},
@@ -84,6 +104,8 @@ def _record(scores: Scores) -> dict[str, object]:
         "dropped_pixels": scores.dropped_pixels,
         "sam_dropped_pixels": scores.sam_dropped_pixels,
         "ssim_windows": scores.ssim_windows,
+        "uiqi_windows": scores.uiqi_windows,
+        "q2n_blocks": scores.q2n_blocks,
     }
 
 
@@ -94,25 +116,53 @@ def evaluate(
     baseline: Path | None = None,
     peak: float | None = None,
     ratio: float | None = None,
+    metrics: Collection[str] = KEYS,
+    border: int = 0,
+    hashes: bool = False,
     report: _Report = lambda done, total, note: None,
 ) -> Evaluation:
     """Score `fused` against `reference` on their common area and bands.
 
     `peak`: L; by default 1 for a reference in reflectance, else its maximum. `ratio`: r of ergas; by
     default from the geotransform of `baseline` (the LR-HSI, which is then also scored, upsampled by cubic
-    convolution), else from the fused raster's tag. Raises UsageError, InputError, GridError.
+    convolution), else from the fused raster's tag. `border` pixels at the common area's edges are left out.
+    Raises UsageError, InputError, GridError.
     """
     for name, value in (("peak", peak), ("ratio", ratio)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"--{name} {value:g} is unusable: give a positive number")
+    if border < 0:
+        raise UsageError(f"--border {border} is unusable: give 0 or more pixels")
     with ExitStack() as stack:
+        stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
         a, b = (stack.enter_context(open_raster(path)) for path in (fused, reference))
-        fused_part, reference_part, notes = pair(a, b)
+        fused_part, reference_part, notes = pair(a, b, border)
         upsampled = None
         if baseline is not None:
             upsampled, more = upsample(stack.enter_context(open_raster(baseline)), reference_part)
             notes = (*notes, *(f"baseline: {note}" for note in more))
-        return _Comparison(fused_part, reference_part, upsampled, notes).evaluate(peak, ratio, report)
+        comparison = _Comparison(fused_part, reference_part, upsampled, notes, border, metrics)
+        return comparison.evaluate(peak, ratio, hashes, report)
+
+
+def chosen_metrics(text: str) -> tuple[str, ...]:
+    """The metrics of a comma-separated list, or of `cheap` or `all`; raises UsageError on others."""
+    groups = {"all": KEYS, "cheap": CHEAP}
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in names if name not in (*KEYS, *groups)]
+    if unknown or not names:
+        raise UsageError(f"--metrics {text}: give all, cheap, or some of {','.join(KEYS)}")
+    asked = {key for name in names for key in groups.get(name, (name,))}
+    return tuple(key for key in KEYS if key in asked)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -123,11 +173,12 @@ class _Comparison:
     reference: Part
     upsampled: Upsampled | None
     notes: tuple[str, ...]
+    border: int
+    metrics: Collection[str]
 
-    def evaluate(self, peak: float | None, ratio: float | None, report: _Report) -> Evaluation:
-        peak, peak_source = self._peak(peak)
+    def evaluate(self, peak: float | None, ratio: float | None, hashes: bool, report: _Report) -> Evaluation:
         ratio, ratio_source = self._ratio(ratio)
-        scores, baseline = self._scores(peak, ratio, report)
+        scores, baseline, peak_source = self._scores(peak, ratio, report)
         wavelengths = self.reference.reader.info.bands.wavelengths_nm
         return Evaluation(
             fused=self.fused.reader.info.path,
@@ -137,31 +188,44 @@ class _Comparison:
             ratio_source=ratio_source,
             wavelengths_nm=None if wavelengths is None else tuple(wavelengths[b - 1] for b in scores.bands),
             notes=self.notes,
+            area=self.reference.area,
+            border_px=self.border,
             baseline=baseline,
             baseline_path=None if self.upsampled is None else self.upsampled.reader.info.path,
+            sha256=self._hashes() if hashes else {},
         )
 
-    def _strips(self) -> list[range]:
-        """Rows of the common area, a bounded number of values at a time."""
-        area, bands = self.reference.area, len(self.reference.bands)
-        step = max(16, _STRIP_VALUES // (bands * area.width))
-        return [range(row, min(row + step, area.height)) for row in range(0, area.height, step)]
+    def _hashes(self) -> dict[str, str]:
+        sources = {"fused": self.fused, "reference": self.reference, "baseline": self.upsampled}
+        return {role: file_sha256(s.reader.info.path) for role, s in sources.items() if s is not None}
 
-    def _peak(self, chosen: float | None) -> tuple[float, str]:
-        """Peak and where it is from; the reference's maximum takes a pass of its own."""
+    def _tiles(self) -> list[Window]:
+        """The common area in tiles of a bounded number of values, shaped as the files store theirs."""
+        area = self.reference.area
+        stored = min(part.reader.block_shape[1] for part in (self.fused, self.reference))
+        whole_rows = stored >= area.width
+        cols = area.width if whole_rows else _TILE_SIDE
+        cols = max(GRAIN, min(cols, _TILE_VALUES // (GRAIN * len(self.reference.bands)) // GRAIN * GRAIN))
+        rows = _TILE_VALUES // (len(self.reference.bands) * cols) // GRAIN * GRAIN
+        rows = max(GRAIN, rows if whole_rows else min(rows, _TILE_SIDE))
+        return [
+            Window(row, col, min(rows, area.height - row), min(cols, area.width - col))
+            for row in range(0, area.height, rows)
+            for col in range(0, area.width, cols)
+        ]
+
+    def _peak(self, chosen: float | None) -> tuple[float | None, str]:
+        """Peak and where it is from, as far as that is known without the reference's values."""
         if chosen is not None:
             return chosen, "--peak"
-        info = self.reference.reader.info
-        if info.scale_recorded:
+        if self.reference.reader.info.scale_recorded:
             return 1.0, "reflectance: the reference records its scale"
-        top = -math.inf
+        return None, ""
+
+    def _highest(self) -> float:
+        """The reference's maximum, in a pass of its own."""
         every = range(len(self.reference.bands))
-        for rows in self._strips():
-            cube = self.reference.read(rows, every)
-            top = max(top, float(np.max(cube, where=np.isfinite(cube), initial=-math.inf)))
-        if top <= _REFLECTANCE_MAXIMUM:
-            return 1.0, f"reflectance: the reference's maximum is at most {_REFLECTANCE_MAXIMUM:g}"
-        return top, "the reference's maximum"
+        return max(_maximum(self.reference.read(tile, every)) for tile in self._tiles())
 
     def _ratio(self, chosen: float | None) -> tuple[float | None, str | None]:
         """Ratio and where it is from; (None, None) where nothing tells."""
@@ -175,8 +239,13 @@ class _Comparison:
             return None, None
         return (tagged, f"tag {RATIO_TAG}") if math.isfinite(tagged) and tagged > 0 else (None, None)
 
-    def _scores(self, peak: float, ratio: float | None, report: _Report) -> tuple[Scores, Scores | None]:
-        """One pass over the strips; the baseline is scored where the fused raster is valid too."""
+    def _scores(
+        self, chosen: float | None, ratio: float | None, report: _Report
+    ) -> tuple[Scores, Scores | None, str]:
+        """One pass over the tiles; the baseline is scored where the fused raster is valid too."""
+        peak, source = self._peak(chosen)
+        if peak is None and not set(self.metrics) <= _WITHOUT_RANGE:
+            peak, source = _peak_of(self._highest())
         every = range(len(self.reference.bands))
         empty = self._empty_bands(self.fused) | self._empty_bands(self.reference)
         kept = [b for b in every if b not in empty]
@@ -184,27 +253,65 @@ class _Comparison:
         bicubic = None
         if self.upsampled is not None:
             bicubic = self._stream(peak, ratio, empty | self._empty_bands(self.upsampled))
-        for rows in self._strips():
-            report(rows.start, self.reference.area.height, "rows")
-            fused, reference = self.fused.read(rows, every), self.reference.read(rows, every)
-            own.update(fused, reference)
-            if self.upsampled is not None and bicubic is not None:
-                cube = self.upsampled.read(rows, every)
-                cube[:, ~np.isfinite(fused[kept]).all(axis=0)] = np.nan
-                bicubic.update(cube, reference)
-        report(self.reference.area.height, self.reference.area.height, "rows")
-        return own.result(), None if bicubic is None else bicubic.result()
+        top, done, area = -math.inf, 0, self.reference.area
+        for tile, (fused, reference, upsampled) in self._read_ahead(own.halo):
+            core = tile.height, tile.width
+            own.update(fused, reference, core)
+            if bicubic is not None and upsampled is not None:
+                upsampled[:, ~np.isfinite(fused[kept]).all(axis=0)] = np.nan
+                bicubic.update(upsampled, reference, core)
+            if peak is None:
+                top = max(top, _maximum(reference))
+            done += tile.height * tile.width
+            report(done, area.height * area.width, "pixels")
+        if peak is None:
+            peak, source = _peak_of(top)
+        return own.result(peak), None if bicubic is None else bicubic.result(peak), source
 
-    def _stream(self, peak: float, ratio: float | None, empty: set[int]) -> FullReference:
+    def _read_ahead(self, halo: int) -> Iterator[tuple[Window, tuple[Cube, Cube, Cube | None]]]:
+        """Each tile with its cubes, the halo around it included; the next is read while one is scored."""
+        tiles = self._tiles()
+        with ThreadPoolExecutor(1) as reading:
+            ahead = reading.submit(self._read, tiles[0], halo)
+            for tile, following in zip(tiles, [*tiles[1:], None], strict=True):
+                cubes = ahead.result()
+                if following is not None:
+                    ahead = reading.submit(self._read, following, halo)
+                yield tile, cubes
+
+    def _read(self, tile: Window, halo: int) -> tuple[Cube, Cube, Cube | None]:
+        area, every = self.reference.area, range(len(self.reference.bands))
+        window = Window(
+            tile.row,
+            tile.col,
+            min(tile.height + halo, area.height - tile.row),
+            min(tile.width + halo, area.width - tile.col),
+        )
+        upsampled = None if self.upsampled is None else self.upsampled.read(window, every)
+        return self.fused.read(window, every), self.reference.read(window, every), upsampled
+
+    def _stream(self, peak: float | None, ratio: float | None, empty: set[int]) -> FullReference:
         numbers = [b + 1 for b in self.reference.bands]
-        return FullReference(len(numbers), peak, ratio, left_out=sorted(empty), numbers=numbers)
+        return FullReference(
+            len(numbers), peak, ratio, left_out=sorted(empty), numbers=numbers, metrics=self.metrics
+        )
 
     def _empty_bands(self, source: Source) -> set[int]:
-        """Bands without any valid value; reading ends as soon as none is suspect, mostly after a strip."""
-        suspect = list(range(len(self.reference.bands)))
-        for rows in self._strips():
-            cube = source.read(rows, suspect)
+        """Bands without any valid value; reading ends as soon as none is suspect, mostly after a tile."""
+        suspect: Sequence[int] = range(len(self.reference.bands))
+        for tile in self._tiles():
+            cube = source.read(tile, suspect)
             suspect = [b for b, band in zip(suspect, cube, strict=True) if not np.isfinite(band).any()]
             if not suspect:
                 break
         return set(suspect)
+
+
+def _maximum(cube: Cube) -> float:
+    return float(np.fmax.reduce(cube, axis=None, initial=-math.inf))
+
+
+def _peak_of(highest: float) -> tuple[float, str]:
+    if highest <= _REFLECTANCE_MAXIMUM:
+        return 1.0, f"reflectance: the reference's maximum is at most {_REFLECTANCE_MAXIMUM:g}"
+    return highest, "the reference's maximum"

@@ -19,6 +19,7 @@ class RasterSummary:
 
     `transform`: a, b, c, d, e, f of x = a col + b row + c, y = d col + e row + f. `bounds`: least x, least y,
     greatest x, greatest y. `nodata` is a stored value, physical value = stored value x scale + offset.
+    `masked_by`: what makes pixels invalid besides nodata.
     """
 
     path: str
@@ -37,6 +38,7 @@ class RasterSummary:
     bad_bands: tuple[int, ...] | None
     band_names: tuple[str, ...] | None
     nodata: float | None
+    masked_by: str | None
     scale: float
     offset: float
     scale_recorded: bool
@@ -58,6 +60,7 @@ class RasterSummary:
             "FWHM": _span(self.fwhm_nm, "nm"),
             "Bad bands": _numbers(self.bad_bands),
             "Nodata": "none" if self.nodata is None else f"{self.nodata:.9g}",
+            **({} if self.masked_by is None else {"Masked by": self.masked_by}),
             "Scale": self._scale(),
         }
         return [f"{label:<12} {value}" for label, value in rows.items()]
@@ -107,6 +110,7 @@ def summarise(info: RasterInfo) -> RasterSummary:
         bad_bands=None if good is None else tuple(i for i, fine in enumerate(good, 1) if not fine),
         band_names=bands.names,
         nodata=info.nodata,
+        masked_by=info.masked_by,
         scale=info.scale,
         offset=info.offset,
         scale_recorded=info.scale_recorded,

@@ -14,10 +14,12 @@ import torch
 from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.distributed import ALONE, Team
 from emrdiff_cli.errors import ConfigError, InputError, OutputExistsError, WriteError
-from emrdiff_cli.sampling import choose_device
+from emrdiff_cli.page import REPORT
 from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, require_state, train
 from emrdiff_cli.training_data import Examples, make_lessons
+from emrdiff_cli.training_report import training_report
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
 _FOUND_IN_TRAINING = ("residual_gain", "hsi_range_nm", "msi_centres_nm", "msi_bands", "hsi_bands", "ratio")
@@ -25,6 +27,8 @@ _FOUND_IN_TRAINING = ("residual_gain", "hsi_range_nm", "msi_centres_nm", "msi_ba
 # With few bands a subspace saves little and costs accuracy: all are kept, in a network as narrow as else.
 _FEW_BANDS = 40
 _FEW_BANDS_DEFAULTS = {"subspace": 0, "width": 16}
+# What a camera's bands have in common is learned from scenes; a pair of its own, degraded, shows another PSF.
+_ARCHIVE_DEFAULTS = {"detail_filter": 3}
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ def make_job(
     model_values: Mapping[str, Any],
     train_values: Mapping[str, Any],
     progress: Callable[[float, float], None] | None = None,
+    team: Team = ALONE,
 ) -> Job:
-    """Validate the configurations against the examples and work the lessons out."""
+    """Validate the configurations against the examples and the team, and work the lessons out."""
     facts = {
         "msi_bands": examples.msi_bands,
         "ratio": examples.ratio,
@@ -67,7 +72,8 @@ def make_job(
         if key in model_values:
             raise ConfigError(f"{key} is found in training: leave it out of the configuration")
     training = build_config(TrainConfig, train_values)
-    usual = _FEW_BANDS_DEFAULTS if examples.hsi.bands.count <= _FEW_BANDS else {}
+    team.share(training.batch)
+    usual = _usual(examples, model_values)
     model = build_config(ModelConfig, {**usual, **model_values, **facts, "tile": 2**10})
     shortest = min(side for pair in examples.learned for side in pair.judged.shape)
     patch = min(training.patch, shortest) // model.stride * model.stride
@@ -89,19 +95,57 @@ def run_job(
     resume: bool,
     note: str,
     watch: Callable[[Moment], None] | None = None,
+    team: Team = ALONE,
 ) -> None:
-    """Train and write weights, card and the configuration into the folder."""
+    """Train and write weights, card, the configuration and a report into the folder.
+
+    Of a team the first process alone writes, and tells `watch`.
+    """
     started = time.monotonic()
-    chosen = choose_device(device)
+    with team.as_one():
+        chosen = team.device(device)
+        _make(folder)
+    losses: list[tuple[int, float]] = []
+
+    def follow(moment: Moment) -> None:
+        losses.append((moment.iteration, moment.loss))
+        if watch is not None:
+            watch(moment)
+
+    model, history = train(job.curriculum, job.model, job.training, folder, chosen, follow, resume, team)
+    if not team.leads:
+        return
+    processes = f"{team.size} processes, " if team.size > 1 else ""
+    effort = f"{chosen.type}, {processes}{(time.monotonic() - started) / 60:.0f} minutes"
+    card = _card(folder.name, job, model, history, note, effort)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / TRAINING).write_text(_toml(job), encoding="utf-8")
+    report = _report(folder.name, job, history, losses)
+    (folder / REPORT).write_text(report, encoding="utf-8")
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
-    model, history = train(job.curriculum, job.model, job.training, folder, chosen, watch, resume)
-    minutes = (time.monotonic() - started) / 60
-    card = _card(folder.name, job, model, history, note, f"{chosen.type}, {minutes:.0f} minutes")
-    (folder / CARD).write_text(card, encoding="utf-8")
-    (folder / TRAINING).write_text(_toml(job), encoding="utf-8")
+
+
+def _report(name: str, job: Job, history: list[Validation], losses: list[tuple[int, float]]) -> str:
+    """Curves of the loss, from where this run began or was resumed, and of every validation."""
+    *during, kept = history
+    curves = [(validation.iteration, validation.psnr_by_step_db) for validation in during]
+    tables = {"model": asdict(job.model), "training": {"learned from": job.source, **asdict(job.training)}}
+    figures = kept.psnr_by_step_db[-1], kept.end_point_db
+    return training_report(name, losses, curves, *figures, tables)
+
+
+def _usual(examples: Examples, values: Mapping[str, Any]) -> dict[str, int]:
+    """What depends on the data, where the configuration leaves it open."""
+    if examples.hsi.bands.count > _FEW_BANDS:
+        return {}
+    shared = examples.kind == "scenes" and values.get("calibration", "archive") == "archive"
+    return _FEW_BANDS_DEFAULTS | (_ARCHIVE_DEFAULTS if shared else {})
 
 
 def _range(examples: Examples) -> tuple[float, ...]:
@@ -127,6 +171,10 @@ def _toml_value(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
+def _nm(between: str, wavelengths: tuple[float, ...]) -> str:
+    return f"{between.join(f'{v:.0f}' for v in wavelengths)} nm" if wavelengths else "not recorded"
+
+
 def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: str, effort: str) -> str:
     config = job.model
     best = history[-1]
@@ -137,8 +185,8 @@ def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: 
         "",
         note or "No note was given on the data and its terms.",
         "",
-        f"- HSI: {bands} bands, {' to '.join(f'{v:.0f}' for v in config.hsi_range_nm)} nm",
-        f"- MSI: {config.msi_bands} bands, centres {' '.join(f'{v:.0f}' for v in config.msi_centres_nm)} nm",
+        f"- HSI: {bands} bands, {_nm(' to ', config.hsi_range_nm)}",
+        f"- MSI: {config.msi_bands} bands, centres {_nm(' ', config.msi_centres_nm)}",
         f"- Ratio: {config.ratio:g}; degraded by protocol `wald`",
         f"- Parameters: {sum(p.numel() for p in model.parameters())}",
         f"- Trained on: {job.source}; {job.training.iterations} iterations of {job.training.batch} patches of "

@@ -25,6 +25,8 @@ from emrdiff_cli.scene import Grid, RasterInfo, Window
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+CACHE_MEGABYTES = 64  # GDAL's block cache while a pair is read
+
 _STRIP_ROWS = 256
 _KERNEL_REACH = 2  # LR pixels
 
@@ -32,9 +34,16 @@ _KERNEL_REACH = 2  # LR pixels
 class PairReader:
     """An open LR-HSI and HR-MSI; all windows are on the common area of the MSI's grid."""
 
-    def __init__(self, lr: RasterReader | AlignedReader, msi: RasterReader, alignment: Alignment) -> None:
+    def __init__(
+        self,
+        lr: RasterReader | AlignedReader,
+        msi: RasterReader,
+        alignment: Alignment,
+        msi_factor: float = 1.0,
+    ) -> None:
         self._lr, self._msi = lr, msi
         self.alignment = alignment
+        self._msi_factor = np.float32(msi_factor)
 
     @property
     def lr_info(self) -> RasterInfo:
@@ -88,7 +97,15 @@ class PairReader:
         if shift == (0.0, 0.0):
             return self
         placed = _moved(self.alignment, self.lr_info.grid, self.msi_info.grid, shift)
-        return PairReader(self._lr, self._msi, placed)
+        return PairReader(self._lr, self._msi, placed, float(self._msi_factor))
+
+    def rescaled(self, factor: float) -> PairReader:
+        """The same pair with the MSI's values multiplied by a factor."""
+        return PairReader(self._lr, self._msi, self.alignment, factor * float(self._msi_factor))
+
+    def with_msi(self, msi: RasterReader) -> PairReader:
+        """The same pair with the MSI read through another handle: a handle is for one thread."""
+        return PairReader(self._lr, msi, self.alignment, float(self._msi_factor))
 
     def read_lr(self, window: Window | None = None) -> Field:
         """The LR-HSI on the common area, (B, h, w), or on a window of it; NaN where invalid."""
@@ -97,7 +114,7 @@ class PairReader:
             area = window._replace(row=window.row + area.row, col=window.col + area.col)
         values = self._lr.read(area)
         if isinstance(self._lr, RasterReader):
-            refuse_undeclared_nan(values, self._lr)
+            refuse_undeclared_nan(values, self._lr, bad_too=False)
         return values
 
     def read_msi(self, window: Window) -> tuple[Field, Mask]:
@@ -106,6 +123,8 @@ class PairReader:
         placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
         values = self._msi.read(placed)
         refuse_undeclared_nan(values, self._msi)
+        if self._msi_factor != 1:
+            values *= self._msi_factor
         valid = np.asarray(np.isfinite(values).all(axis=0))
         return fill_holes(values, valid), valid
 

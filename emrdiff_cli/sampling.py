@@ -28,8 +28,19 @@ class ModelSampler:
     def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
         """Return each tile's estimate of X'_0 (C, H, W), relative to the chain's end.
 
-        Sides are multiples of the configuration's stride.
+        Sides are multiples of the configuration's stride. Raises MemoryError where the device has too little.
         """
+        try:
+            return self._sample(tiles, corners)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        # Only here, when the error and what it held are gone, is there something to give back.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise MemoryError(f"{len(tiles)} tiles are too many for {self._device}")
+
+    def _sample(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
         a_0, guidance, edges = (
             self._stack([getattr(tile, name) for tile in tiles]) for name in ("a_0", "guidance", "edges")
         )
@@ -41,6 +52,15 @@ class ModelSampler:
     def _stack(self, images: Sequence[Field]) -> torch.Tensor:
         stacked = torch.from_numpy(np.stack(images)).to(self._device)
         return stacked.contiguous(memory_format=torch.channels_last)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed to allocate; on a CPU the message alone tells."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return any(
+        words in str(error) for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
 
 
 def choose_device(name: str) -> torch.device:

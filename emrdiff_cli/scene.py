@@ -68,6 +68,13 @@ class Bands:
             if values is not None and len(values) != self.count:
                 raise ValueError(f"{label} has {len(values)} entries for {self.count} bands")
 
+    @property
+    def bad(self) -> tuple[int, ...]:
+        """0-based positions of the bands marked bad; none where all are, which says nothing."""
+        if self.good is None or not any(self.good):
+            return ()
+        return tuple(i for i, fine in enumerate(self.good) if not fine)
+
     def take(self, indices: Iterable[int]) -> Bands:
         """The bands at these 0-based positions, in this order."""
         order = list(indices)
@@ -83,7 +90,8 @@ class RasterInfo:
     """A raster on disk: physical value = stored value x `scale` + `offset`, in `dtype`; `nodata` is a stored value.
 
     `scale_recorded` says whether the file states its scale (a reflectance scale factor or GDAL's scale);
-    otherwise `scale` is 1. `tags` are the dataset's own key-value pairs.
+    otherwise `scale` is 1. `tags` are the dataset's own key-value pairs. `masked_by`: what makes pixels
+    invalid besides nodata, a `mask` or an `alpha band`, which is none of the `bands`.
     """
 
     path: Path
@@ -96,3 +104,4 @@ class RasterInfo:
     offset: float = 0.0
     scale_recorded: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    masked_by: str | None = None

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from affine import Affine
@@ -22,6 +21,8 @@ from emrdiff_cli.core.resampling import Taps
 from emrdiff_cli.core.srf import SpectralResponse, srf_matrix
 from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.reading import RasterReader, open_raster
+from emrdiff_cli.raster.spec import Driver
+from emrdiff_cli.raster.tags import carried_tags, scene_tags
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.responses import read_response
 from emrdiff_cli.scene import Bands, Grid, RasterInfo, Window
@@ -60,7 +61,7 @@ def simulate_raster(
     protocol: Protocol = "wald",
     noise_db: float | None = None,
     seed: int = 0,
-    lr_driver: Literal["GTiff", "ENVI"] = "GTiff",
+    lr_driver: Driver = "GTiff",
     overwrite: bool = False,
     progress: Callable[[float, float], None] | None = None,
 ) -> Recipe:
@@ -116,12 +117,13 @@ def simulate_raster(
 class _Degraded:
     """The LR-HSI, summed up over the strips; LR pixels not wholly on valid ground are NaN.
 
-    A band without any valid ground is NaN as a whole, and holds no other band up.
+    A band without any valid ground is NaN as a whole; it holds no other band up, nor does one marked bad.
     """
 
     def __init__(self, info: RasterInfo, down: tuple[Taps, Taps]) -> None:
         self._rows, cols = down
         self._cols = cols.matrix(0, cols.n_in).astype(np.float32).T
+        self._bad = list(info.bands.bad)
         shape = (info.bands.count, self._rows.n_out, cols.n_out)
         self._sum, self._covered = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
@@ -138,9 +140,10 @@ class _Degraded:
         missing = self._covered < _COVERED
         # What little weight still fell on holes is shared out among the valid pixels.
         self._sum /= np.maximum(self._covered, _COVERED)
-        alive = ~missing.all(axis=(1, 2))
-        self._sum[:, missing[alive].any(axis=0)] = np.nan
-        self._sum[~alive] = np.nan
+        counted = np.asarray(~missing.all(axis=(1, 2)))
+        counted[self._bad] = False
+        self._sum[:, missing[counted].any(axis=0)] = np.nan
+        self._sum[missing] = np.nan
         return self._sum
 
 
@@ -220,16 +223,16 @@ def _down(protocol: Protocol, ratio: int, grid: Grid) -> tuple[Taps, Taps]:
     )
 
 
-def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Literal["GTiff", "ENVI"]) -> RasterSpec:
+def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Driver) -> RasterSpec:
     shift = recipe.sampling_offset_px
     moved = info.grid.transform @ Affine.translation(shift, shift) @ Affine.scale(recipe.ratio)
     grid = Grid(info.grid.height // recipe.ratio, info.grid.width // recipe.ratio, moved, info.grid.crs_wkt)
-    return RasterSpec.like(info, grid=grid, driver=driver, tags={})
+    return RasterSpec.like(info, grid=grid, driver=driver, tags=carried_tags(info.tags))
 
 
 def _msi_spec(info: RasterInfo, response: SpectralResponse) -> RasterSpec:
     bands = Bands(len(response.names), response.centres_nm(), response.fwhm_nm(), names=response.names)
-    return RasterSpec.like(info, bands=bands, driver="GTiff", tags={})
+    return RasterSpec.like(info, bands=bands, driver="GTiff", tags=scene_tags(info.tags))
 
 
 def _prepare_folder(out_dir: Path, overwrite: bool) -> None:

@@ -37,6 +37,7 @@ from emrdiff_cli.core.supervision import (
     mean_psnr,
     training_scene,
 )
+from emrdiff_cli.distributed import ALONE, Team
 from emrdiff_cli.errors import InputError, ModelError, WriteError
 from emrdiff_cli.zoo import WEIGHTS
 
@@ -98,33 +99,34 @@ def train(
     device: torch.device,
     report: Callable[[Moment], None] | None = None,
     resume: bool = False,
+    team: Team = ALONE,
 ) -> tuple[EMRDiff, list[Validation]]:
     """Train to the last iteration and write the weights that validated best into `folder`.
 
     A checkpoint is written at the start and every `checkpoint_every` iterations, between two iterations and
     in one step, so whatever stops the training leaves a whole one. With `resume` training goes on from it, to
     the same weights bit for bit (CPU) as without the interruption.
+    Each process of a team learns from its share of every batch. The first alone validates, reports and
+    writes; the others return the averaged weights and no history.
     Raises ModelError when the checkpoint belongs to another configuration.
     """
     key = _run_key(model_config, config, curriculum)
-    run = _start(curriculum, model_config, config, device)
-    if resume:
-        require_state(folder)
-        _restore(run, folder / STATE, key, device)
+    with team.as_one():
+        _check_patch(curriculum, model_config, config)
+        run = _start(curriculum, model_config, config, device)
+        if resume:
+            require_state(folder)
+            _restore(run, folder / STATE, key, device)
     scenes = [training_scene(model_config, config, lesson, device) for lesson in curriculum.learned]
-    shortest = smallest_side(curriculum.learned)
-    if shortest < config.patch:
-        raise InputError(
-            f"patch = {config.patch} is larger than the smallest scene: give at most --patch "
-            f"{shortest // model_config.stride * model_config.stride}"
-        )
-    if not run.history:
+    if team.leads and not run.history:
         _validate(run, curriculum)
         _save_state(run, folder / STATE, key)
     started, first = time.monotonic(), run.iteration
     every = 1 if device.type == "cpu" else _REPORTS_ON_DEVICE
     while run.iteration < config.iterations:
-        _iterate(run, scenes, config)
+        _iterate(run, scenes, config, team)
+        if not team.leads:
+            continue
         due = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
         if due:
             _validate(run, curriculum)
@@ -135,6 +137,8 @@ def train(
             left = pace * (config.iterations - run.iteration)
             newest = run.history[-1] if due else None
             report(Moment(run.iteration, config.iterations, _running_loss(run), left, newest))
+    if not team.leads:
+        return run.average, []
     best = _finished(run, scenes, curriculum, config)
     save_model(best, folder / WEIGHTS)
     (folder / STATE).unlink(missing_ok=True)
@@ -193,20 +197,30 @@ def _start(
     return _Run(model, average, make_optimizer(model, config), Draws.on(device, config.seed))
 
 
-def _iterate(run: _Run, scenes: Sequence[TrainingScene], config: TrainConfig) -> None:
+def _check_patch(curriculum: Curriculum, model_config: ModelConfig, config: TrainConfig) -> None:
+    shortest = smallest_side(curriculum.learned)
+    if shortest < config.patch:
+        raise InputError(
+            f"patch = {config.patch} is larger than the smallest scene: give at most --patch "
+            f"{shortest // model_config.stride * model_config.stride}"
+        )
+
+
+def _iterate(run: _Run, scenes: Sequence[TrainingScene], config: TrainConfig, team: Team) -> None:
     device = next(run.model.parameters()).device
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate_at(run.iteration, config)
     batch = draw_batch(scenes, config.batch, config.patch, run.draws.choices)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        loss = training_loss(run.model, batch, config, run.draws)
+        loss = training_loss(run.model, batch, config, run.draws, team.share(config.batch))
     run.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
+    team.sum_gradients(run.model.parameters())
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), _GRADIENT_LIMIT)
     run.optimizer.step()
     average_weights(run.average, run.model, run.iteration, config.ema)
     run.iteration += 1
-    value = loss.detach()
+    value = team.total(loss.detach())
     run.loss = value if run.loss is None else 0.98 * run.loss + 0.02 * value
 
 

@@ -22,20 +22,23 @@ from emrdiff_cli.core.supervision import (
     Lesson,
     SupervisedPair,
     at_lr,
+    fitted_filter,
     make_lesson,
+    refined,
     rescaled,
     residual_gain,
 )
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.pairing import open_pair
+from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.raster.reading import open_raster, read_info
-from emrdiff_cli.scene import RasterInfo
+from emrdiff_cli.scene import Bands, RasterInfo
 from emrdiff_cli.simulation import response_matrix
 
 Field = NDArray[np.float32]
 
 _LONGEST_SIDE = 512  # larger scenes are cut, so that lessons stay in memory and their statistics local
+_LEAST_RATIO = 2.0  # by which a pair is degraded where its own ratio leaves too few pixels
 _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in its pixels
 
 
@@ -43,7 +46,8 @@ _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in i
 class Examples:
     """Pairs to learn from and pairs held out, and what the model's configuration takes from their rasters.
 
-    `calibration`: the scenes at LR on which an archive's basis and scales are found; `kind`: what the pairs are.
+    `calibration`: the scenes at LR on which an archive's basis and scales are found; `kind`: what the pairs are;
+    `notes`: what a user has to know of them.
     """
 
     calibration: Sequence[LrScene]
@@ -55,6 +59,7 @@ class Examples:
     ratio: float
     peak: float
     kind: str
+    notes: tuple[str, ...] = ()
 
 
 def read_archive(
@@ -100,21 +105,17 @@ def read_archive(
 def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     """Wald's protocol on the pair itself: the LR-HSI is the truth, both inputs degraded by their ratio.
 
-    The last rows are held out. The simulated LR grid is laid at four phases, each a lesson. Raises
-    InputError when the pair is too small to be degraded once more.
+    By 2 where the ratio would leave too few pixels. The last rows are held out. The simulated LR grid is laid
+    at four phases, each a lesson. Raises InputError when the pair is too small to be degraded once more.
     """
     with open_pair(lr_path, msi_path) as pair:
-        filled, lr_valid, _ = mend(pair.read_lr())
+        known = pair.lr_info.bands
+        filled, lr_valid, unusable = mend(pair.read_lr(), known.bad, known.wavelengths_nm)
         seen = observe_msi(pair.strips, pair.resampling.down)
-        rows, cols, ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio, pair.alignment.ratio
+        ratio = pair.alignment.ratio
+        rows, cols, notes = _degraded_by(pair)
         lr_info, msi_info = pair.lr_info, pair.msi_info
     valid = lr_valid & seen.covered
-    height, width = valid.shape
-    if int(height / rows) * int(width / cols) < 2 * (msi_info.bands.count + 1):
-        raise InputError(
-            f"{lr_path.name}: {height} x {width} pixels are too few to be degraded by {ratio:.3g} once more: "
-            "train on an archive (`--archive`), or fuse with `--method glp-local`"
-        )
     pairs = [
         _degraded_pair(filled, seen.msi_at_lr, valid, AxisPlacement(rows, down), AxisPlacement(cols, right))
         for down in (phase * rows for phase in _PHASES)
@@ -125,12 +126,12 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
         raise InputError(
             f"{lr_path.name}: has no two rows with valid pixels on the MSI: there is nothing to learn"
         )
-    last = usable[-max(1, round(validation * usable.size))] if validation else height
+    last = usable[-max(1, round(validation * usable.size))] if validation else len(valid)
     taught, tested = np.zeros_like(valid), np.zeros_like(valid)
     taught[:last], tested[last:] = valid[:last], valid[last:]
     centres = msi_info.bands.wavelengths_nm or ()
-    learned = [replace(p, judged=taught) for p in pairs]
-    kept = [replace(pairs[0], judged=tested if validation else valid)]
+    learned = [replace(p, judged=taught, good=~unusable) for p in pairs]
+    kept = [replace(learned[0], judged=tested if validation else valid)]
     # The pair's own spectra are known wherever the model is used, so its basis is found on all of them.
     whole = [LrScene(filled, seen.msi_at_lr, valid)]
     return Examples(
@@ -142,8 +143,30 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
         msi_info.bands.count,
         ratio,
         _peak(lr_info, kept),
-        "phases of a pair",
+        "phases of a pair" + (f" (degraded by {rows:g})" if notes else ""),
+        notes,
     )
+
+
+def _degraded_by(pair: PairReader) -> tuple[float, float, tuple[str, ...]]:
+    """By how much to degrade a pair along rows and columns, and what to say of it."""
+    place, ratio, bands = pair.alignment, pair.alignment.ratio, pair.msi_info.bands.count
+    height, width = place.lr_window.height, place.lr_window.width
+    for rows, cols in ((place.rows.ratio, place.cols.ratio), (_LEAST_RATIO, _LEAST_RATIO)):
+        if int(height / rows) * int(width / cols) >= 2 * (bands + 1):
+            break
+    else:
+        raise InputError(
+            f"{pair.lr_info.path.name}: {height} x {width} pixels are too few to be degraded by {ratio:.3g} or "
+            f"{_LEAST_RATIO:g} once more: train on an archive (`--archive`), or fuse with `--method glp-local`"
+        )
+    if rows == place.rows.ratio:
+        return rows, cols, ()
+    note = (
+        f"{pair.lr_info.path.name}: {height} x {width} pixels are too few to be degraded by {ratio:.3g} once "
+        f"more: degraded by {rows:g}, so the model learns of less detail than it will have to add"
+    )
+    return rows, cols, (note,)
 
 
 def simulated_pairs(
@@ -172,7 +195,7 @@ def simulated_pairs(
             )
         side = max(ratio, _LONGEST_SIDE // ratio * ratio)
         for window in tile_windows(info.grid.height, info.grid.width, side, 0):
-            yield _simulate_window(reader.read(window), matrix, ratio, protocol)
+            yield _simulate_window(reader.read(window), info.bands, matrix, ratio, protocol)
 
 
 def make_lessons(
@@ -182,13 +205,16 @@ def make_lessons(
     total = len(examples.learned) + len(examples.held_out)
     shared = None
     if config.calibration == "archive":
-        shared = calibrate(config, examples.calibration)
+        shared = calibrate(config, examples.calibration, _good_anywhere(examples.learned))
     lessons = []
     for number, pair in enumerate((*examples.learned, *examples.held_out), 1):
         lessons.append(make_lesson(config, pair, shared))
         if progress is not None:
             progress(number, total)
     split = len(examples.learned)
+    if config.detail_filter:
+        taps = fitted_filter(lessons[:split], config.detail_filter)
+        lessons = [refined(config, lesson, taps) for lesson in lessons]
     if config.units == "residual" and config.residual != "none":
         gain = residual_gain(lessons[:split])
         config = replace(config, residual_gain=gain)
@@ -219,17 +245,23 @@ def _check_like(info: RasterInfo, like: RasterInfo) -> None:
         )
 
 
+def _good_anywhere(pairs: Sequence[SupervisedPair]) -> NDArray[np.bool_] | None:
+    """(B,) True for the bands that are good in at least one pair; None: all are in one."""
+    good = [pair.good for pair in pairs if pair.good is not None]
+    return np.any(good, axis=0) if len(good) == len(pairs) else None
+
+
 def _simulate_window(
-    values: Field, matrix: NDArray[np.float64], ratio: int, protocol: Protocol
+    values: Field, bands: Bands, matrix: NDArray[np.float64], ratio: int, protocol: Protocol
 ) -> SupervisedPair:
     height, width = (side // ratio * ratio for side in values.shape[1:])
     values = values[:, :height, :width]
-    truth, valid, _ = mend(values)
+    truth, valid, unusable = mend(values, bands.bad, bands.wavelengths_nm)
     resampling = _resampling(
         protocol, AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
     )
     lr_hsi, hr_msi = simulate_pair(truth, matrix, resampling.down)
-    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling, judged=valid)
+    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling, judged=valid, good=~unusable)
 
 
 def _degraded_pair(

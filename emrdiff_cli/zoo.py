@@ -32,9 +32,10 @@ class ZooModel:
 
     @property
     def card(self) -> str:
-        """The card's text; empty where there is none."""
+        """The card's text, without signs that steer a terminal; empty where there is none."""
         path = self.folder / CARD
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
 
     @property
     def megabytes(self) -> float:
@@ -100,7 +101,7 @@ def read_config(path: Path) -> ModelConfig:
         raise ModelError(f"{path}: holds no emrdiff configuration: it was not written by `emrdiff train`")
     try:
         values = json.loads(metadata[CONFIG_KEY])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: the configuration in it is damaged: {error}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: the configuration in it is damaged: it is no table of options")
@@ -109,7 +110,8 @@ def read_config(path: Path) -> ModelConfig:
 
 def _spectrally_near(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> Iterator[bool]:
     if not config.hsi_range_nm or lr.bands.wavelengths_nm is None:
-        yield False
+        # Where neither tells, there is nothing to say against it.
+        yield not config.hsi_range_nm and lr.bands.wavelengths_nm is None
         return
     low, high = config.hsi_range_nm
     slack = _RANGE_TOLERANCE * (high - low)

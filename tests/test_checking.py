@@ -12,19 +12,17 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.warp import Resampling, reproject, transform_bounds
-from rasters import NORTH_UP, UTM33, pixels, write_tif
+from rasters import NORTH_UP, UTM33, pixels, read_back, write_tif
 from test_coregistration import BERLIN, BY, RATIO, SIDE, displaced
 from test_fusion import see, write_pair
 from test_simulation import NODATA, textured, write_cube
 
 from emrdiff_cli.acquisition import acquired_on
 from emrdiff_cli.checking import Check, check
-from emrdiff_cli.core.coverage import covered_by_correlation, covered_by_wavelengths
 from emrdiff_cli.core.mismatch import rehearsal_ratio, rehearse
 from emrdiff_cli.core.observation import LrScene
 from emrdiff_cli.core.survey import BandStates, BandSurvey
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.scene import Bands
 
 FINE = NORTH_UP @ Affine.scale(1 / RATIO)
 
@@ -261,33 +259,33 @@ def test_bands_under_msi_bands_by_wavelength(tmp_path: Path) -> None:
     assert any("no HSI band lies under MSI band 3" in line for line in result.warnings)
 
 
-def test_bands_under_msi_bands_by_correlation(tmp_path: Path) -> None:
-    pair = displaced(tmp_path, (0.0, 0.0), spectral=False)
+def test_bands_under_msi_bands_by_the_estimate(tmp_path: Path) -> None:
+    pair = displaced(tmp_path, spectral=False)
     tagged(pair[0], {band: {"bbl": str(int(band != 2))} for band in range(1, 9)})
     result = check(*pair)
+    assert result.coverage_by == "estimate"
+    assert [(band.wavelength_nm, band.hsi_bands) for band in result.coverage] == [
+        (None, (1, 3)),
+        (None, (4, 5, 6)),
+        (None, (7, 8)),
+    ]
+    for band in result.coverage:
+        assert band.residual is not None
+        assert band.residual < 0.1
+    assert result.lr_hsi.bad_bands == (2,)
+    assert result.uncovered_bands == ()
+
+
+def test_bands_under_msi_bands_by_correlation(tmp_path: Path) -> None:
+    """No response of 0 or more makes the second band of this MSI: it is the HSI's turned round."""
+    lr, msi = displaced(tmp_path, (0.0, 0.0), spectral=False)
+    values = read_back(msi)
+    values[1] = values.max() - values[1]
+    write_tif(msi, values, transform=FINE)
+    result = check(lr, msi)
     assert result.coverage_by == "correlation"
-    groups = [(1, 2, 3), (4, 5, 6), (7, 8)]
-    for band, group in zip(result.coverage, groups, strict=True):
-        assert band.wavelength_nm is None
-        assert set(band.hsi_bands) & set(group)
-        assert 2 not in band.hsi_bands
-    assert result.uncovered_bands is not None
-    assert 2 not in result.uncovered_bands
-
-
-def test_coverage_needs_wavelengths_and_widths() -> None:
-    hsi = Bands(3, (500.0, 510.0, 520.0), (4.0, 4.0, 4.0))
-    msi = Bands(1, (515.0,), (6.0,))
-    assert covered_by_wavelengths(hsi, msi) == [(2, 3)]
-    assert covered_by_wavelengths(Bands(3, hsi.wavelengths_nm), msi) == [()]
-    assert covered_by_wavelengths(hsi, Bands(1, (515.0,))) is None
-    assert covered_by_wavelengths(Bands(3), msi) is None
-
-
-def test_constant_bands_follow_nothing() -> None:
-    hsi = np.stack([np.arange(9.0), np.ones(9), -np.arange(9.0)]).reshape(3, 3, 3).astype(np.float32)
-    scene = LrScene(hsi, np.stack([2 + hsi[0], 0 * hsi[0]]), np.ones((3, 3), bool))
-    assert covered_by_correlation(scene) == [(1, 3), ()]
+    assert [band.residual for band in result.coverage] == [None] * 3
+    assert [bool(band.hsi_bands) for band in result.coverage] == [True] * 3
 
 
 # Surveys

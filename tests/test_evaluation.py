@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from rasters import write_envi, write_tif
 from scoring_rasters import ground, place, write_raster
 
 from emrdiff_cli import evaluation
 from emrdiff_cli.comparison import pair, upsample
-from emrdiff_cli.core.metrics import score
+from emrdiff_cli.core.metrics import CHEAP, score
 from emrdiff_cli.errors import EmrdiffError, GridError, InputError, UsageError
 from emrdiff_cli.evaluation import evaluate
 from emrdiff_cli.raster.reading import open_raster
+from emrdiff_cli.scene import Window
 
 SHAPE = (4, 40, 48)
 
@@ -58,18 +60,17 @@ def test_offset_rasters_meet_on_their_common_ground(
     assert (scores.valid_pixels, scores.dropped_pixels) == (overlap, 0)
 
 
-def test_strips_of_any_height_give_the_same_result(
-    tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    transform = place(3, 2)
-    fused = ground(SHAPE, transform) + noise(SHAPE)
-    fused[:, 20, 30], fused[1] = np.nan, np.nan
+def test_tiles_of_any_size_give_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, transform = (4, 72, 80), place(3, 2)
+    reference = write_raster(tmp_path / "reference.tif", ground(shape, place()), place())
+    fused = ground(shape, transform) + noise(shape)
+    fused[:, 60, 70], fused[1] = np.nan, np.nan
     path = write_raster(tmp_path / "fused.tif", fused, transform)
-    low = ground((4, 13, 15), place(-2, -3, 10)) + noise((4, 13, 15), 1)
-    low[:, 4:7, 5:8], low[2, 8, 3] = np.nan, np.nan
+    low = ground((4, 22, 24), place(-2, -3, 10)) + noise((4, 22, 24), 1)
+    low[:, 14:17, 15:18], low[2, 18, 20] = np.nan, np.nan
     lr = write_raster(tmp_path / "lr_hsi.tif", low, place(-2, -3, 10))
     whole = evaluate(path, reference, baseline=lr)
-    monkeypatch.setattr(evaluation, "_STRIP_VALUES", 1)
+    monkeypatch.setattr(evaluation, "_TILE_VALUES", 1)
     split = evaluate(path, reference, baseline=lr)
     assert whole.baseline is not None
     assert split.baseline is not None
@@ -78,6 +79,60 @@ def test_strips_of_any_height_give_the_same_result(
     assert split.baseline.overall == pytest.approx(dict(whole.baseline.overall), rel=1e-5)
     assert split.baseline.valid_pixels == whole.baseline.valid_pixels
     assert split.scores.left_out_bands == split.baseline.left_out_bands == (2,)
+
+
+def test_a_border_is_left_out_and_stated(tmp_path: Path, reference: Path) -> None:
+    cube = ground(SHAPE, place())
+    spoiled = cube.copy()
+    spoiled[:, :3], spoiled[:, :, -3:] = 9, 9
+    fused = write_raster(tmp_path / "fused.tif", spoiled, place())
+    assert evaluate(fused, reference).scores.overall["rmse"] > 1
+    got = evaluate(fused, reference, border=3)
+    assert got.scores.overall["rmse"] == 0
+    assert (got.border_px, got.area, got.scores.valid_pixels) == (3, Window(3, 3, 34, 42), 34 * 42)
+    with pytest.raises(GridError, match="--border 20 leaves nothing of 40 x 48"):
+        evaluate(fused, reference, border=20)
+    with pytest.raises(UsageError, match="--border -1 is unusable"):
+        evaluate(fused, reference, border=-1)
+
+
+def test_bands_marked_bad_are_left_out_and_listed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cube = rng.uniform(0.1, 0.5, (5, 12, 14)).astype(np.float32)
+    fused = cube + np.float32(0.01)
+    fused[1], fused[3] = 99, 77
+    fields = {"wavelength": "{400, 410, 420, 430, 440}", "wavelength units": "Nanometers"}
+    a = write_envi(tmp_path / "fused.bsq", fused, fields=fields | {"bbl": "{1, 0, 1, 1, 1}"})
+    b = write_envi(tmp_path / "reference.bsq", cube, fields=fields | {"bbl": "{1, 1, 1, 0, 1}"})
+    got = evaluate(a, b)
+    assert got.scores.overall["rmse"] == pytest.approx(0.01, rel=1e-4)
+    assert (got.scores.bands, got.wavelengths_nm) == ((1, 3, 5), (400, 420, 440))
+    assert "bands 2, 4 left out: marked as bad" in got.notes
+    c = write_envi(tmp_path / "none.bsq", cube, fields=fields | {"bbl": "{0, 1, 0, 0, 0}"})
+    with pytest.raises(InputError, match="mark every common band as bad"):
+        evaluate(a, c)
+
+
+@pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 16, "blockysize": 16}, {"tiled": False}])
+def test_the_way_a_file_is_stored_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: dict[str, object]
+) -> None:
+    rng = np.random.default_rng(1)
+    cube = rng.uniform(0.1, 0.5, (3, 80, 70)).astype(np.float32)
+    fused = cube + rng.normal(0, 0.01, cube.shape).astype(np.float32)
+    monkeypatch.setattr(evaluation, "_TILE_SIDE", 32)
+    paths = [write_tif(tmp_path / f"{i}.tif", c, **layout) for i, c in enumerate((fused, cube))]
+    got, expected = evaluate(*paths, ratio=4).scores, score(fused, cube, 1.0, 4)
+    assert got.overall == pytest.approx(dict(expected.overall), rel=1e-9)
+
+
+def test_the_peak_found_in_passing_is_that_of_a_pass_of_its_own(tmp_path: Path) -> None:
+    cube = ground(SHAPE, place()) * 1e4
+    reference = write_raster(tmp_path / "r.tif", cube, place())
+    fused = write_raster(tmp_path / "f.tif", cube + noise(SHAPE) * 1e4, place())
+    whole, cheap = evaluate(fused, reference), evaluate(fused, reference, metrics=CHEAP)
+    assert (cheap.scores.peak, cheap.peak_source) == (whole.scores.peak, whole.peak_source)
+    assert cheap.scores.overall == {key: whole.scores.overall[key] for key in CHEAP}
 
 
 @pytest.mark.parametrize(("ratio", "at"), [(4.0, (-16, -16)), (4.0, (-13, -11)), (3.7, (-10.3, -11.9))])
@@ -102,7 +157,7 @@ def test_the_baseline_is_invalid_where_the_lr_pixel_is_and_nowhere_else(
     with open_raster(reference) as reader, open_raster(lr) as low_reader:
         _, part, _ = pair(reader, reader)
         upsampled, notes = upsample(low_reader, part)
-        cube = upsampled.read(range(40), range(4))
+        cube = upsampled.read(Window(0, 0, 40, 48), range(4))
     holes = np.zeros(SHAPE, bool)
     holes[1, 8:12, 16:20] = True
     assert np.array_equal(np.isnan(cube), holes)

@@ -489,7 +489,8 @@ def test_a_failing_sampler_leaves_the_output_as_it_was(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, pair, Fake(settings(), fail))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    journal = tmp_path / ".fused.tif.journal"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != journal} == before
 
 
 def test_an_output_that_is_there_stays(tmp_path: Path) -> None:
@@ -559,11 +560,20 @@ def archive_fake(pair: tuple[Path, Path], **changes: Any) -> Fake:
     return Fake(config, calibration=calibrate(config, [scene]))
 
 
-@pytest.mark.parametrize("changes", [{}, {"subspace": 0}, {"subspace": 0, "units": "range"}], ids=str)
-@pytest.mark.parametrize("other", ["LR-HSI", "HR-MSI"])
+@pytest.mark.parametrize(
+    ("changes", "other"),
+    [
+        ({}, "LR-HSI"),
+        ({"subspace": 0}, "LR-HSI"),
+        ({"subspace": 0, "units": "range"}, "LR-HSI"),
+        ({"subspace": 0, "units": "range"}, "HR-MSI"),
+    ],
+    ids=str,
+)
 def test_either_input_in_other_units_than_the_models_is_refused(
     tmp_path: Path, changes: dict[str, Any], other: str
 ) -> None:
+    """But for an MSI whose scale can be found (test_radiometry), for which `range` keeps too little."""
     lr, msi = write_pair(tmp_path, count=None)
     sampler = archive_fake((lr, msi), **changes)
     scaled = lr if other == "LR-HSI" else msi

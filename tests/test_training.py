@@ -20,6 +20,7 @@ from emrdiff_cli.core.srf import gaussian_response
 from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError
 from emrdiff_cli.fusion import FusionOptions, fuse
 from emrdiff_cli.model_folder import Job, check_free, make_job, run_job
+from emrdiff_cli.page import REPORT
 from emrdiff_cli.sampling import ModelSampler
 from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, train
 from emrdiff_cli.training_data import Examples, read_archive, read_scene
@@ -112,7 +113,15 @@ def test_a_pair_teaches_its_upper_rows_and_is_judged_on_its_last(tmp_path: Path)
 
 def test_a_pair_too_small_to_be_degraded_once_more(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="too few to be degraded"):
-        read_scene(*write_pair(tmp_path, 40, 40), 0.15)
+        read_scene(*write_pair(tmp_path, 16, 16), 0.15)
+
+
+def test_a_pair_too_small_for_its_ratio_is_degraded_by_less(tmp_path: Path) -> None:
+    examples = read_scene(*write_pair(tmp_path, 40, 40), 0.25)
+    assert [pair.lr_hsi.shape[1:] for pair in examples.learned] == [(5, 5), (5, 6), (6, 5), (6, 6)]
+    assert examples.ratio == 4
+    assert "degraded by 2" in examples.kind
+    assert "too few to be degraded by 4 once more: degraded by 2" in examples.notes[0]
 
 
 def write_other_bands(folder: Path) -> None:
@@ -347,7 +356,7 @@ def test_a_model_folder_holds_weights_card_and_what_repeats_it(
     folder = tmp_path / "tiny-x4"
     check_free(folder, resume=False, overwrite=False)
     run_job(job, folder, "cpu", False, "Made of textures; free to use.")
-    assert sorted(path.name for path in folder.iterdir()) == sorted([WEIGHTS, CARD, TRAINING])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([WEIGHTS, CARD, TRAINING, REPORT])
     card = (folder / CARD).read_text()
     for said in ("# tiny-x4", "Made of textures", "Ratio: 4", "HSI: 8 bands", "MSI: 3 bands", "seed 0"):
         assert said in card

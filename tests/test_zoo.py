@@ -192,6 +192,8 @@ def test_weights_of_another_tool_are_refused(tmp_path: Path) -> None:
         ({}, HSI_NM, (450.0, 550.0, 700.0), 4.0, False),
         ({"calibration": "scene"}, (*HSI_NM[:-1], 850.0, 900.0), MSI_NM, 4.0, True),
         ({"hsi_range_nm": ()}, HSI_NM, MSI_NM, 4.0, False),
+        ({"hsi_range_nm": ()}, None, None, 4.0, True),
+        ({"hsi_range_nm": ()}, None, None, 8.0, False),
     ],
 )
 def test_a_model_fits_pairs_like_those_it_was_made_for(

@@ -10,7 +10,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from emrdiff_cli import __version__
-from emrdiff_cli.cli import check, convert, evaluate, fuse, info, models, simulate, stitch, tile, train
+from emrdiff_cli.cli import (
+    check,
+    convert,
+    evaluate,
+    fuse,
+    info,
+    models,
+    quicklook,
+    simulate,
+    stitch,
+    tile,
+    train,
+)
 from emrdiff_cli.errors import EmrdiffError
 
 app = typer.Typer(
@@ -30,6 +42,7 @@ for _command in (
     stitch.stitch,
     evaluate.evaluate,
     info.info,
+    quicklook.quicklook,
     check.check,
     convert.convert,
     models.models,
@@ -60,7 +73,7 @@ def _root(
     """Hyperspectral image fusion: LR-HSI + HR-MSI -> georeferenced HR-HSI.
 
     Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 usage,
-    3 input or grid unusable, 4 write or verification failed, 130 and 143 on signals.
+    3 input or grid unusable, 4 write or verification failed, 5 a threshold missed, 130 and 143 on signals.
     """
 
 
@@ -72,6 +85,10 @@ def main() -> NoReturn:
     except EmrdiffError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        said = str(error) or "the machine has too little"
+        typer.echo(f"Error: not enough memory: {said}: work on a part, or on a larger machine", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         sys.exit(130)

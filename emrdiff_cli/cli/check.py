@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, HrMsi, LrHsi
+from emrdiff_cli.cli.options import AsJson, HrMsi, LrHsi, Quiet, Srf
+from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import InputError
 
 if TYPE_CHECKING:
     from emrdiff_cli.checking import Check, PsfCheck, RasterCheck, ShiftCheck
+    from emrdiff_cli.core.coverage import MsiBandCoverage
 
 
-def check(lr_hsi: LrHsi, hr_msi: HrMsi, as_json: AsJson = False) -> None:
+def check(
+    lr_hsi: LrHsi, hr_msi: HrMsi, srf: Srf = None, as_json: AsJson = False, quiet: Quiet = False
+) -> None:
     """Look at a pair before it is fused: how well the two fit, and what their misfit will cost.
 
     Reports grids, displacement, PSF, bands and holes. Exit code 3 where fusing the pair makes no sense.
@@ -23,11 +27,13 @@ def check(lr_hsi: LrHsi, hr_msi: HrMsi, as_json: AsJson = False) -> None:
     ```
     emrdiff check lr_hsi.hdr hr_msi.tif
     emrdiff check lr_hsi.hdr hr_msi.tif --json | jq .shift
+    emrdiff check lr_hsi.hdr hr_msi.tif --srf estimate
     ```
     """
     from emrdiff_cli import checking
 
-    result = checking.check(lr_hsi, hr_msi)
+    with progress("check", quiet) as report:
+        result = checking.check(lr_hsi, hr_msi, srf, report)
     if as_json:
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
@@ -91,11 +97,19 @@ def _of_the_pair(result: Check) -> dict[str, str]:
         )
     for band in result.coverage:
         where = "" if band.wavelength_nm is None else f" ({band.wavelength_nm:.0f} nm)"
-        rows[f"MSI band {band.band}{where}"] = f"HSI bands {_bands(band.hsi_bands)}"
+        rows[f"MSI band {band.band}{where}"] = f"HSI bands {_bands(band.hsi_bands)}{_fit(band)}"
     if result.uncovered_bands is not None:
-        by = "wavelengths" if result.coverage_by == "wavelengths" else "correlation at LR"
+        by = {"correlation": "correlation at LR", "estimate": "the response estimated at LR"}.get(
+            result.coverage_by or "", result.coverage_by
+        )
         rows["under no MSI band"] = f"{len(result.uncovered_bands)} HSI bands (by {by})"
     return rows
+
+
+def _fit(band: MsiBandCoverage) -> str:
+    if band.residual is None or band.scale is None:
+        return ""
+    return f"; response x {band.scale:.4g} leaves {band.residual:.2%} unexplained"
 
 
 def _shift(shift: ShiftCheck) -> str:

@@ -3,125 +3,376 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from emrdiff_cli.cli import evaluate_options, score_output
+from emrdiff_cli.cli.options import Device, Overwrite, Quiet, Srf
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.errors import UsageError
+from emrdiff_cli.errors import EmrdiffError, ThresholdError, UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.core.metrics import Scores
+    from emrdiff_cli.core.conventions import Convention
+    from emrdiff_cli.core.end_point import Method
+    from emrdiff_cli.core.error_survey import Seams
     from emrdiff_cli.evaluation import Evaluation
+    from emrdiff_cli.score_table import ScoreTable
+    from emrdiff_cli.thresholds import Threshold
+    from emrdiff_cli.tile_edges import TileEdges
+    from emrdiff_cli.wald_test import WaldTest
 
-_ROWS = {
-    "psnr_db": ("PSNR, mean of bands", "dB"),
-    "psnr_global_db": ("PSNR, one MSE", "dB"),
-    "psnr_band_peak_db": ("PSNR, peak by band", "dB"),
-    "sam_deg": ("SAM", "degrees"),
-    "ergas": ("ERGAS", ""),
-    "ssim": ("SSIM", ""),
-    "cc": ("CC", ""),
-    "rmse": ("RMSE", "data units"),
+_UNFIT = {
+    "pair": ("--lr-hsi", "--srf", "--wald", "--model", "--method"),
+    "inputs": ("--baseline", "--ratio", "--border", "--convention", "--report", "--seams"),
+    "manifest": (
+        *("FUSED", "REFERENCE", "--baseline", "--lr-hsi", "--hr-msi", "--srf"),
+        *("--wald", "--model", "--method", "--report", "--seams"),
+    ),
+}
+_HINTS = {
+    "pair": "a raster with REFERENCE: leave REFERENCE out to hold it against its inputs",
+    "inputs": "evaluation without REFERENCE: name a REFERENCE",
+    "manifest": "--manifest, which names the rasters",
 }
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What holds for every pair: how it is scored and where the scores go."""
+
+    peak: float | None
+    ratio: float | None
+    metrics: tuple[str, ...]
+    border: int
+    conventions: tuple[Convention, ...]
+    table: ScoreTable | None
+    thresholds: tuple[Threshold, ...]
+    as_json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What Wald's test fuses by: a model, or a method where that is None."""
+
+    model: str | None
+    method: Method | None
+    device: str
+
+
+@dataclass(frozen=True)
+class _Closer:
+    """What a second pass is asked for: a report in `folder`, with the MSI, and the seams at tile edges."""
+
+    folder: Path | None = None
+    msi: Path | None = None
+    edges: TileEdges | None = None
+    overwrite: bool = False
+    seams: bool = False
+
+
 def evaluate(
-    fused: Annotated[Path, typer.Argument(metavar="FUSED", help="Raster to score.")],
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Raster taken as the truth.")],
-    baseline: Annotated[
-        Path | None,
-        typer.Option(metavar="LR_HSI", help="Also score bicubic upsampling of this LR-HSI; gives the ratio."),
-    ] = None,
-    peak: Annotated[
-        float | None,
-        typer.Option(metavar="L", help="Peak of PSNR and SSIM [1 for reflectance, else the maximum]."),
-    ] = None,
-    ratio: Annotated[
-        float | None, typer.Option(metavar="R", help="Ratio of ERGAS [from --baseline or FUSED's tags].")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print a header and a row for each image.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
+    fused: evaluate_options.Fused = None,
+    reference: evaluate_options.Reference = None,
+    baseline: evaluate_options.Baseline = None,
+    lr_hsi: evaluate_options.LrHsi = None,
+    hr_msi: evaluate_options.HrMsi = None,
+    srf: Srf = None,
+    wald: evaluate_options.Wald = False,
+    model: evaluate_options.Model = None,
+    method: evaluate_options.Method = None,
+    device: Device = "auto",
+    manifest: evaluate_options.Manifest = None,
+    metrics: evaluate_options.Metrics = "all",
+    border: evaluate_options.Border = 0,
+    peak: evaluate_options.Peak = None,
+    ratio: evaluate_options.Ratio = None,
+    convention: evaluate_options.Conventions = None,
+    fail_under: evaluate_options.FailUnder = None,
+    fail_over: evaluate_options.FailOver = None,
+    report: evaluate_options.Report = None,
+    seams: evaluate_options.SeamsOf = None,
+    overwrite: Overwrite = False,
+    as_json: evaluate_options.AsJson = False,
+    csv: evaluate_options.Csv = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Score FUSED against REFERENCE on their common ground: PSNR, SAM, ERGAS, SSIM, CC, RMSE.
+    """Score FUSED against REFERENCE on their common ground, or against the images it was made from.
 
     Georeferenced rasters are compared where they overlap, bands by their wavelengths; pixels invalid in
-    either are left out.
+    either, and bands marked bad, are left out. Without REFERENCE: spectral, spatial and SRF consistency.
 
     Examples:
     ```
     emrdiff evaluate fused.tif hr_hsi.tif --baseline lr_hsi.hdr
-    emrdiff evaluate fused.tif hr_hsi.tif --json -q | jq .psnr_db
+    emrdiff evaluate fused.tif hr_hsi.tif --json -q --fail-under psnr_db=40 --fail-over sam_deg=2
+    emrdiff evaluate fused.tif hr_hsi.tif --report report/ --seams 256,64
+    emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif
+    emrdiff evaluate --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --wald --method glp-local
+    emrdiff evaluate --manifest pairs.csv --csv scores.csv > scores.jsonl
     ```
     """
-    if as_json and as_csv:
-        raise UsageError("--json and --csv exclude each other: choose one")
-    from emrdiff_cli import evaluation
-
-    with progress("evaluate", quiet) as report:
-        result = evaluation.evaluate(
-            fused, reference, baseline=baseline, peak=peak, ratio=ratio, report=report
+    mode = "manifest" if manifest is not None else "inputs" if reference is None else "pair"
+    given: dict[str, object] = {
+        "FUSED": fused,
+        "REFERENCE": reference,
+        "--baseline": baseline,
+        "--lr-hsi": lr_hsi,
+    }
+    given |= {"--hr-msi": hr_msi, "--srf": srf, "--wald": wald, "--model": model, "--method": method}
+    given |= {"--ratio": ratio, "--border": border, "--convention": convention}
+    _refuse_unfit(mode, given | {"--report": report, "--seams": seams})
+    chosen = _chosen_metrics(metrics)
+    known = _known_scores(mode, fused is not None, wald, chosen)
+    asked = _Asked(
+        peak=peak,
+        ratio=ratio,
+        metrics=chosen,
+        border=border,
+        conventions=_chosen_conventions(convention or []),
+        table=_table(csv, mode == "inputs" and fused is not None, wald),
+        thresholds=_thresholds(fail_under, fail_over, known),
+        as_json=as_json or mode == "manifest",
+        quiet=quiet,
+    )
+    if manifest is not None:
+        _evaluate_listed(manifest, asked)
+    elif fused is not None and reference is not None:
+        edges = _tile_edges(fused, report, hr_msi, seams, overwrite)
+        _evaluate_pair(
+            fused, reference, baseline, asked, _Closer(report, hr_msi, edges, overwrite, seams is not None)
         )
-    if as_json:
-        typer.echo(json.dumps(result.record(), allow_nan=False))
-    elif as_csv:
-        _print_csv(result)
     else:
-        _print_table(result)
-    for note in () if quiet else result.all_notes():
+        test = _Test(model, method, device) if wald else None
+        _evaluate_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, asked)
+
+
+def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
+    """Raise UsageError for options that say nothing in this mode, and inputs that are missing."""
+    unfit = [name for name in _UNFIT[mode] if given[name]]
+    if unfit and not (mode == "inputs" and not given["--lr-hsi"]):
+        raise UsageError(f"{', '.join(unfit)}: not for {_HINTS[mode]}")
+    if mode != "inputs":
+        return
+    if not (given["--lr-hsi"] and given["--hr-msi"] and (given["FUSED"] or given["--wald"])):
+        raise UsageError(
+            "nothing to score against: give FUSED and REFERENCE, or FUSED (or --wald) with --lr-hsi and "
+            "--hr-msi, or --manifest"
+        )
+    if given["--wald"] and bool(given["--model"]) == bool(given["--method"]):
+        raise UsageError("--wald needs to know what fuses: give either --model or --method")
+    if not given["--wald"] and (given["--model"] or given["--method"]):
+        raise UsageError("--model and --method are for Wald's test: give --wald too")
+
+
+def _chosen_metrics(text: str) -> tuple[str, ...]:
+    from emrdiff_cli.evaluation import chosen_metrics
+
+    return chosen_metrics(text)
+
+
+def _chosen_conventions(names: list[str]) -> tuple[Convention, ...]:
+    from emrdiff_cli.core.conventions import CONVENTIONS
+
+    unknown = [name for name in names if name not in CONVENTIONS]
+    if unknown:
+        raise UsageError(f"--convention {unknown[0]}: give one of {', '.join(CONVENTIONS)}")
+    return tuple(convention for convention in CONVENTIONS if convention in names)
+
+
+def _known_scores(mode: str, fused: bool, wald: bool, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys that a threshold may name."""
+    if mode != "inputs":
+        return chosen
+    from emrdiff_cli.no_reference import KEYS
+
+    return (*(KEYS if fused else ()), *(chosen if wald else ()))
+
+
+def _thresholds(
+    under: list[str] | None, over: list[str] | None, known: tuple[str, ...]
+) -> tuple[Threshold, ...]:
+    from emrdiff_cli.thresholds import read_thresholds
+
+    return tuple(read_thresholds(under or (), over or (), known))
+
+
+def _table(path: Path | None, consistency: bool, wald: bool) -> ScoreTable | None:
+    from emrdiff_cli.score_table import ScoreTable
+
+    if path is None:
+        return None
+    if consistency and wald:
+        raise UsageError("--csv takes one kind of rows: give --wald without FUSED, or FUSED without --wald")
+    return ScoreTable(path, score_output.CONSISTENCY_COLUMNS if consistency else score_output.COLUMNS)
+
+
+def _evaluate_pair(
+    fused: Path,
+    reference: Path,
+    baseline: Path | None,
+    asked: _Asked,
+    closer: _Closer,
+) -> None:
+    """Score one raster and print it; raises ThresholdError after that."""
+    from emrdiff_cli import evaluation
+    from emrdiff_cli.thresholds import hold_to
+
+    with progress("evaluate", asked.quiet) as shown:
+        result = evaluation.evaluate(
+            fused,
+            reference,
+            baseline=baseline,
+            peak=asked.peak,
+            ratio=asked.ratio,
+            metrics=asked.metrics,
+            border=asked.border,
+            hashes=asked.as_json or asked.table is not None,
+            report=shown,
+        )
+    measured = _look_closer(result, closer, asked.quiet)
+    if asked.table is not None:
+        asked.table.append(score_output.score_rows(result))
+    if asked.as_json:
+        found: dict[str, object] = {} if measured is None else {"seams": measured._asdict()}
+        found |= score_output.convention_records(result.scores, asked.conventions)
+        _print_json(result.record() | found)
+    else:
+        score_output.print_scores(result, conventions=asked.conventions)
+        if measured is not None:
+            ratio = score_output.figure(measured.ratio)
+            typer.echo(f"seams {ratio} (error steps at tile edges / elsewhere, 1: none)")
+    _print_notes(result.all_notes(), asked.quiet)
+    hold_to(asked.thresholds, result.scores.overall)
+
+
+def _evaluate_inputs(
+    fused: Path | None,
+    lr_hsi: Path,
+    hr_msi: Path,
+    srf: str | None,
+    test: _Test | None,
+    asked: _Asked,
+) -> None:
+    """Hold a raster against its inputs, put a method to Wald's test on them, or both."""
+    from emrdiff_cli.no_reference import check_consistency
+    from emrdiff_cli.thresholds import hold_to
+
+    hashes = asked.as_json or asked.table is not None
+    scores: dict[str, float | None] = {}
+    record: dict[str, object] = {}
+    notes: list[str] = []
+    if fused is not None:
+        with progress("evaluate", asked.quiet) as shown:
+            found = check_consistency(fused, lr_hsi, hr_msi, srf=srf, hashes=hashes, report=shown)
+        scores, record, notes = dict(found.overall), found.record(), list(found.notes)
+        if asked.table is not None:
+            asked.table.append([score_output.consistency_row(found)])
+        if not asked.as_json:
+            score_output.print_consistency(found)
+    if test is not None:
+        tested = _wald_test(lr_hsi, hr_msi, test, asked)
+        scores |= tested.evaluation.scores.overall
+        inputs = {"lr_hsi": str(lr_hsi), "hr_msi": str(hr_msi)}
+        record = record | {"wald": tested.record()} if record else inputs | tested.record()
+        notes += [f"Wald's test: {note}" for note in tested.evaluation.all_notes()]
+        if asked.table is not None:
+            asked.table.append(score_output.score_rows(tested.evaluation, f"wald {tested.method}"))
+        if not asked.as_json:
+            score_output.print_wald(tested)
+    if asked.as_json:
+        _print_json(record)
+    _print_notes(notes, asked.quiet)
+    hold_to(asked.thresholds, scores)
+
+
+def _wald_test(lr_hsi: Path, hr_msi: Path, test: _Test, asked: _Asked) -> WaldTest:
+    from emrdiff_cli.wald_test import wald_test
+
+    sampler = None
+    if test.model is not None:
+        from emrdiff_cli.checkpoint import load_model
+        from emrdiff_cli.sampling import ModelSampler, choose_device
+        from emrdiff_cli.zoo import WEIGHTS, find
+
+        sampler = ModelSampler(load_model(find(test.model).folder / WEIGHTS), choose_device(test.device))
+    with progress("Wald's test", asked.quiet) as shown:
+        return wald_test(
+            lr_hsi,
+            hr_msi,
+            test.method or "bicubic",
+            sampler,
+            name=test.model,
+            peak=asked.peak,
+            metrics=asked.metrics,
+            hashes=asked.as_json or asked.table is not None,
+            report=shown,
+        )
+
+
+def _evaluate_listed(manifest: Path, asked: _Asked) -> None:
+    """Score every pair of a list; one that fails stops no other, and the first failure is the exit code."""
+    from emrdiff_cli.manifest import read_manifest
+
+    failures: list[EmrdiffError] = []
+    for pair in read_manifest(manifest):
+        try:
+            _evaluate_pair(pair.fused, pair.reference, pair.baseline, asked, _Closer())
+        except EmrdiffError as error:
+            failures.append(error)
+            typer.echo(f"Error: {pair.fused}: {error}", err=True)
+            if not isinstance(error, ThresholdError):
+                names = {"fused": str(pair.fused), "reference": str(pair.reference)}
+                _print_json(names | {"error": str(error), "exit_code": error.exit_code})
+    if failures:
+        # A raster that could not be scored says more than one that scored too low.
+        failures.sort(key=lambda error: isinstance(error, ThresholdError))
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _print_json(record: Mapping[str, object]) -> None:
+    typer.echo(json.dumps(record, allow_nan=False))
+
+
+def _print_notes(notes: list[str], quiet: bool) -> None:
+    for note in () if quiet else notes:
         typer.echo(f"Note: {note}", err=True)
 
 
-def _columns(result: Evaluation) -> dict[str, Scores]:
-    columns = {"fused": result.scores}
-    if result.baseline is not None:
-        columns["bicubic"] = result.baseline
-    return columns
+def _tile_edges(
+    fused: Path, folder: Path | None, msi: Path | None, seams: str | None, overwrite: bool
+) -> TileEdges | None:
+    """The tile edges asked for or, for a report, recorded; what cannot be done is refused before any work."""
+    if msi is not None and folder is None:
+        raise UsageError("--hr-msi is shown in the report: give --report DIR too")
+    if seams is None and folder is None:
+        return None
+    from emrdiff_cli.page import check_report
+    from emrdiff_cli.raster.reading import read_info
+    from emrdiff_cli.tile_edges import parse_edges, recorded_edges
+
+    if folder is not None:
+        check_report(folder, overwrite)
+    info = read_info(fused)
+    return recorded_edges(info) if seams is None else parse_edges(seams, info)
 
 
-def _print_table(result: Evaluation) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _look_closer(result: Evaluation, closer: _Closer, quiet: bool) -> Seams | None:
+    """A second pass over the rasters where the seams or a report are asked for; gives the seams asked for."""
+    if closer.folder is None and closer.edges is None:
+        return None
+    from emrdiff_cli.evaluation_report import survey_errors, write_evaluation_report
 
-    columns = _columns(result)
-    table = Table("metric", "unit")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for key, (name, unit) in _ROWS.items():
-        table.add_row(name, unit, *(_figure(scores.overall[key]) for scores in columns.values()))
-    console = Console()
-    console.print(table)
-    console.print(_convention(result), markup=False, highlight=False, soft_wrap=True)
-
-
-def _figure(value: float | None) -> str:
-    """Six significant digits; infinity for identical data, a dash where undefined."""
-    return "-" if value is None else f"{value:#.6g}"
-
-
-def _convention(result: Evaluation) -> str:
-    scores = result.scores
-    ratio = "unknown" if scores.ratio is None else f"{scores.ratio:.6g} ({result.ratio_source})"
-    return (
-        f"peak {scores.peak:.6g} ({result.peak_source}), ratio {ratio}, {len(scores.bands)} bands, "
-        f"{scores.valid_pixels} valid pixels, {scores.dropped_pixels} dropped"
-    )
-
-
-def _print_csv(result: Evaluation) -> None:
-    """Print the figures in full precision; empty where undefined, `inf` for identical data."""
-    import csv
-    import sys
-
-    shared = [result.scores.peak, result.scores.ratio]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(
-        ["method", "raster", "reference", *_ROWS, "peak", "ratio", "bands", "valid_pixels", "dropped_pixels"]
-    )
-    for name, scores in _columns(result).items():
-        raster = result.fused if name == "fused" else result.baseline_path
-        counts = [len(scores.bands), scores.valid_pixels, scores.dropped_pixels]
-        figures = [scores.overall[key] for key in _ROWS]
-        writer.writerow([name, raster, result.reference, *figures, *shared, *counts])
+    with progress("look closer", quiet) as shown:
+        errors = survey_errors(result, shown)
+    if closer.folder is not None:
+        page = write_evaluation_report(
+            result, errors, closer.folder, msi=closer.msi, edges=closer.edges, overwrite=closer.overwrite
+        )
+        if not quiet:
+            typer.echo(f"{page}: written", err=True)
+    return errors.seams(closer.edges) if closer.seams and closer.edges is not None else None

@@ -5,80 +5,58 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, Device, HrMsi, LrHsi, OutputFormat, Overwrite, Quiet, format_of
+from emrdiff_cli.cli import fuse_options
+from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
+from emrdiff_cli.cli.options import AsJson, Device, OutputFormat, Overwrite, Quiet, Srf
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.errors import OutputExistsError, UsageError
+from emrdiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.fusion import FusionOptions
-    from emrdiff_cli.prepared_scene import Sampler
-    from emrdiff_cli.zoo import ZooModel
-
-_Method = Literal["emrdiff", "bicubic", "glp", "glp-local"]
-
-
-_Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
-]
-_Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
-_Overlap = Annotated[
-    int | None,
-    typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile, at least 32]."),
-]
-_Dtype = Annotated[
-    str | None, typer.Option("--dtype", "-t", help="Type of the output's values [the LR-HSI's].")
-]
-_Bounds = Annotated[
-    tuple[float, float, float, float] | None,
-    typer.Option(
-        metavar="LEFT BOTTOM RIGHT TOP",
-        help="Write this part alone, in the MSI's CRS; same pixels as of all.",
-    ),
-]
-_CreationOptions = Annotated[
-    list[str] | None,
-    typer.Option("--co", "--creation-option", metavar="KEY=VALUE", help="GDAL creation option."),
-]
+    from emrdiff_cli.fusion import FusionReport
+    from emrdiff_cli.fusion_job import ChosenModel, FusionJob
 
 
 def fuse(
-    lr_hsi: LrHsi,
-    hr_msi: HrMsi,
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Fused raster, on the MSI's grid.")],
-    model: _Model = None,
-    method: Annotated[
-        _Method, typer.Option(help="The model's diffusion, or a method that needs no training.")
-    ] = "emrdiff",
-    bounds: _Bounds = None,
-    coregister: Annotated[
-        bool, typer.Option("--coregister", help="Find the LR-HSI's displacement on the pair, and undo it.")
-    ] = False,
-    steps: _Steps = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    tile: Annotated[int, typer.Option(min=0, help="Tile side in MSI pixels [twice the training patch].")] = 0,
-    overlap: _Overlap = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Tiles run at a time.")] = 4,
+    lr_hsi: fuse_options.LrHsi = None,
+    hr_msi: fuse_options.HrMsi = None,
+    output: fuse_options.Output = None,
+    model: fuse_options.Model = None,
+    method: fuse_options.Method = "emrdiff",
+    bounds: fuse_options.Bounds = None,
+    coregister: fuse_options.Coregister = False,
+    srf: Srf = None,
+    steps: fuse_options.Steps = None,
+    seed: fuse_options.Seed = 0,
+    tile: fuse_options.Tile = 0,
+    overlap: fuse_options.Overlap = None,
+    batch_size: fuse_options.BatchSize = None,
+    max_memory: fuse_options.MaxMemory = None,
     device: Device = "auto",
     output_format: OutputFormat = None,
-    dtype: _Dtype = None,
-    creation_option: _CreationOptions = None,
+    dtype: fuse_options.Dtype = None,
+    creation_option: fuse_options.CreationOptions = None,
+    report: fuse_options.Report = None,
     overwrite: Overwrite = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
-    ] = False,
+    resume: fuse_options.Resume = False,
+    skip_done: fuse_options.SkipDone = False,
+    manifest: fuse_options.Manifest = None,
+    keep_going: fuse_options.KeepGoing = False,
+    num_parts: fuse_options.NumParts = None,
+    part_id: fuse_options.PartId = None,
+    dry_run: fuse_options.DryRun = False,
     quiet: Quiet = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    verbose: fuse_options.Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Fuse LR_HSI and HR_MSI into the cube at the MSI's resolution, georeferenced, wavelengths kept.
 
     The output has the LR-HSI's bands, units and type on the MSI's grid, over the ground both cover. It
-    appears only when all of it is written and verified.
+    appears only when all of it is written and verified; a run that was killed goes on with `--resume`. Each
+    band's tag `emrdiff_detail` says whether an MSI band covers it.
 
     Examples:
     ```
@@ -86,126 +64,131 @@ def fuse(
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --model ./my-model --device cuda
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.dat -f ENVI --method glp-local
     emrdiff fuse lr_hsi.tif hr_msi.tif part.tif --bounds 383472 5815000 385000 5816500
+    emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --srf sentinel-2a
+    emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --resume
+    emrdiff fuse --manifest pairs.csv --keep-going --skip-done > status.jsonl
     ```
     """
-    from emrdiff_cli.fusion import FusionOptions
+    from emrdiff_cli.fusion_job import FusionJob, FusionSettings
+    from emrdiff_cli.preflight import parse_size
 
-    options = FusionOptions(
+    settings = FusionSettings(
+        method=method,
+        model=model,
+        seed=seed,
+        steps=steps,
+        device=device,
+        bounds=bounds,
+        coregister=coregister,
+        srf=srf,
         tile=tile,
         overlap=overlap,
         batch_size=batch_size,
-        driver=output_format or format_of(output),
+        max_memory=None if max_memory is None else parse_size(max_memory),
+        driver=output_format,
         dtype=dtype,
-        overwrite=overwrite,
-        bounds=bounds,
-        coregister=coregister,
         creation_options=_creation_options(creation_option or []),
+        report=report,
+        overwrite=overwrite,
+        resume=resume,
     )
-    if method != "emrdiff" and model is not None:
-        raise UsageError(f"--model is for --method emrdiff; {method} needs none")
-    if output.exists() and not overwrite:
-        raise OutputExistsError(f"{output} is there already: give --overwrite to replace it")
-    chosen = _choose_model(lr_hsi, hr_msi, model) if method == "emrdiff" else None
-    if chosen is not None and verbose:
-        typer.echo(f"Model: {chosen.name} ({chosen.folder})", err=True)
-    if dry_run:
-        _print_plan(lr_hsi, hr_msi, output, chosen, method, options, as_json)
-        return
-    _run(lr_hsi, hr_msi, output, method, chosen, (device, seed, steps), options, quiet, as_json)
+    _refuse_mixture(manifest, (lr_hsi, hr_msi, output), keep_going, (num_parts, part_id), dry_run)
+    if manifest is not None:
+        fuse_listed(manifest, settings, ArchiveOptions(keep_going, skip_done, num_parts, part_id), quiet)
+    elif lr_hsi and hr_msi and output:
+        job = FusionJob(lr_hsi, hr_msi, output, settings)
+        _fuse_one(job, skip_done, dry_run, verbose, quiet, as_json)
 
 
-def _run(
-    lr_hsi: Path,
-    hr_msi: Path,
-    output: Path,
-    method: _Method,
-    chosen: ZooModel | None,
-    draw: tuple[str, int, int | None],
-    options: FusionOptions,
-    quiet: bool,
-    as_json: bool,
+def _refuse_mixture(
+    manifest: Path | None,
+    files: tuple[Path | None, ...],
+    keep_going: bool,
+    parts: tuple[int | None, ...],
+    dry_run: bool,
 ) -> None:
-    from emrdiff_cli import fusion
+    """Raise UsageError for one scene's arguments and a manifest's together, and for neither."""
+    if manifest is not None and (any(files) or dry_run):
+        raise UsageError(
+            f"{'--dry-run' if dry_run else files[0]}: not with --manifest, which names the files"
+        )
+    if manifest is None and not all(files):
+        raise UsageError("give LR_HSI, HR_MSI and OUTPUT, or --manifest, which lists them")
+    if manifest is None and (keep_going or any(part is not None for part in parts)):
+        raise UsageError("--keep-going, --num-parts and --part-id are for --manifest")
 
-    sampler: Sampler | None = None
+
+def _fuse_one(
+    job: FusionJob, skip_done: bool, dry_run: bool, verbose: bool, quiet: bool, as_json: bool
+) -> None:
+    from emrdiff_cli.fusion_job import choose_model, is_done, refuse_existing, refuse_foreign
+
+    if not skip_done:
+        refuse_existing(job)
+    chosen = choose_model(job)
     if chosen is not None:
-        sampler, provenance = _load(chosen, *draw)
-        options = dataclasses.replace(options, provenance=provenance)
-    end_point = "bicubic" if method == "emrdiff" else method
-    with progress("fuse", quiet) as report:
-        result = fusion.fuse(lr_hsi, hr_msi, output, end_point, sampler, options, report)
+        for concern in chosen.concerns:
+            typer.echo(f"Warning: {concern}", err=True)
+        if verbose:
+            typer.echo(f"Model: {chosen.model.name} ({chosen.model.folder})", err=True)
+    if skip_done:
+        if is_done(job, chosen):
+            _say_skipped(job, quiet, as_json)
+            return
+        refuse_foreign(job)
+    if dry_run:
+        _print_plan(job, chosen, as_json)
+    else:
+        _run(job, chosen, quiet, as_json)
+
+
+def _run(job: FusionJob, chosen: ChosenModel | None, quiet: bool, as_json: bool) -> None:
+    from emrdiff_cli.fusion_job import run_job, write_report
+
+    with progress("fuse", quiet) as shown:
+        result = run_job(job, chosen, shown)
+    _print_result(result, quiet, as_json)
+    page = write_report(job, result)
+    if page is not None and not quiet:
+        typer.echo(f"{page}: written", err=True)
+
+
+def _print_result(result: FusionReport, quiet: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result)))
-    elif not quiet:
+    if quiet:
+        return
+    if not as_json:
         typer.echo(
             f"{result.output}: {result.bands} bands of {result.height} x {result.width} by {result.method} "
             f"in {result.seconds:.1f} s",
             err=True,
         )
-    for note in () if quiet else result.notes:
+    for note in result.notes:
         typer.echo(f"Note: {note}", err=True)
-    for warning in () if quiet else result.warnings:
+    for warning in result.warnings:
         typer.echo(f"Warning: {warning}", err=True)
-    if result.clipped_values and not quiet:
+    if result.clipped_values:
         typer.echo(
             f"Warning: {result.clipped_values} values clipped to the range of the output's type", err=True
         )
 
 
-def _choose_model(lr_hsi: Path, hr_msi: Path, model: str | None) -> ZooModel:
-    from emrdiff_cli import zoo
-    from emrdiff_cli.fusion import check_fit
-    from emrdiff_cli.pairing import place
-    from emrdiff_cli.raster.reading import read_info
-
-    lr, msi = read_info(lr_hsi), read_info(hr_msi)
-    ratio = place(lr, msi).ratio
-    if model is None:
-        return zoo.match(lr, msi, ratio)
-    chosen = zoo.find(model)
-    check_fit(chosen.config, lr, msi)
-    if not zoo.fits(chosen.config, lr, msi, ratio):
-        typer.echo(
-            f"Warning: {chosen.name} was made for ratio {chosen.config.ratio:g} or other wavelengths; "
-            f"this pair has ratio {ratio:.3g}",
-            err=True,
-        )
-    return chosen
+def _say_skipped(job: FusionJob, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"output": str(job.output), "status": "skipped"}))
+    elif not quiet:
+        typer.echo(f"{job.output}: is done already", err=True)
 
 
-def _load(chosen: ZooModel, device: str, seed: int, steps: int | None) -> tuple[Sampler, dict[str, str]]:
-    import hashlib
-
-    from emrdiff_cli.checkpoint import load_model
-    from emrdiff_cli.sampling import ModelSampler, choose_device
-    from emrdiff_cli.zoo import WEIGHTS
-
-    path = chosen.folder / WEIGHTS
-    sampler = ModelSampler(load_model(path), choose_device(device), seed, steps)
-    provenance = {
-        "emrdiff_model": chosen.name,
-        "emrdiff_model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "emrdiff_steps": str(steps or chosen.config.steps),
-        "emrdiff_seed": str(seed),
-    }
-    return sampler, provenance
-
-
-def _print_plan(
-    lr_hsi: Path,
-    hr_msi: Path,
-    output: Path,
-    chosen: ZooModel | None,
-    method: str,
-    options: FusionOptions,
-    as_json: bool,
-) -> None:
+def _print_plan(job: FusionJob, chosen: ChosenModel | None, as_json: bool) -> None:
     from emrdiff_cli.fusion import plan
 
+    config = None if chosen is None else chosen.model.config
     facts: dict[str, Any] = plan(
-        lr_hsi, hr_msi, output, None if chosen is None else chosen.config, method, options
+        job.lr_hsi, job.hr_msi, job.output, config, job.settings.method, job.options()
     )
-    facts["model"] = None if chosen is None else chosen.name
+    facts["model"] = None if chosen is None else chosen.model.name
     if as_json:
         typer.echo(json.dumps(facts))
     else:

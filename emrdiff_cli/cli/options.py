@@ -7,14 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from emrdiff_cli.errors import UsageError
-
-Format = Literal["GTiff", "ENVI"]
+Format = Literal["GTiff", "ENVI", "COG"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Srf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|CSV|metadata|estimate",
+        help="The MSI's response, by which bands are marked covered or extrapolated [the files' wavelengths "
+        "and FWHM, else estimated from the pair].",
+    ),
+]
 LrHsi = Annotated[Path, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
 OutputFormat = Annotated[
     Format | None,
@@ -27,8 +33,6 @@ HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution m
 
 def format_of(output: Path) -> Format:
     """The format that an output's name asks for."""
-    if output.suffix.lower() == ".hdr":
-        raise UsageError(
-            f"{output}: name the data file, e.g. {output.with_suffix('.bsq').name}; its header goes beside it"
-        )
-    return "ENVI" if output.suffix.lower() in (".bsq", ".dat", ".img") else "GTiff"
+    from emrdiff_cli.raster.spec import driver_of
+
+    return driver_of(output)

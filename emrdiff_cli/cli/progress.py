@@ -36,7 +36,9 @@ def progress(title: str, quiet: bool = False) -> Iterator[Report]:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+        # Through rich's redirection, lines for a file or a pipe would end up on stderr.
+        shown = Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
+        with shown as bar:
             task = bar.add_task(title, total=None, note="")
 
             def draw(done: float, total: float, note: str = "") -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, Overwrite, Quiet
+from emrdiff_cli.cli.options import AsJson, Format, Overwrite, Quiet
 from emrdiff_cli.cli.progress import progress
 
 
@@ -28,7 +28,7 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     output_format: Annotated[
-        Literal["GTiff", "ENVI"], typer.Option("--format", "-f", "--of", help="Format of the LR-HSI.")
+        Format, typer.Option("--format", "-f", "--of", help="Format of the LR-HSI.")
     ] = "GTiff",
     overwrite: Overwrite = False,
     as_json: AsJson = False,

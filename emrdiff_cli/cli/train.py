@@ -13,6 +13,8 @@ from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from emrdiff_cli.distributed import Team
+    from emrdiff_cli.model_folder import Job
     from emrdiff_cli.training import Moment
     from emrdiff_cli.training_data import Examples
 
@@ -74,42 +76,64 @@ def train(
 
     Without ground truth (--scene), both inputs are degraded by their ratio and the model learns to recover
     the LR-HSI (Wald's protocol). Interrupted, it can be resumed with the same options and --resume.
+    Under torchrun, its processes share every batch, and the model is that of one process.
 
     Examples:
     ```
     emrdiff train --scene lr_hsi.hdr hr_msi.tif -o my-model
     emrdiff train --archive scenes --ratio 8 --srf sentinel-2a -o my-model --iterations 5000
     emrdiff train --config training.toml --archive scenes --ratio 8 --srf sentinel-2a -o my-model --resume
+    torchrun --nproc-per-node 2 -m emrdiff_cli train --scene lr_hsi.hdr hr_msi.tif -o my-model
     ```
     """
-    from emrdiff_cli import model_folder
+    from emrdiff_cli.distributed import assembled_team
+    from emrdiff_cli.model_folder import check_free
 
     flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
-    model_values, train_values = _gather(preset, config, settings or [], flags)
-    if scene is not None:
-        train_values = _SCENE_DEFAULTS | train_values
-    model_folder.check_free(output, resume, overwrite)
-    examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
-    with progress("prepare", quiet) as report:
-        job = model_folder.make_job(examples, model_values, train_values, report)
-    try:
-        with progress("train", quiet) as report:
-            model_folder.run_job(job, output, device, resume, note, _watcher(report, quiet))
-    except KeyboardInterrupt:
-        typer.echo("Interrupted: repeat the command with --resume to go on.", err=True)
-        raise
+    with assembled_team() as team:
+        quiet = quiet or not team.leads
+        with team.as_one():
+            values = _gather(preset, config, settings or [], flags, scene is not None)
+            check_free(output, resume, overwrite)
+            examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
+            job = _prepare(examples, values, quiet, team)
+        _run(job, output, device, resume, note, quiet, team)
     if not quiet:
         typer.echo(f"{output}: model and card written", err=True)
 
 
+def _prepare(
+    examples: Examples, values: tuple[dict[str, Any], dict[str, Any]], quiet: bool, team: Team
+) -> Job:
+    from emrdiff_cli.model_folder import make_job
+
+    for line in () if quiet else examples.notes:
+        typer.echo(f"Note: {line}", err=True)
+    with progress("prepare", quiet) as report:
+        return make_job(examples, *values, report, team)
+
+
+def _run(job: Job, output: Path, device: str, resume: bool, note: str, quiet: bool, team: Team) -> None:
+    from emrdiff_cli.model_folder import run_job
+
+    try:
+        with progress("train", quiet) as report:
+            run_job(job, output, device, resume, note, _watcher(report, quiet), team)
+    except KeyboardInterrupt:
+        if team.leads:
+            typer.echo("Interrupted: repeat the command with --resume to go on.", err=True)
+        raise
+
+
 def _gather(
-    preset: str, config: Path | None, settings: list[str], flags: dict[str, int | None]
+    preset: str, config: Path | None, settings: list[str], flags: dict[str, int | None], of_a_scene: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """[model] and [train] values: the preset's, overridden by the file's, by --set, by flags."""
+    """[model] and [train] values: the defaults', the preset's, the file's, --set's, the flags'; the last wins."""
     from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, model_keys, read_toml, train_keys
 
     model: dict[str, Any] = dict(PAPER_MODEL) if preset == "paper" else {}
-    training: dict[str, Any] = dict(PAPER_TRAINING) if preset == "paper" else {}
+    training: dict[str, Any] = dict(_SCENE_DEFAULTS) if of_a_scene else {}
+    training |= PAPER_TRAINING if preset == "paper" else {}
     if config is not None:
         from_model, from_train = read_toml(config)
         model |= from_model

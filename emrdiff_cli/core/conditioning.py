@@ -8,13 +8,14 @@ residual, in which the chain's end is zero and the network's output is of unit s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.detail_filter import apply_detail_filter
 from emrdiff_cli.core.edges import edge_weights, sobel_magnitude
 from emrdiff_cli.core.end_point import EndPointTile, evaluate_tile, fit_linear, regress
 from emrdiff_cli.core.observation import LrScene
@@ -33,7 +34,8 @@ class Channels:
     """Shift and scale of each channel of a scene, its residual's unit and the pseudo-MSI's map.
 
     Chain channels are (value - shift) / scale for the HSI's k, then the MSI's m; the pseudo-MSI is
-    `pseudo_map` (m, k) x coefficients + `pseudo_offset` (m,), in the MSI's place.
+    `pseudo_map` (m, k) x coefficients + `pseudo_offset` (m,), in the MSI's place. `detail_filter` (k, k, n, n)
+    is an archive's (core.detail_filter); None: the end point stays as it is.
     """
 
     hsi_shift: Field
@@ -44,6 +46,7 @@ class Channels:
     pseudo_offset: Field
     unit: Field
     unexplained_rms: Field
+    detail_filter: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -67,24 +70,27 @@ class TileInputs:
     end_point: EndPointTile
 
 
-def calibrate(config: ModelConfig, scenes: Sequence[LrScene]) -> Calibration:
-    """Find the basis and each channel's shift, scale and residual unit on the LR pixels of the scenes."""
+def calibrate(
+    config: ModelConfig, scenes: Sequence[LrScene], used: NDArray[np.bool_] | None = None
+) -> Calibration:
+    """Find the basis and each channel's shift, scale and residual unit on the LR pixels of the scenes.
+
+    Bands that are not `used` (B,; None: all are) have no part in a subspace.
+    """
     pooled = LrScene(
         np.concatenate([scene.hsi[:, scene.valid] for scene in scenes], axis=1)[:, None],
         np.concatenate([scene.msi[:, scene.valid] for scene in scenes], axis=1)[:, None],
         np.ones((1, sum(int(scene.valid.sum()) for scene in scenes)), bool),
     )
-    basis = choose_basis(pooled, config.subspace)
+    basis = choose_basis(pooled, config.subspace, used)
     return Calibration(basis, _describe_channels(config, pooled, basis))
 
 
 def usual_levels(calibration: Calibration) -> tuple[float, float]:
     """Mean absolute value of the HSI and of the MSI where a calibration was found, to tell other units by."""
     channels = calibration.channels
-    hsi = (
-        np.abs(calibration.basis.expand(channels.hsi_shift)).mean()
-        or channels.hsi_scale.mean() / _PEAK_TO_MEAN
-    )
+    spectrum = calibration.basis.expand(channels.hsi_shift)
+    hsi = np.abs(spectrum[calibration.basis.known]).mean() or channels.hsi_scale.mean() / _PEAK_TO_MEAN
     msi = np.abs(channels.msi_shift).mean() or channels.msi_scale.mean() / _PEAK_TO_MEAN
     return float(hsi), float(msi)
 
@@ -135,14 +141,17 @@ def _pseudo_msi(config: ModelConfig, scene: LrScene, basis: Basis) -> tuple[Fiel
 
     `srf` is the combination of the HSI's channels that comes closest to the MSI at LR.
     """
-    bands, m = len(scene.hsi), config.msi_bands
+    known, m = np.flatnonzero(basis.known), config.msi_bands
     if config.pseudo_msi == "srf":
         return fit_linear(basis.project(scene.hsi)[:, scene.valid], scene.msi[:, scene.valid])
-    picked = {
-        "first": np.arange(m) % bands,
-        "last": np.arange(bands - m, bands) % bands,
-        "even": np.linspace(0, bands - 1, m).round().astype(int),
-    }[config.pseudo_msi]
+    bands = len(known)
+    picked = known[
+        {
+            "first": np.arange(m) % bands,
+            "last": np.arange(bands - m, bands) % bands,
+            "even": np.linspace(0, bands - 1, m).round().astype(int),
+        }[config.pseudo_msi]
+    ]
     return basis.vectors[picked], basis.mean[picked]
 
 
@@ -160,7 +169,9 @@ def tile_inputs(
     """
     z = hr_msi[:, 1:-1, 1:-1]
     tile = evaluate_tile(end.fields, z, *up)
-    hsi = _normal(tile.values, channels.hsi_shift, channels.hsi_scale)
+    if channels.detail_filter is not None:
+        tile = replace(tile, refinement=apply_detail_filter(channels.detail_filter, tile.detail))
+    hsi = _normal(tile.refined, channels.hsi_shift, channels.hsi_scale)
     msi = _normal(z, channels.msi_shift, channels.msi_scale)
     extras = {
         "unexplained": lambda: _normal(
@@ -197,7 +208,8 @@ def hsi_correction(config: ModelConfig, channels: Channels, estimate: Floats, ti
         return np.asarray(
             estimate[:k] * scale + channels.hsi_shift[:, None, None] - tile.values, dtype=np.float32
         )
-    return np.asarray(estimate[:k] * channels.unit[:k, None, None] * scale, dtype=np.float32)
+    refinement = 0 if tile.refinement is None else tile.refinement
+    return np.asarray(estimate[:k] * channels.unit[:k, None, None] * scale + refinement, dtype=np.float32)
 
 
 def _normal(values: Floats, shift: Floats | np.float32, scale: Floats) -> Field:

@@ -74,8 +74,9 @@ def _calibration_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the arrays of a Calibration that is kept with the weights."""
     if config.calibration == "scene":
         return {}
-    bands, k, m = config.hsi_bands, config.hsi_channels, config.msi_bands
+    bands, k, m, side = config.hsi_bands, config.hsi_channels, config.msi_bands, config.detail_filter
     return {
+        **({"detail_filter": (k, k, side, side)} if side else {}),
         "mean": (bands,),
         "vectors": (bands, k),
         "hsi_shift": (k,),

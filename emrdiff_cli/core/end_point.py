@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.core.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
 
 Method = Literal["bicubic", "glp", "glp-local"]
@@ -56,10 +56,20 @@ class EndPointFields:
 
 @dataclass(frozen=True)
 class EndPointTile:
-    """A tile's end point (k, H, W) and, for the guidance branch, the detail the local map put in (k, H, W)."""
+    """A tile's end point, the MSI's detail in it and the part of that which the local map put in; (k, H, W) each.
+
+    `refinement` is what an archive's detail filter adds; None without one.
+    """
 
     values: Field
+    detail: Field
     local_detail: Field
+    refinement: Field | None = None
+
+    @property
+    def refined(self) -> Field:
+        """The end point with its refinement."""
+        return self.values if self.refinement is None else self.values + self.refinement
 
 
 def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -> EndPointFields:
@@ -69,10 +79,11 @@ def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -
     Raises InputError with too few valid LR pixels to fit.
     """
     bands = len(msi)
-    if valid.sum() < 2 * (bands + 1):
+    needed = 2 * (bands + 1)
+    if valid.sum() < needed:
         raise InputError(
-            f"{valid.sum()} valid LR pixels lie wholly on the MSI, too few to relate {bands} MSI bands to the "
-            "LR-HSI: the common area is too small or nodata"
+            f"{valid.sum()} valid LR pixels lie wholly on valid MSI pixels: {needed} or more are needed to relate "
+            f"{bands} MSI bands to the LR-HSI; look at the overlap and the nodata of both with `emrdiff check`"
         )
     slopes, intercept = fit_linear(msi[:, valid], lr[:, valid])
     explained = np.tensordot(slopes, msi, axes=1) + intercept[:, None, None]
@@ -126,9 +137,10 @@ def back_projected(
     `local_detail_at_lr` (k, h, w) is the local map's injected detail, degraded. Only that needs the HR image;
     the rounds themselves run at LR, since degrading what was upsampled is one map from LR to LR.
     """
+    rows, cols = (chain(first, second) for first, second in zip(up, down, strict=True))
 
     def there_and_back(image: Floats) -> Floats:
-        return apply_taps(apply_taps(image, *up), *down)
+        return apply_taps(image, rows, cols)
 
     lost = fields.msi - there_and_back(fields.msi)
     degraded = there_and_back(fields.base) + np.tensordot(fields.slopes, lost, axes=1) + local_detail_at_lr
@@ -150,8 +162,9 @@ def evaluate_tile(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps
     """The end point of the tile that `rows` and `cols` (LR -> HR, the tile's part) cover; hr_msi is (m, H, W)."""
     detail = hr_msi - apply_taps(fields.msi, rows, cols)
     local = local_detail(fields, detail, rows, cols)
-    values = apply_taps(fields.base, rows, cols) + np.tensordot(fields.slopes, detail, axes=1) + local
-    return EndPointTile(values.astype(np.float32), local)
+    common = np.tensordot(fields.slopes, detail, axes=1)
+    values = apply_taps(fields.base, rows, cols) + common + local
+    return EndPointTile(values.astype(np.float32), (common + local).astype(np.float32), local)
 
 
 def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps) -> Field:

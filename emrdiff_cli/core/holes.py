@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,31 +22,59 @@ def valid_pixels(image: Floats) -> NDArray[np.bool_]:
 
 
 def fill_holes(image: Floats, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """A copy of (C, H, W) whose invalid pixels hold the nearest valid pixel's values; dead bands hold zero."""
+    """A copy of (C, H, W) whose invalid pixels hold the nearest valid pixel's values, 0 where there is none.
+
+    Dead bands hold 0.
+    """
+    if not valid.any():
+        return np.zeros(image.shape, np.float32)
     filled = np.array(image, dtype=np.float32)
-    if valid.any() and not valid.all():
+    if not valid.all():
         nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
         filled = filled[:, nearest[0], nearest[1]]
     return np.nan_to_num(filled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def fill_dead_bands(image: Floats, dead: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """A copy of (C, H, W) whose `dead` bands (C,) are interpolated between their live neighbours."""
+def fill_dead_bands(
+    image: Floats, dead: NDArray[np.bool_], positions: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """A copy of (C, H, W) whose `dead` bands (C,) are interpolated between their live neighbours.
+
+    Linearly over `positions` (C,), such as wavelengths, in any order; by default over the bands' numbers.
+    """
     filled = np.array(image, dtype=np.float32)
+    at = np.arange(len(filled)) if positions is None else np.asarray(positions)
     live = np.flatnonzero(~dead)
+    live = live[np.argsort(at[live], kind="stable")]
     if not live.size:
         return filled
     for band in np.flatnonzero(dead):
-        next_live = int(np.searchsorted(live, band))
+        next_live = int(np.searchsorted(at[live], at[band]))
         above = int(live[min(next_live, live.size - 1)])
         below = int(live[max(next_live - 1, 0)])
-        share = (band - below) / (above - below) if below < band < above else 0.0
+        gap = at[above] - at[below]
+        share = min(1.0, (at[band] - at[below]) / gap) if gap > 0 else 0.0
         filled[band] = (1 - share) * filled[below] + share * filled[above]
     return filled
 
 
-def mend(image: Floats) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """A whole image (C, H, W) without holes or dead bands, its valid pixels (H, W) and its dead bands (C,)."""
-    valid = valid_pixels(image)
-    dead = np.asarray(~np.isfinite(image).any(axis=(1, 2)))
-    return fill_dead_bands(fill_holes(image, valid), dead), valid, dead
+def mend(
+    image: Floats, bad: Sequence[int] = (), positions: Sequence[float] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A whole image (C, H, W) without holes or unusable bands, its valid pixels (H, W), the unusable bands (C,).
+
+    Unusable are bands without any value and the `bad` ones (0-based), of which no value is used: they make no
+    pixel invalid, and are interpolated between the others over `positions`.
+    """
+    unusable = np.asarray(~np.isfinite(image).any(axis=(1, 2)))
+    unusable[list(bad)] = True
+    usable = np.where(unusable[:, None, None], np.nan, image) if unusable.any() else image
+    valid = valid_pixels(usable)
+    return fill_dead_bands(fill_holes(usable, valid), unusable, positions), valid, unusable
+
+
+def fill_each_band(image: Floats) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A copy of (C, H, W) in which each band's holes hold its own nearest value, and where each is valid."""
+    valid = np.isfinite(image)
+    filled = [fill_holes(band[None], mask) for band, mask in zip(image, valid, strict=True)]
+    return np.concatenate(filled) if filled else np.zeros(image.shape, np.float32), valid

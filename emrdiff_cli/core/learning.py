@@ -15,6 +15,8 @@ from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.muon import Muon, split_parameters
 from emrdiff_cli.core.network import MSGAB
 
+_ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class TrainingScene:
@@ -75,26 +77,36 @@ def channel_weights(amplitudes: Tensor, hsi_channels: int, config: TrainConfig) 
     return torch.cat([hsi / hsi.mean(), pseudo])
 
 
-def training_loss(model: EMRDiff, batch: Batch, config: TrainConfig, draws: Draws) -> Tensor:
+def training_loss(
+    model: EMRDiff, batch: Batch, config: TrainConfig, draws: Draws, share: slice = _ALL
+) -> Tensor:
     """Multi-scale L1 of the estimates of X'_0, at t drawn from 1..T.
+
+    With a `share` of the batch, what those patches add to the whole batch's loss: over shares that make up
+    the batch it sums to the loss, and so do its gradients. The draws are the whole batch's.
 
     Chain `truth` (the paper's): one t, X'_t built from the ground truth. Chain `own`: t = T, which sees no
     truth, and in `later_share` of the calls a later t whose X'_t is built from the detached estimate at T.
     """
-    guidance = model.network.guide(batch.guidance)
+    target = batch.target[share]
+    guidance = model.network.guide(batch.guidance[share])
     last, count, device = model.config.steps, len(batch.target), batch.target.device
 
     def draw_steps(low: int, high: int) -> Tensor:
-        return torch.randint(low, high + 1, (count,), generator=draws.choices).to(device, non_blocking=True)
+        steps = torch.randint(low, high + 1, (count,), generator=draws.choices)
+        return steps[share].to(device, non_blocking=True)
+
+    def loss_at(x_0: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(batch.target.shape, generator=draws.noise, device=device)[share]
+        return _loss_at(model, batch, share, x_0, noise, guidance, t, config.scales)
 
     if config.chain == "truth":
-        return _loss_at(model, batch, batch.target, guidance, draw_steps(1, last), config, draws)[0]
-    t = torch.full((count,), last, device=device)
-    loss, estimate = _loss_at(model, batch, torch.zeros_like(batch.target), guidance, t, config, draws)
+        return loss_at(target, draw_steps(1, last))[0]
+    t = torch.full((len(target),), last, device=device)
+    loss, estimate = loss_at(torch.zeros_like(target), t)
     if last == 1 or float(torch.rand((), generator=draws.choices)) >= config.later_share:
         return loss
-    state = estimate.detach().float()
-    later, _ = _loss_at(model, batch, state, guidance, draw_steps(1, last - 1), config, draws)
+    later, _ = loss_at(estimate.detach().float(), draw_steps(1, last - 1))
     return 0.5 * (loss + later)
 
 
@@ -158,30 +170,31 @@ def _drawn_noise(batch: Batch, generator: torch.Generator) -> Callable[[int], Te
 def _loss_at(
     model: EMRDiff,
     batch: Batch,
+    share: slice,
     x_0: Tensor,
+    noise: Tensor,
     guidance: Sequence[Tensor],
     t: Tensor,
-    config: TrainConfig,
-    draws: Draws,
+    scales: int,
 ) -> tuple[Tensor, Tensor]:
-    """Loss at the steps t with X'_t built from x_0, and the full-resolution estimate.
+    """Loss of the share at the steps t with X'_t built from x_0, and the full-resolution estimate.
 
     At t = T the sampler starts from A_0 with nothing of X'_0 in it, and so does a zero x_0.
     """
     etas = torch.tensor(model.etas(), device=t.device)[t][:, None, None, None]
-    noise = torch.randn(batch.target.shape, generator=draws.noise, device=t.device) * batch.edges
-    x_t = forward_marginal(x_0, torch.zeros_like(x_0), etas, model.config.kappa, noise)
-    estimates = model.estimate_scales(x_t, batch.a_0, guidance, t, config.scales)
-    losses = [_scale_loss(estimate, batch, 2**scale) for scale, estimate in enumerate(estimates)]
+    edge_noise = noise * batch.edges[share]
+    x_t = forward_marginal(x_0, torch.zeros_like(x_0), etas, model.config.kappa, edge_noise)
+    estimates = model.estimate_scales(x_t, batch.a_0[share], guidance, t, scales)
+    losses = [_scale_loss(estimate, batch, share, 2**scale) for scale, estimate in enumerate(estimates)]
     return torch.stack(losses).mean(), estimates[0]
 
 
-def _scale_loss(estimate: Tensor, batch: Batch, stride: int) -> Tensor:
-    """Weighted L1 against X'_0 decimated by `stride`, over valid pixels."""
+def _scale_loss(estimate: Tensor, batch: Batch, share: slice, stride: int) -> Tensor:
+    """Weighted L1 of the share against X'_0 decimated by `stride`, over the weight of all valid pixels."""
     target = batch.target[..., ::stride, ::stride]
     weight = batch.weight * batch.valid[..., ::stride, ::stride]
-    error = (estimate - target).abs() * weight
-    return error.sum() / (weight.expand_as(error).sum() + 1e-12)
+    error = (estimate - target[share]).abs() * weight[share]
+    return error.sum() / (weight.expand_as(target).sum() + 1e-12)
 
 
 def _draw_patch(

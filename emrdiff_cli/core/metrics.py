@@ -1,4 +1,4 @@
-"""Full-reference scores of a fused cube against a reference, streamed over strips of rows.
+"""Full-reference scores of a fused cube against a reference, tile by tile.
 
 Every sum runs in float64 and nothing is quantised. L is the stated peak, r the resolution ratio; NaN and
 infinity mark invalid values, and a pixel counts only where all compared bands of both cubes are valid:
@@ -8,46 +8,50 @@ infinity mark invalid values, and a pixel counts only where all compared bands o
 - `sam_deg`: mean over pixels, both norms > 0, of arccos(clip(cos, -1, 1)) in degrees.
 - `ergas`: (100 / r) sqrt(mean_b (RMSE_b / mean of the reference's band b)^2).
 - `ssim`: mean over bands; 11 x 11 Gaussian window, sigma 1.5, K 0.01 and 0.03, range L, valid area.
+- `uiqi`: mean over bands of Wang and Bovik's index in 32 x 32 windows at every pixel, valid area.
+- `q2n`: hypercomplex quality index in 32 x 32 blocks side by side from the upper left, whole blocks alone.
 - `cc`: mean over bands of the correlation coefficient; `rmse`: over the cube, in data units.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, minimum_filter
 
-KEYS = ("psnr_db", "psnr_global_db", "psnr_band_peak_db", "sam_deg", "ergas", "ssim", "cc", "rmse")
+from emrdiff_cli.core import hypercomplex, quality_index, similarity
+from emrdiff_cli.core.pixelwise import Cube, Floats, PixelSums
 
-_WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
+CHEAP = ("psnr_db", "psnr_global_db", "psnr_band_peak_db", "sam_deg", "ergas", "cc", "rmse")
+WINDOWED = ("ssim", "uiqi", "q2n")
+KEYS = ("psnr_db", "psnr_global_db", "psnr_band_peak_db", "sam_deg", "ergas", *WINDOWED, "cc", "rmse")
+GRAIN = hypercomplex.BLOCK
+"""Tiles start at multiples of this from the scene's corner, in rows and columns."""
+
 _REASONS = {
     "psnr_db": "identical in both cubes",
     "psnr_band_peak_db": "the reference's maximum is not above 0",
     "ergas": "the reference's mean is near 0",
     "ssim": "no 11 x 11 window lies wholly inside valid data",
+    "uiqi": "no 32 x 32 window lies wholly inside valid data",
     "cc": "constant in one of the cubes",
 }
 _NEAR_ZERO = 1e-6  # share of L under which a band's mean makes its relative error meaningless
-
-Cube = NDArray[np.floating[Any]]
-_Floats = NDArray[np.float64]
-_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Scores:
     """What a comparison gave, with its convention.
 
-    `overall` has every key of KEYS; `per_band` those that exist for one band, an entry for each of `bands`.
-    None: undefined, the reason is in `notes`; infinity: the PSNR of identical data. `bands` are the
-    numbers of the compared bands, `left_out_bands` of those without a valid value in one of the cubes.
-    `dropped_pixels` are invalid, `sam_dropped_pixels` valid but without a direction to measure an angle
-    from, `ssim_windows` the windows in one band.
+    `overall` has the keys that were asked for, of KEYS and in its order; `per_band` those of them that exist
+    for one band, an entry for each of `bands`. None: undefined, the reason is in `notes`; infinity: the PSNR
+    of identical data. `bands` are the numbers of the compared bands, `left_out_bands` of those without a
+    valid value in one of the cubes. `dropped_pixels` are invalid, `sam_dropped_pixels` valid but without a
+    direction to measure an angle from, the windows those in one band (0 where not asked for).
+    `reference_range` is the least and the greatest value of the reference in the valid pixels.
     """
 
     overall: Mapping[str, float | None]
@@ -61,236 +65,189 @@ class Scores:
     sam_dropped_pixels: int
     ssim_windows: int
     notes: tuple[str, ...]
+    uiqi_windows: int = 0
+    q2n_blocks: int = 0
+    reference_range: tuple[float, float] | None = None
 
 
-def score(fused: Cube, reference: Cube, peak: float, ratio: float | None = None) -> Scores:
+def score(
+    fused: Cube,
+    reference: Cube,
+    peak: float,
+    ratio: float | None = None,
+    metrics: Collection[str] = KEYS,
+) -> Scores:
     """Compare two whole cubes (bands, rows, columns); without `ratio`, `ergas` is None."""
     pairs = zip(fused, reference, strict=True)
     empty = [b for b, pair in enumerate(pairs) if not all(np.isfinite(band).any() for band in pair)]
-    stream = FullReference(len(fused), peak, ratio, left_out=empty)
+    stream = FullReference(len(fused), peak, ratio, left_out=empty, metrics=metrics)
     stream.update(fused, reference)
     return stream.result()
 
 
 class FullReference:
-    """Scores of a scene handed in as strips of rows, from top to bottom; the split does not matter.
+    """Scores of a scene handed in as tiles, in any order; how it is cut does not matter.
 
-    `left_out` are the positions (from 0) of bands known to be invalid throughout: they make no pixel
-    invalid. `numbers` names the bands in the result (default: from 1). Holds ten rows of both cubes.
-    Raises ValueError: peak or ratio not positive and finite.
+    A tile is an upper left core that is scored, and below and to the right of it, as far as the scene goes,
+    `halo` pixels that windows reach into. `left_out` are the positions (from 0) of bands known to be invalid
+    throughout: they make no pixel invalid. `numbers` names the bands in the result (default: from 1).
+    Raises ValueError: peak or ratio not positive and finite, an unknown metric.
     """
 
     def __init__(
         self,
         bands: int,
-        peak: float,
+        peak: float | None,
         ratio: float | None = None,
         *,
         left_out: Sequence[int] = (),
         numbers: Sequence[int] | None = None,
+        metrics: Collection[str] = KEYS,
     ) -> None:
         for name, value in (("peak", peak), ("ratio", ratio)):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"the {name} must be a positive number, not {value}")
-        self._bands, self._peak, self._ratio = bands, peak, ratio
+        if unknown := set(metrics) - set(KEYS):
+            raise ValueError(f"unknown metrics {sorted(unknown)}: known are {', '.join(KEYS)}")
+        if peak is None and "ssim" in metrics:
+            raise ValueError("ssim needs the peak before the first tile")
+        self._bands, self._peak, self._ratio = bands, peak or 1.0, ratio
+        self._keys = [key for key in KEYS if key in metrics]
         self._kept = [b for b in range(bands) if b not in set(left_out)]
         self._numbers = np.arange(1, bands + 1) if numbers is None else np.array(numbers)
         self._pixels = 0
-        self._moments = _Moments(len(self._kept))
-        self._angles = _Angles()
-        self._similarity = _Similarity(len(self._kept), peak)
+        self._sums = PixelSums(len(self._kept))
+        self._similarity = similarity.Similarity(len(self._kept), self._peak)
+        self._quality = quality_index.QualityIndex(len(self._kept))
+        self._hypercomplex = hypercomplex.HypercomplexIndex()
+        self.halo = halo(metrics)
 
-    def update(self, fused: Cube, reference: Cube) -> None:
-        """Add the next strip of each cube, (bands, rows, columns); raises ValueError on other shapes."""
+    def update(self, fused: Cube, reference: Cube, core: tuple[int, int] | None = None) -> None:
+        """Add a tile of each cube, (bands, rows, columns); `core`: its rows and columns that are scored.
+
+        Cores start at multiples of GRAIN from the scene's corner where `q2n` is asked for. Raises ValueError
+        on other shapes.
+        """
         if fused.shape != reference.shape or fused.ndim != 3 or len(fused) != self._bands:
-            raise ValueError(f"two strips of {self._bands} bands expected: {fused.shape}, {reference.shape}")
+            raise ValueError(f"two tiles of {self._bands} bands expected: {fused.shape}, {reference.shape}")
+        rows, cols = core = fused.shape[1:] if core is None else core
+        self._pixels += rows * cols
+        if not self._kept:
+            return
         if len(self._kept) < self._bands:
             fused, reference = fused[self._kept], reference[self._kept]
-        valid = np.full(fused.shape[1:], len(fused) > 0)
-        for f, r in zip(fused, reference, strict=True):
-            valid &= np.isfinite(f) & np.isfinite(r)
-        self._pixels += valid.size
-        if valid.any():
-            self._add_pixels(fused, reference, valid)
-        self._similarity.update(fused, reference, valid)
+        pixels = (cube[:, :rows, :cols].reshape(len(cube), -1) for cube in (fused, reference))
+        self._sums.add(*pixels)
+        self._update_windows(fused, reference, core)
 
-    def _add_pixels(self, fused: Cube, reference: Cube, valid: _Mask) -> None:
-        """One pass over the bands feeds the moments and the spectral angles."""
-        products = np.zeros((3, int(valid.sum())))
-        for band, (f_all, r_all) in enumerate(zip(fused, reference, strict=True)):
-            f, r = f_all[valid].astype(np.float64), r_all[valid].astype(np.float64)
-            products += (f * r, f * f, r * r)
-            self._moments.update(band, f, r)
-        self._moments.count += products.shape[1]
-        self._angles.update(*products)
+    def _update_windows(self, fused: Cube, reference: Cube, core: tuple[int, int]) -> None:
+        if not set(self._keys) & set(WINDOWED):
+            return
+        valid = np.asarray(np.isfinite(fused).all(axis=0) & np.isfinite(reference).all(axis=0))
+        if "ssim" in self._keys:
+            self._similarity.update(fused, reference, valid, core)
+        if "uiqi" in self._keys:
+            self._quality.update(fused, reference, valid, core)
+        if "q2n" in self._keys:
+            self._hypercomplex.update(fused, reference, valid, core)
 
-    def result(self) -> Scores:
-        """Give the scores of the strips so far."""
-        per_band = _band_values(self._moments, self._similarity, self._peak, self._ratio)
+    def result(self, peak: float | None = None) -> Scores:
+        """Give the scores of the tiles so far; `peak` where it was not known before."""
+        self._peak = peak or self._peak
+        per_band = self._by_band()
         numbers, left_out = self._numbers[self._kept], np.delete(self._numbers, self._kept)
         return Scores(
             overall={key: _number(x) for key, x in self._overall(per_band).items()},
-            per_band={key: tuple(_number(x) for x in row) for key, row in per_band.items()},
+            per_band={key: tuple(_number(x) for x in per_band[key]) for key in self._keys if key in per_band},
             peak=self._peak,
             ratio=self._ratio,
             bands=tuple(numbers.tolist()),
             left_out_bands=tuple(left_out.tolist()),
-            valid_pixels=self._moments.count,
-            dropped_pixels=self._pixels - self._moments.count,
-            sam_dropped_pixels=self._angles.dropped,
+            valid_pixels=self._sums.count,
+            dropped_pixels=self._pixels - self._sums.count,
+            sam_dropped_pixels=self._sums.count - self._sums.angles,
             ssim_windows=self._similarity.windows,
+            uiqi_windows=self._quality.windows,
+            q2n_blocks=self._hypercomplex.blocks,
+            reference_range=self._reference_range(),
             notes=tuple(self._notes(per_band, numbers, left_out)),
         )
 
-    def _overall(self, per_band: Mapping[str, _Floats]) -> dict[str, float]:
+    def _reference_range(self) -> tuple[float, float] | None:
+        if not self._sums.count:
+            return None
+        return float(self._sums.reference_minimum.min()), float(self._sums.reference_maximum.max())
+
+    def _by_band(self) -> dict[str, Floats]:
+        """Every score by band; NaN where it is undefined."""
+        sums = self._sums
+        mean, top = np.abs(sums.mean[1]), sums.reference_maximum
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mse = sums.squared_error / sums.count
+            relative = np.where(mean > _NEAR_ZERO * self._peak, np.sqrt(mse) / mean, math.nan)
+            return {
+                "psnr_db": _decibels(self._peak, mse),
+                "psnr_band_peak_db": _decibels(np.where(top > 0, top, math.nan), mse),
+                "ergas": relative * (math.nan if self._ratio is None else 100 / self._ratio),
+                "ssim": self._similarity.means(),
+                "uiqi": self._quality.means(),
+                "cc": sums.co / np.sqrt(sums.m2[0] * sums.m2[1]),
+                "rmse": np.sqrt(mse),
+            }
+
+    def _overall(self, per_band: Mapping[str, Floats]) -> dict[str, float]:
         mse = _mean(per_band["rmse"] ** 2)
         values = {key: _mean(row) for key, row in per_band.items()}
         values["psnr_global_db"] = float(_decibels(self._peak, np.array(mse)))
-        values["sam_deg"] = self._angles.mean()
+        values["sam_deg"] = self._sums.mean_angle()
         values["ergas"] = math.sqrt(_mean(per_band["ergas"] ** 2))
+        values["q2n"] = self._hypercomplex.mean()
         values["rmse"] = math.sqrt(mse)
-        return {key: values[key] for key in KEYS}
+        return {key: values[key] for key in self._keys}
 
     def _notes(
-        self, per_band: Mapping[str, _Floats], numbers: NDArray[np.int_], left_out: NDArray[np.int_]
+        self, per_band: Mapping[str, Floats], numbers: NDArray[np.int_], left_out: NDArray[np.int_]
     ) -> Iterator[str]:
         """Give the reason for every score that is undefined, infinite or a mean over fewer bands."""
         if left_out.size:
-            yield f"{_listed(left_out)} left out: no valid value in one of the cubes"
-        if not self._moments.count:
+            yield f"{listed(left_out)} left out: no valid value in one of the cubes"
+        if not self._sums.count:
             yield f"every score is null: no pixel of {self._pixels} is valid in all bands of both cubes"
             return
-        if not self._angles.count:
+        if "sam_deg" in self._keys and not self._sums.angles:
             yield "sam_deg is null: no pixel has a spectrum other than 0 in both cubes"
-        if self._ratio is None:
+        if "ergas" in self._keys and self._ratio is None:
             yield "ergas is null: the ratio is not known"
+        if "q2n" in self._keys and not self._hypercomplex.blocks:
+            yield "q2n is null: no 32 x 32 block lies wholly inside valid data"
         for key, reason in _REASONS.items():
             missing = np.isinf(per_band[key]) if key == "psnr_db" else np.isnan(per_band[key])
-            if missing.any() and not (key == "ergas" and self._ratio is None):
+            asked = key in self._keys and not (key == "ergas" and self._ratio is None)
+            if asked and missing.any():
                 nothing_left = "is infinite (null in JSON)" if key == "psnr_db" else "is null"
-                effect = nothing_left if missing.all() else f"leaves out {_listed(numbers[missing])}"
+                effect = nothing_left if missing.all() else f"leaves out {listed(numbers[missing])}"
                 yield f"{key} {effect}: {reason}"
 
 
-class _Moments:
-    """Means and co-moments of both cubes by band, merged strip by strip (Chan, Golub, LeVeque 1983).
-
-    Values are taken relative to the first valid pixel, so constant bands have a variance of exactly 0.
-    """
-
-    def __init__(self, bands: int) -> None:
-        self.count = 0
-        self.squared_error = np.zeros(bands)
-        self.pivot, self.mean, self.m2 = np.zeros((3, 2, bands))
-        self.co = np.zeros(bands)
-        self.maximum = np.full(bands, -np.inf)
-
-    @property
-    def reference_mean(self) -> _Floats:
-        return np.asarray(self.pivot[1] + self.mean[1])
-
-    def update(self, band: int, fused: _Floats, reference: _Floats) -> None:
-        """Merge one band's valid values; the caller adds to `count` after the last band."""
-        if self.count == 0:
-            self.pivot[:, band] = fused[0], reference[0]
-        self.squared_error[band] += np.sum((fused - reference) ** 2)
-        self.maximum[band] = max(self.maximum[band], reference.max())
-        values = np.stack([fused, reference]) - self.pivot[:, band, None]
-        means = values.mean(axis=1)
-        values -= means[:, None]
-        step, share = means - self.mean[:, band], len(fused) / (self.count + len(fused))
-        self.m2[:, band] += np.sum(values**2, axis=1) + step**2 * self.count * share
-        self.co[band] += np.sum(values[0] * values[1]) + step[0] * step[1] * self.count * share
-        self.mean[:, band] += step * share
+def halo(metrics: Collection[str]) -> int:
+    """How far beyond a tile's core the windows of these metrics reach, in pixels."""
+    reach = {"ssim": similarity.WINDOW - 1, "uiqi": quality_index.WINDOW - 1}
+    return max(reach.get(key, 0) for key in metrics) if metrics else 0
 
 
-class _Angles:
-    """Sum of the spectral angles and the count of pixels that have none."""
-
-    def __init__(self) -> None:
-        self.total, self.count, self.dropped = 0.0, 0, 0
-
-    def update(self, dot: _Floats, fused_square: _Floats, reference_square: _Floats) -> None:
-        norms = np.sqrt(fused_square * reference_square)
-        seen = norms > 0
-        cosines = np.clip(dot[seen] / norms[seen], -1.0, 1.0)
-        self.total += float(np.sum(np.degrees(np.arccos(cosines))))
-        self.count += cosines.size
-        self.dropped += norms.size - cosines.size
-
-    def mean(self) -> float:
-        return self.total / self.count if self.count else math.nan
+def listed(numbers: NDArray[np.int_]) -> str:
+    """Band numbers with runs drawn together: `bands 1-4, 7`."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"band{'s' if len(numbers) > 1 else ''} {', '.join(spans)}"
 
 
-class _Similarity:
-    """Sum of the SSIM map by band, over the windows wholly inside valid data."""
-
-    def __init__(self, bands: int, peak: float) -> None:
-        self.sums, self.windows = np.zeros(bands), 0
-        self._c1, self._c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
-        offsets = np.arange(_WINDOW) - _WINDOW // 2
-        kernel = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
-        self._kernel = kernel / kernel.sum()
-        self._tail: tuple[Cube, Cube, _Mask] | None = None
-
-    def update(self, fused: Cube, reference: Cube, valid: _Mask) -> None:
-        """Score the windows that end in this strip; those that reach on wait in the last ten rows."""
-        if self._tail is not None:
-            fused = np.concatenate([self._tail[0], fused], axis=1)
-            reference = np.concatenate([self._tail[1], reference], axis=1)
-            valid = np.concatenate([self._tail[2], valid])
-        last = slice(max(0, len(valid) - _WINDOW + 1), None)
-        self._tail = fused[:, last].copy(), reference[:, last].copy(), valid[last].copy()
-        if min(valid.shape) < _WINDOW:
-            return
-        whole = _inner(minimum_filter(valid, _WINDOW), (0, 1))
-        self.windows += int(whole.sum())
-        if whole.any():
-            for band, (f, r) in enumerate(zip(fused, reference, strict=True)):
-                self.sums[band] += np.sum(self._map(np.where(valid, f, 0), np.where(valid, r, 0))[whole])
-
-    def _map(self, fused: Cube, reference: Cube) -> _Floats:
-        f, r = fused.astype(np.float64), reference.astype(np.float64)
-        fields = np.stack([f, r, f * f + r * r, f * r])
-        for axis in (1, 2):
-            fields = _inner(correlate1d(fields, self._kernel, axis=axis), (axis,))
-        mean_f, mean_r, squares, product = fields
-        mean_product, mean_squares = mean_f * mean_r, mean_f**2 + mean_r**2
-        luminance = (2 * mean_product + self._c1) / (mean_squares + self._c1)
-        structure = (2 * (product - mean_product) + self._c2) / (squares - mean_squares + self._c2)
-        return np.asarray(luminance * structure)
-
-
-def _inner(array: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
-    """Cut what lies within half a window of the ends of these axes."""
-    inner = slice(_WINDOW // 2, -(_WINDOW // 2))
-    return array[tuple(inner if axis in axes else slice(None) for axis in range(array.ndim))]
-
-
-def _band_values(
-    moments: _Moments, similarity: _Similarity, peak: float, ratio: float | None
-) -> dict[str, _Floats]:
-    """Every score by band; NaN where it is undefined."""
-    mean, top = np.abs(moments.reference_mean), moments.maximum
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mse = moments.squared_error / moments.count
-        relative = np.where(mean > _NEAR_ZERO * peak, np.sqrt(mse) / mean, math.nan)
-        return {
-            "psnr_db": _decibels(peak, mse),
-            "psnr_band_peak_db": _decibels(np.where(top > 0, top, math.nan), mse),
-            "ergas": relative * (math.nan if ratio is None else 100 / ratio),
-            "ssim": similarity.sums / similarity.windows,
-            "cc": moments.co / np.sqrt(moments.m2[0] * moments.m2[1]),
-            "rmse": np.sqrt(mse),
-        }
-
-
-def _decibels(peak: float | _Floats, mse: _Floats) -> _Floats:
+def _decibels(peak: float | Floats, mse: Floats) -> Floats:
     with np.errstate(divide="ignore"):
         return np.asarray(20 * np.log10(peak) - 10 * np.log10(mse))
 
 
-def _mean(values: _Floats) -> float:
+def _mean(values: Floats) -> float:
     """Mean of the defined, finite values; infinity where there are only identical bands, else NaN."""
     finite = values[np.isfinite(values)]
     if finite.size:
@@ -300,10 +257,3 @@ def _mean(values: _Floats) -> float:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _listed(numbers: NDArray[np.int_]) -> str:
-    """Band numbers with runs drawn together: `bands 1-4, 7`."""
-    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
-    spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    return f"band{'s' if len(numbers) > 1 else ''} {', '.join(spans)}"

@@ -96,9 +96,9 @@ def fixed_kernel(kernel: NDArray[np.float64], firsts: NDArray[np.int64], n_in: i
 
 def chain(first: Taps, second: Taps) -> Taps:
     """The map that applies `first`, then `second`."""
-    dense = second.matrix(0, second.n_in) @ first.matrix(0, first.n_in)
-    indices = np.broadcast_to(np.arange(first.n_in), dense.shape)
-    return Taps(first.n_in, indices, dense, second.inside)
+    indices = first.indices[second.indices].reshape(second.n_out, -1)
+    weights = (second.weights[:, :, None] * first.weights[second.indices]).reshape(second.n_out, -1)
+    return Taps(first.n_in, indices, weights, second.inside)
 
 
 def _taps(

@@ -46,11 +46,14 @@ class SceneEndPoint:
     window: LocalWindow | None
 
 
-def choose_basis(scene: LrScene, subspace: int) -> Basis:
-    """The leading directions of the LR-HSI's valid pixels; `subspace` 0, or B, keeps all bands."""
+def choose_basis(scene: LrScene, subspace: int, used: NDArray[np.bool_] | None = None) -> Basis:
+    """The leading directions of the LR-HSI's valid pixels; `subspace` 0, or B, keeps all bands.
+
+    Bands that are not `used` (B,; None: all are) lie outside of the directions.
+    """
     if subspace in (0, len(scene.hsi)):
         return identity_basis(len(scene.hsi))
-    return find_basis(scene.hsi[:, scene.valid], subspace)
+    return find_basis(scene.hsi[:, scene.valid], subspace, used)
 
 
 def find_end_point(

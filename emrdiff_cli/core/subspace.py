@@ -24,6 +24,11 @@ class Basis:
     vectors: NDArray[np.float32]
 
     @property
+    def known(self) -> NDArray[np.bool_]:
+        """(B,) True for the bands that the basis tells anything of."""
+        return np.asarray(self.vectors.any(axis=1))
+
+    @property
     def is_identity(self) -> bool:
         """True for the full basis, in which coefficients are the bands themselves."""
         return bool(self.vectors.shape[0] == self.vectors.shape[1])
@@ -50,11 +55,14 @@ def identity_basis(bands: int) -> Basis:
     return Basis(np.zeros(bands, np.float32), np.eye(bands, dtype=np.float32))
 
 
-def find_basis(pixels: Floats, size: int) -> Basis:
+def find_basis(pixels: Floats, size: int, used: NDArray[np.bool_] | None = None) -> Basis:
     """The `size` leading principal directions of pixels (B, n), each with the sign that makes its sum positive.
 
+    With `used` (B,) those of the bands used alone; mean and vectors are 0 in the others, which lie outside.
     Raises InputError when there are fewer pixels than directions.
     """
+    if used is not None and not used.all():
+        return _embedded(find_basis(pixels[used], size), used)
     bands, count = pixels.shape
     if size > min(bands, count - 1):
         raise InputError(
@@ -67,3 +75,10 @@ def find_basis(pixels: Floats, size: int) -> Basis:
     leading = vectors[:, ::-1][:, :size]
     signs = np.where(leading.sum(axis=0) < 0, -1.0, 1.0)
     return Basis(mean.astype(np.float32), (leading * signs).astype(np.float32))
+
+
+def _embedded(basis: Basis, used: NDArray[np.bool_]) -> Basis:
+    mean = np.zeros(len(used), np.float32)
+    vectors = np.zeros((len(used), basis.vectors.shape[1]), np.float32)
+    mean[used], vectors[used] = basis.mean, basis.vectors
+    return Basis(mean, vectors)

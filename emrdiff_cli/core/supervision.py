@@ -20,6 +20,7 @@ from emrdiff_cli.core.conditioning import (
     hsi_correction,
     tile_inputs,
 )
+from emrdiff_cli.core.detail_filter import DetailSample, fit_detail_filter
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.learning import TrainingScene, channel_weights
 from emrdiff_cli.core.noise import edge_noise
@@ -37,7 +38,8 @@ Field = NDArray[np.float32]
 class SupervisedPair:
     """An HR-HSI (B, H, W) with its `valid` pixels, filled elsewhere, and the pair made from it.
 
-    Only the pixels `judged` are learned from, or scored.
+    Only the pixels `judged` are learned from, or scored, and only the `good` bands (B,; None: all are): the
+    others are interpolated between them in both HSIs.
     """
 
     hr_hsi: Field
@@ -46,17 +48,19 @@ class SupervisedPair:
     hr_msi: Field
     resampling: Resampling
     judged: NDArray[np.bool_]
+    good: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A pair as the network sees it, whole, with the truth it is to find."""
+    """A pair as the network sees it, whole, with the truth it is to find; `edge_range` is the MSI's."""
 
     pair: SupervisedPair
     end: SceneEndPoint
     channels: Channels
     inputs: TileInputs
     target: Field
+    edge_range: tuple[float, float]
 
 
 def at_lr(pair: SupervisedPair) -> tuple[LrScene, tuple[float, float]]:
@@ -70,16 +74,29 @@ def make_lesson(config: ModelConfig, pair: SupervisedPair, calibration: Calibrat
 
     Without a calibration the scene is its own.
     """
-    resampling = pair.resampling
-
     scene, edge_range = at_lr(pair)
-    calibration = calibration or calibrate(config, [scene])
-    channels = calibration.channels
-    end = find_end_point(scene, lambda: _one_strip(pair), resampling, config.end_point, calibration.basis)
-    around = np.pad(pair.hr_msi, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    inputs = tile_inputs(config, end, channels, edge_range, around, resampling.up)
-    target = chain_target(config, channels, end.basis.project(pair.hr_hsi), inputs.a_0)
-    return Lesson(pair, end, channels, inputs, target)
+    calibration = calibration or calibrate(config, [scene], pair.good)
+    end = find_end_point(
+        scene, lambda: _one_strip(pair), pair.resampling, config.end_point, calibration.basis
+    )
+    return _lesson(config, pair, end, calibration.channels, edge_range)
+
+
+def fitted_filter(lessons: Sequence[Lesson], side: int) -> Field:
+    """The detail filter (k, k, side, side) that fits what the lessons' end points leave."""
+
+    def sample(lesson: Lesson) -> DetailSample:
+        tile = lesson.inputs.end_point
+        residual = lesson.end.basis.project(lesson.pair.hr_hsi) - tile.values
+        return DetailSample(tile.detail, residual, lesson.pair.judged)
+
+    return fit_detail_filter(map(sample, lessons), side)
+
+
+def refined(config: ModelConfig, lesson: Lesson, detail_filter: Field) -> Lesson:
+    """The lesson with its end point refined by the filter."""
+    channels = replace(lesson.channels, detail_filter=detail_filter)
+    return _lesson(config, lesson.pair, lesson.end, channels, lesson.edge_range)
 
 
 def residual_gain(lessons: Sequence[Lesson]) -> tuple[float, ...]:
@@ -142,15 +159,30 @@ def fuse_lesson(
 
 
 def end_point_image(lesson: Lesson) -> Field:
-    """The end point itself (B, H, W)."""
-    return _expanded(lesson, lesson.inputs.end_point.values)
+    """The end point itself (B, H, W), with the archive's detail filter where there is one."""
+    return _expanded(lesson, lesson.inputs.end_point.refined)
 
 
 def mean_psnr(fused: Floats, lesson: Lesson, peak: float) -> float:
-    """PSNR in dB: mean over bands of 10 log10(peak^2 / MSE) over the judged pixels."""
-    judged = lesson.pair.judged
+    """PSNR in dB: mean over the good bands of 10 log10(peak^2 / MSE) over the judged pixels."""
+    judged, good = lesson.pair.judged, lesson.pair.good
     error = np.square(fused[:, judged] - lesson.pair.hr_hsi[:, judged], dtype=np.float64)
+    if good is not None:
+        error = error[good]
     return float(np.mean(10 * np.log10(peak**2 / np.maximum(error.mean(axis=1), 1e-30))))
+
+
+def _lesson(
+    config: ModelConfig,
+    pair: SupervisedPair,
+    end: SceneEndPoint,
+    channels: Channels,
+    edge_range: tuple[float, float],
+) -> Lesson:
+    around = np.pad(pair.hr_msi, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    inputs = tile_inputs(config, end, channels, edge_range, around, pair.resampling.up)
+    target = chain_target(config, channels, end.basis.project(pair.hr_hsi), inputs.a_0)
+    return Lesson(pair, end, channels, inputs, target, edge_range)
 
 
 def _one_strip(pair: SupervisedPair) -> Iterator[Strip]:

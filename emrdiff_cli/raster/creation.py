@@ -1,34 +1,24 @@
-"""What GDAL is told on creating a raster: options and metadata."""
+"""What GDAL is told on creating a raster: its shape, place and metadata."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
+from emrdiff_cli.raster.creation_options import creation_options, geotiff_defaults
 from emrdiff_cli.raster.envi import clean_name, clean_value
 from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor, join_list
 from emrdiff_cli.raster.spec import RasterSpec
-
-_BLOCK = 256
-_PREDICTABLE = {"ZSTD", "DEFLATE", "LZW"}
+from emrdiff_cli.raster.tags import clean_tags, printable
 
 
 def creation_profile(spec: RasterSpec) -> dict[str, Any]:
-    """Collect the keywords of `rasterio.open` for writing."""
-    own = {key.upper(): value for key, value in spec.creation_options.items()}
-    if spec.driver == "ENVI":
-        # The suffix is added to the part's name; what the header is called in the end is not GDAL's to say.
-        options = {**own, "SUFFIX": "ADD"}
-    else:
-        options = _geotiff_options(spec) | own
-        if options["COMPRESS"].upper() not in _PREDICTABLE and "PREDICTOR" not in own:
-            del options["PREDICTOR"]
+    """Collect the keywords of `rasterio.open` for writing; for a COG those of the GeoTIFF it is copied from."""
+    cog = spec.driver == "COG"
     return {
-        "driver": spec.driver,
+        "driver": "GTiff" if cog else spec.driver,
         "height": spec.grid.height,
         "width": spec.grid.width,
         "count": spec.bands.count,
@@ -36,26 +26,7 @@ def creation_profile(spec: RasterSpec) -> dict[str, Any]:
         "nodata": spec.nodata,
         "crs": None if spec.grid.crs_wkt is None else CRS.from_wkt(spec.grid.crs_wkt),
         "transform": None if spec.grid.transform == Affine.identity() else spec.grid.transform,
-        **options,
-    }
-
-
-def _geotiff_options(spec: RasterSpec) -> dict[str, str]:
-    def block(length: int) -> str:
-        return str(min(_BLOCK, math.ceil(length / 16) * 16))
-
-    return {
-        "TILED": "YES",
-        "BLOCKXSIZE": block(spec.grid.width),
-        "BLOCKYSIZE": block(spec.grid.height),
-        "INTERLEAVE": "BAND",
-        "COMPRESS": "ZSTD",
-        "ZSTD_LEVEL": "1",
-        "PREDICTOR": "3" if np.dtype(spec.dtype).kind == "f" else "2",
-        "BIGTIFF": "IF_SAFER",
-        # Else GDAL takes the fourth of four uint8 bands for transparency.
-        "PHOTOMETRIC": "MINISBLACK",
-        "ALPHA": "NO",
+        **(geotiff_defaults(spec) if cog else creation_options(spec)),
     }
 
 
@@ -73,9 +44,9 @@ def write_metadata(dataset: Any, spec: RasterSpec) -> None:
             dataset.update_tags(band + 1, **own)
             dataset.update_tags(band + 1, ns="IMAGERY", **imagery)
         if spec.bands.names is not None:
-            dataset.set_band_description(band + 1, spec.bands.names[band])
+            dataset.set_band_description(band + 1, printable(spec.bands.names[band]))
         dataset.update_tags(band + 1, **{key: values[band] for key, values in spec.band_tags.items()})
-    tags = dict(spec.tags)
+    tags = clean_tags(spec.tags)
     if (spec.scale, spec.offset) != (1.0, 0.0):
         _write_scale(dataset, spec)
     elif spec.scale_recorded:
@@ -84,7 +55,7 @@ def write_metadata(dataset: Any, spec: RasterSpec) -> None:
 
 
 def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
-    fields = {key.replace("=", " "): clean_value(value) for key, value in spec.tags.items()} | lists
+    fields = {key: clean_value(value) for key, value in clean_tags(spec.tags).items()} | lists
     fields |= {key: join_list(clean_name(v) for v in values) for key, values in spec.band_tags.items()}
     if spec.offset != 0.0 or spec.scale < 0:
         _write_scale(dataset, spec)
@@ -92,7 +63,7 @@ def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
         fields["reflectance_scale_factor"] = format_factor(spec.scale)
     dataset.update_tags(ns="ENVI", **fields)
     for band, name in enumerate(spec.bands.names or (), 1):
-        dataset.set_band_description(band, clean_name(name))
+        dataset.set_band_description(band, clean_name(printable(name)))
 
 
 def _write_scale(dataset: Any, spec: RasterSpec) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from emrdiff_cli.errors import InputError
@@ -53,17 +53,26 @@ def crs_label(wkt: str) -> CrsLabel:
 def pixel_map(source: Grid, target: Grid) -> PixelMap:
     """Map pixel coordinates (columns, rows) of one georeferenced grid to those of another.
 
-    Points beyond what the CRSs can say come out infinite. Raises InputError as `same_crs`.
+    Points beyond what the CRSs can say come out infinite or NaN. Raises InputError as `same_crs`, and where
+    PROJ knows no way from one CRS to the other.
     """
     if source.crs_wkt is None or target.crs_wkt is None:
         raise ValueError("both grids need a CRS")
-    between = Transformer.from_crs(_parse(source.crs_wkt), _parse(target.crs_wkt), always_xy=True)
+    one, other = _parse(source.crs_wkt), _parse(target.crs_wkt)
+    try:
+        between = Transformer.from_crs(one, other, always_xy=True)
+    except ProjError as error:
+        raise InputError(
+            f"no way is known from the CRS {one.name} to {other.name}: assign both the CRS they are in, e.g. with "
+            "`gdal_edit.py -a_srs`"
+        ) from error
     back = ~target.transform
 
     def to_pixels(cols: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
         t = source.transform
         x, y = between.transform(t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f)
-        return back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f
+        with np.errstate(invalid="ignore"):  # infinite times 0
+            return back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f
 
     return to_pixels
 
@@ -83,6 +92,27 @@ def lonlat_ring(grid: Grid) -> list[tuple[float, float]] | None:
         return None
     area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise(ring))
     return [(float(x), float(y)) for x, y in (ring if area > 0 else ring[::-1])]
+
+
+def pixel_width_m(grid: Grid) -> float | None:
+    """Width on the ground, in metres, of the pixel in the middle; None without a CRS.
+
+    Measured on the ellipsoid, so that a map's own scale, Mercator's for one, does not matter; by the CRS's unit
+    where it has no way to longitude and latitude. Raises InputError as `same_crs`.
+    """
+    if grid.crs_wkt is None:
+        return None
+    crs = _parse(grid.crs_wkt)
+    middle = grid.height / 2
+    ends = [grid.transform @ (grid.width / 2 + side, middle) for side in (-0.5, 0.5)]
+    try:
+        to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        (x0, y0), (x1, y1) = (to_lonlat.transform(*end, errcheck=True) for end in ends)
+        length = float(Geod(ellps="WGS84").inv(x0, y0, x1, y1)[2])
+    except ProjError:
+        factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+        length = float(np.hypot(*np.subtract(ends[1], ends[0])) * factor)
+    return length if np.isfinite(length) and length > 0 else None
 
 
 def _parse(wkt: str) -> CRS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,19 +16,22 @@ _SIDECARS = (".aux.xml", ".ovr", ".msk")
 class PartFile:
     """The part file `.name.part-<pid>` of a target, with `.hdr` added for its header if `header` is given.
 
+    `drafted`: rows are to go into another file, `draft`, from which the part is then made.
+
     Raises OutputExistsError if the target is there and `overwrite` is False, WriteError if its folder
     is missing or cannot be written to; both at once, before any work.
     """
 
-    def __init__(self, target: Path, header: Path | None, overwrite: bool) -> None:
+    def __init__(self, target: Path, header: Path | None, overwrite: bool, drafted: bool = False) -> None:
         self.target = target
         self.header_target = header
         self.path = target.with_name(f".{target.name}.part-{os.getpid()}")
         self.header = header_paths(self.path)[1]
+        self.draft = self.path.with_name(self.path.name + ".draft") if drafted else self.path
         try:
             self._refuse_existing(overwrite)
-            self.path.touch()
-            self.path.unlink()
+            self.draft.touch()
+            self.draft.unlink()
         except FileNotFoundError as error:
             raise WriteError(f"{self.target.parent}: no such folder: make it first") from error
         except OSError as error:
@@ -73,6 +77,49 @@ class PartFile:
             self.drop_sidecar()
             self.header.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
+            if self.draft != self.path:
+                self._discard_drafts()
+
+    def _discard_drafts(self) -> None:
+        """Remove the draft and what GDAL may have left of its own, such as overviews on their way."""
+        for path in self.target.parent.iterdir():
+            if path.name.startswith(self.path.name + "."):
+                path.unlink(missing_ok=True)
+
+
+def sweep_parts(target: Path) -> None:
+    """Remove the parts of a target whose processes are gone, as a kill leaves them."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.part-(\d+)(\..*)?")
+    with suppress(OSError):
+        for path in list(target.parent.iterdir()):
+            found = pattern.fullmatch(path.name)
+            if found is not None and not _runs(int(found[1])):
+                path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of this number runs; a part of this one's own number is an earlier one's."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def write_whole(target: Path, content: bytes, overwrite: bool) -> None:
+    """Write a file that is no raster, in one step. Raises as `PartFile` does, and WriteError."""
+    part = PartFile(target, None, overwrite)
+    try:
+        part.path.write_bytes(content)
+        part.commit()
+    except OSError as error:
+        raise WriteError(f"{target}: cannot be written: {error.strerror}") from error
+    finally:
+        part.discard()
 
 
 def _sync(path: Path) -> None:

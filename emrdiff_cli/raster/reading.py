@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,13 +15,14 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.crs import same_crs
-from emrdiff_cli.raster.envi import DATA_SUFFIXES, check_size, find_data, find_header, header_paths
+from emrdiff_cli.raster.envi import DATA_SUFFIXES, find_data, find_header, header_paths
 from emrdiff_cli.raster.metadata import (
     StoredTags,
     common_value,
@@ -29,10 +31,13 @@ from emrdiff_cli.raster.metadata import (
     read_scale,
     split_list,
 )
+from emrdiff_cli.raster.sizes import check_envi, check_geotiff, refuse_beyond_memory
+from emrdiff_cli.raster.tags import lower_keys
 from emrdiff_cli.scene import Grid, RasterInfo, Window
 
 __all__ = [
     "RasterReader",
+    "bounded_cache",
     "ignoring_missing_georeference",
     "open_raster",
     "read_info",
@@ -41,6 +46,8 @@ __all__ = [
 ]
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# rasterio lets some of GDAL's errors through, raises SystemError where GDAL gives none, and insists on UTF-8.
+_GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError, UnicodeDecodeError)
 _filters_lock = threading.Lock()
 
 
@@ -60,13 +67,18 @@ def open_raster(path: Path) -> RasterReader:
     try:
         with ignoring_missing_georeference():
             dataset = rasterio.open(data.absolute(), driver=driver, sharing=False)
-    except (RasterioError, OSError) as error:
-        raise InputError(f"{path}: cannot be opened as {driver}: {_one_line(error)}") from error
+    except _GDAL_ERRORS as error:
+        remedy = "correct its header" if driver == "ENVI" else "write it anew"
+        said = _one_line(error).rstrip(".")
+        raise InputError(f"{path}: cannot be opened as {driver}: {said}: {remedy}") from error
     try:
         return RasterReader(data, dataset)
     except InputError:
         dataset.close()
         raise
+    except _GDAL_ERRORS as error:
+        dataset.close()
+        raise InputError(f"{path}: is damaged: {_one_line(error)}: get it again, or write it anew") from error
 
 
 class RasterReader:
@@ -74,15 +86,21 @@ class RasterReader:
 
     def __init__(self, path: Path, dataset: Any) -> None:
         self._dataset = dataset
-        self.info = _describe(path, dataset)
-        """What is known of the raster."""
-        flags = dataset.mask_flag_enums
-        self.masked = not all(MaskFlags.all_valid in flag or MaskFlags.nodata in flag for flag in flags)
+        self._alpha = _alpha_bands(dataset)
+        self._indexes = [i for i in dataset.indexes if i not in self._alpha]
+        self._own_mask = any(_is_mask(flags) for flags in dataset.mask_flag_enums)
+        kinds = {"mask": self._own_mask, "alpha band": bool(self._alpha)}
+        masked_by = " and ".join(kind for kind, there in kinds.items() if there) or None
+        self.info = replace(_describe(path, dataset, self._indexes), masked_by=masked_by)
+        """What is known of the raster; an alpha band is none of its bands."""
+        self.masked = masked_by is not None
         """True with a mask of its own, or an alpha band, besides nodata."""
+        self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])
+        """Positions of the bands that the file itself calls red, green and blue; None without."""
         if self.info.driver == "ENVI":
-            _check_envi(self.info, dataset)
+            check_envi(self.info, dataset)
         else:
-            _check_geotiff(self.info, dataset)
+            check_geotiff(self.info, dataset)
 
     def __enter__(self) -> Self:
         return self
@@ -96,69 +114,107 @@ class RasterReader:
         """Close the file."""
         self._dataset.close()
 
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """Rows and columns that the file stores together."""
+        rows, cols = self._dataset.block_shapes[0]
+        return int(rows), int(cols)
+
     def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Read physical values, stored x scale + offset, (bands, rows, columns).
 
-        Invalid pixels (nodata, NaN, infinite, masked) are NaN. `window`: None for the whole raster;
+        Invalid pixels (nodata, NaN, infinite, masked, of alpha 0) are NaN. `window`: None for the whole raster;
         `bands`: 0-based, None for all. Raises InputError where the file cannot be read, ValueError on a
         window or band outside.
         """
         stored = self.read_stored(window, bands)
-        values = np.empty(stored.shape, np.float32)
+        plain = stored.dtype == np.float32 and self.info.scale == 1.0 and self.info.offset == 0.0
+        values = stored if plain else np.empty(stored.shape, np.float32)
         # Band by band, so that the double precision copy stays small.
         for band, into in zip(stored, values, strict=True):
-            with np.errstate(over="ignore", invalid="ignore"):
-                into[:] = self._physical(band)
-            into[~(self.valid(band) & np.isfinite(into))] = np.nan
-        if self.masked:
+            valid = self.valid(band)
+            if not plain:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    into[:] = self._physical(band)
+                valid &= np.isfinite(into)
+            if not valid.all():
+                into[~valid] = np.nan
+        if self._own_mask:
             values[self._read(self._dataset.read_masks, window, bands) == 0] = np.nan
+        if self._alpha:
+            alpha = self._read_indexes(self._dataset.read, window, self._alpha)
+            values[:, (alpha == 0).any(axis=0)] = np.nan
         return values
 
     def valid(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which stored values are neither nodata, NaN nor infinite."""
-        valid: NDArray[np.bool_] = np.isfinite(stored)
+        whole = stored.dtype.kind in "iu"
+        valid: NDArray[np.bool_] = np.ones(stored.shape, bool) if whole else np.isfinite(stored)
         nodata = self.info.nodata
         if nodata is not None and not math.isnan(nodata):
             valid &= stored != stored.dtype.type(nodata)
         return valid
 
     def read_stored(self, window: Window | None = None, bands: Sequence[int] | None = None) -> NDArray[Any]:
-        """Read values as they are in the file, in its dtype, (bands, rows, columns); raises as `read`."""
+        """Read values as they are in the file, in its dtype, (bands, rows, columns), without an alpha band.
+
+        Raises as `read`.
+        """
         return self._read(self._dataset.read, window, bands)
 
     def _physical(self, stored: NDArray[Any]) -> NDArray[Any]:
         if self.info.scale == 1.0 and self.info.offset == 0.0:
             return stored
         scaled: NDArray[np.float64] = np.multiply(stored, self.info.scale, dtype=np.float64)
-        return scaled + self.info.offset
+        return scaled + self.info.offset if self.info.offset else scaled
 
     def _read(self, method: Any, window: Window | None, bands: Sequence[int] | None) -> NDArray[Any]:
-        grid, count = self.info.grid, self.info.bands.count
+        count = self.info.bands.count
+        order = range(count) if bands is None else bands
+        if any(not 0 <= band < count for band in order):
+            raise ValueError(f"bands {list(order)} are not all in 0..{count - 1}")
+        return self._read_indexes(method, window, [self._indexes[band] for band in order])
+
+    def _read_indexes(self, method: Any, window: Window | None, indexes: Sequence[int]) -> NDArray[Any]:
+        grid = self.info.grid
         area = window if window is not None else Window(0, 0, grid.height, grid.width)
         short = min(grid.height - area.row - area.height, grid.width - area.col - area.width)
         if min(area.row, area.col, short) < 0 or min(area.height, area.width) < 1:
             raise ValueError(f"{area} is not inside {grid.height} x {grid.width} pixels")
-        order = range(count) if bands is None else bands
-        if any(not 0 <= band < count for band in order):
-            raise ValueError(f"bands {list(order)} are not all in 0..{count - 1}")
+        refuse_beyond_memory(self.info, len(indexes), area)
         place = GdalWindow(area.col, area.row, area.width, area.height)
         try:
-            values: NDArray[Any] = method(indexes=[band + 1 for band in order], window=place)
-        except (RasterioError, OSError) as error:
+            values: NDArray[Any] = method(indexes=list(indexes), window=place)
+        except _GDAL_ERRORS as error:
             raise InputError(
                 f"{self.info.path}: cannot be read, it may be damaged: {_one_line(error)}"
             ) from error
         return values
 
 
-def refuse_undeclared_nan(values: NDArray[np.float32], reader: RasterReader) -> None:
-    """Raise InputError for NaN that no nodata value or mask declares: elsewhere NaN is a hole, here damage."""
-    if reader.info.nodata is None and not reader.masked and np.isnan(values).any():
+def refuse_undeclared_nan(values: NDArray[np.float32], reader: RasterReader, *, bad_too: bool = True) -> None:
+    """Raise InputError for NaN that no nodata value or mask declares: elsewhere NaN is a hole, here damage.
+
+    `values` has all of the raster's bands; without `bad_too` those marked bad may hold what they will.
+    """
+    if reader.info.nodata is not None or reader.masked:
+        return
+    damaged = np.asarray(np.isnan(values).any(axis=(1, 2)))
+    if not bad_too:
+        damaged[list(reader.info.bands.bad)] = False
+    if damaged.any():
         name = reader.info.path.name
         raise InputError(
             f"{name} holds NaN or infinite values but declares no nodata: if they are holes, say so with "
             f"`gdal_edit.py -a_nodata nan {name}`"
         )
+
+
+@contextmanager
+def bounded_cache(megabytes: int) -> Iterator[None]:
+    """Hold GDAL's block cache, by default 5 % of the memory, to this size."""
+    with rasterio.Env(GDAL_CACHEMAX=megabytes * 2**20):
+        yield
 
 
 @contextmanager
@@ -177,6 +233,8 @@ def _locate(path: Path) -> tuple[Path, str]:
             raise InputError(f"{path}: is a folder: name a raster file in it")
         if not path.exists():
             raise InputError(f"{path}: no such file")
+        if not path.is_file():
+            raise InputError(f"{path}: is a device or a pipe: name a raster file")
         if path.suffix.lower() == ".hdr":
             return find_data(path), "ENVI"
         with path.open("rb") as file:
@@ -192,21 +250,59 @@ def _locate(path: Path) -> tuple[Path, str]:
 
 
 def _no_driver(path: Path) -> str:
+    if not path.stat().st_size:
+        return f"{path}: is empty: write or copy it anew"
     replaced, added = header_paths(path)
     if path.suffix.lower() in DATA_SUFFIXES:
         return f"{path}: no ENVI header beside it (looked for {replaced.name} and {added.name}): put it there"
     return f"{path}: neither GeoTIFF nor ENVI: convert it, e.g. `gdal_translate {path.name} {path.stem}.tif`"
 
 
-def _describe(path: Path, dataset: Any) -> RasterInfo:
-    tags = _stored_tags(dataset)
+def _alpha_bands(dataset: Any) -> list[int]:
+    """Numbers (from 1) of a GeoTIFF's alpha bands.
+
+    One of a known wavelength is a band like others: GDAL calls the fourth of four uint8 bands alpha unasked.
+    """
+    if dataset.driver != "GTiff":
+        return []
+    listed = split_list(dataset.tags(ns="ENVI").get("wavelength", ""))
+    spectral = len(listed) == dataset.count
+    found = [
+        i
+        for i, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
+        if meaning == ColorInterp.alpha
+        and not spectral
+        and "wavelength" not in dataset.tags(i)
+        and "CENTRAL_WAVELENGTH_UM" not in dataset.tags(i, ns="IMAGERY")
+    ]
+    return found if len(found) < dataset.count else []
+
+
+def _is_mask(flags: Sequence[MaskFlags]) -> bool:
+    """Whether a band's pixels are masked by something other than its nodata value or an alpha band."""
+    by_nodata = MaskFlags.nodata in flags and MaskFlags.per_dataset not in flags
+    return not (by_nodata or MaskFlags.all_valid in flags or MaskFlags.alpha in flags)
+
+
+def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
+    tags = _stored_tags(dataset, indexes)
     dtype = str(dataset.dtypes[0])
     if np.dtype(dtype).kind not in "iuf":
         raise InputError(f"{path}: holds {dtype} values: convert them to real ones")
-    scale = common_value(dataset.scales, "scales", str(path))
-    offset = common_value(dataset.offsets, "offsets", str(path))
+    scale = common_value([dataset.scales[i - 1] for i in indexes], "scales", str(path))
+    offset = common_value([dataset.offsets[i - 1] for i in indexes], "offsets", str(path))
     gdal = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
     scale, offset, recorded = read_scale(tags, gdal)
+    if not np.isfinite([scale, offset]).all() or scale == 0:
+        raise InputError(
+            f"{path}: records scale {scale:g} and offset {offset:g}: correct them, e.g. with "
+            f"`gdal_edit.py -scale 1 -offset 0 {path.name}`"
+        )
+    if dataset.transform.is_degenerate:
+        raise InputError(
+            f"{path}: has pixels of no size: correct its geotransform, e.g. with `gdal_edit.py -a_ullr ... "
+            f"{path.name}`"
+        )
     return RasterInfo(
         path=path,
         driver=dataset.driver,
@@ -221,15 +317,23 @@ def _describe(path: Path, dataset: Any) -> RasterInfo:
     )
 
 
+def _rgb(meanings: Sequence[ColorInterp]) -> tuple[int, int, int] | None:
+    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if any(meaning not in meanings for meaning in wanted):
+        return None
+    red, green, blue = (list(meanings).index(meaning) for meaning in wanted)
+    return red, green, blue
+
+
 def _crs_wkt(dataset: Any) -> str | None:
     """Return the CRS; none for ENVI's "Arbitrary", which GDAL writes for a transform without a CRS."""
     wkt = str(dataset.crs.to_wkt()) if dataset.crs else ""
     return None if not wkt or wkt.startswith('LOCAL_CS["Arbitrary"') else wkt
 
 
-def _stored_tags(dataset: Any) -> StoredTags:
-    envi = dataset.tags(ns="ENVI")
-    names = [name or "" for name in dataset.descriptions]
+def _stored_tags(dataset: Any, indexes: Sequence[int]) -> StoredTags:
+    envi = lower_keys(dataset.tags(ns="ENVI"))
+    names = _descriptions(dataset, indexes)
     if dataset.driver == "ENVI":
         # GDAL adds the wavelength to the names; the header's own stay the same from copy to copy.
         own = split_list(envi.get("band_names", ""))
@@ -237,10 +341,18 @@ def _stored_tags(dataset: Any) -> StoredTags:
     return StoredTags(
         dataset=dataset.tags(),
         envi=envi,
-        bands=[dataset.tags(i) for i in dataset.indexes],
-        imagery=[dataset.tags(i, ns="IMAGERY") for i in dataset.indexes],
+        bands=[dataset.tags(i) for i in indexes],
+        imagery=[dataset.tags(i, ns="IMAGERY") for i in indexes],
         names=names,
     )
+
+
+def _descriptions(dataset: Any, indexes: Sequence[int]) -> list[str]:
+    """The bands' names; none where one is not in UTF-8, which rasterio insists on."""
+    try:
+        return [dataset.descriptions[i - 1] or "" for i in indexes]
+    except UnicodeDecodeError:
+        return [""] * len(indexes)
 
 
 def _stored_nodata(nodata: float | None, dtype: str) -> float | None:
@@ -248,28 +360,6 @@ def _stored_nodata(nodata: float | None, dtype: str) -> float | None:
     if nodata is None or not fits_dtype(nodata, dtype):
         return None
     return float(np.dtype(dtype).type(nodata))
-
-
-def _check_envi(info: RasterInfo, dataset: Any) -> None:
-    header = dataset.tags(ns="ENVI")
-    if header.get("file_compression", "0").strip() not in {"", "0"}:
-        raise InputError(f"{info.path}: is a compressed ENVI file: decompress it with gunzip first")
-    grid = info.grid
-    expected = grid.height * grid.width * info.bands.count * np.dtype(info.dtype).itemsize
-    offset = header.get("header_offset", "0").strip()
-    check_size(info.path, int(offset) if offset.isdigit() else 0, expected)
-
-
-def _check_geotiff(info: RasterInfo, dataset: Any) -> None:
-    """Look whether the last band's blocks, which come last in the file, end within it."""
-    size = info.path.stat().st_size
-    (rows, cols), band = dataset.block_shapes[-1], dataset.count
-    for row in range(math.ceil(info.grid.height / rows)):
-        for col in range(math.ceil(info.grid.width / cols)):
-            start = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
-            length = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
-            if start and length and int(start) + int(length) > size:
-                raise InputError(f"{info.path}: the GeoTIFF is cut short at {size} bytes: get it again")
 
 
 def _one_line(error: BaseException) -> str:

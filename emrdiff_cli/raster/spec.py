@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,14 +13,18 @@ from emrdiff_cli.errors import UsageError
 from emrdiff_cli.raster.metadata import fits_dtype
 from emrdiff_cli.scene import Bands, Grid, RasterInfo
 
-Driver = Literal["GTiff", "ENVI"]
+Driver = Literal["GTiff", "ENVI", "COG"]
+
+RASTER_DTYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float32", "float64"),
+)
 
 _DTYPES = {
-    "GTiff": ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"),
+    "GTiff": RASTER_DTYPES,
+    "COG": RASTER_DTYPES,
     "ENVI": ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"),
 }
-
-RASTER_DTYPES = _DTYPES["GTiff"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,12 @@ class RasterSpec:
             "tags": info.tags,
         }
         return cls(**(same | changes))
+
+
+def driver_of(output: Path) -> Driver:
+    """The format that an output's name asks for. Raises UsageError for a header's."""
+    if output.suffix.lower() == ".hdr":
+        raise UsageError(
+            f"{output}: name the data file, e.g. {output.with_suffix('.bsq').name}; its header goes beside it"
+        )
+    return "ENVI" if output.suffix.lower() in (".bsq", ".dat", ".img") else "GTiff"

@@ -103,7 +103,10 @@ def _enclosing(grid: Grid, onto: Grid) -> Grid:
     to_pixels = pixel_map(grid, onto)
     xs, ys = to_pixels(*_outline(grid))
     if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
-        raise GridError("the HSI's outline does not lie within the MSI's CRS: warp it yourself with gdalwarp")
+        raise GridError(
+            "the HSI's outline does not lie within the MSI's CRS: compare their bounds with `emrdiff info`; "
+            "assign the CRS it is in with `gdal_edit.py -a_srs`, or warp it yourself with gdalwarp"
+        )
     ratio = _pixel_ratio(grid, to_pixels)
     left, right = max(xs.min(), -_MARGIN * ratio), min(xs.max(), onto.width + _MARGIN * ratio)
     top, bottom = max(ys.min(), -_MARGIN * ratio), min(ys.max(), onto.height + _MARGIN * ratio)
@@ -164,5 +167,5 @@ def _warped(reader: RasterReader, target: Grid) -> Field:
 
 def _read_whole(reader: RasterReader) -> Field:
     values = reader.read()
-    refuse_undeclared_nan(values, reader)
+    refuse_undeclared_nan(values, reader, bad_too=False)
     return values

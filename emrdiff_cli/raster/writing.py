@@ -16,22 +16,27 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as GdalWindow
 
-from emrdiff_cli.errors import UsageError, WriteError
+from emrdiff_cli.errors import InputError, UsageError, WriteError
+from emrdiff_cli.raster.cog import copy_as_cog
 from emrdiff_cli.raster.creation import creation_profile, write_metadata
+from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.envi import finish_header, header_paths
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.part import PartFile
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RASTER_DTYPES, RasterSpec
+from emrdiff_cli.raster.verification import difference, open_part
+from emrdiff_cli.scene import RasterInfo
 
 __all__ = ["RASTER_DTYPES", "RasterSpec", "VerifiedWriter"]
 
 _ROWS_HELD = 256
 # rasterio raises SystemError where GDAL fails without an error of its own.
-_GDAL_ERRORS = (RasterioError, OSError, SystemError)
+_GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 
 
 class VerifiedWriter:
@@ -40,7 +45,9 @@ class VerifiedWriter:
     On the way out the part is closed, opened again and compared, and takes the target's place in one step.
     On any exception nothing is left of it and a previous file stays as it was.
 
-    Raises, on construction: OutputExistsError, UsageError (a name or spec the format cannot take),
+    A COG is copied from a GeoTIFF part, and itself compared.
+
+    Raises, on construction: OutputExistsError, UsageError (a name, spec or option the format cannot take),
     WriteError (folder missing or read-only). Later: WriteError, whatever the failure.
     """
 
@@ -49,7 +56,9 @@ class VerifiedWriter:
         self.clipped = 0
         """Count of valid values beyond the dtype's range so far, which were set to its end."""
         self._target = Path(path)
-        self._part = PartFile(self._target, _header_target(self._target, spec), overwrite)
+        refuse_unknown_options(spec)
+        header = _header_target(self._target, spec)
+        self._part = PartFile(self._target, header, overwrite, drafted=spec.driver == "COG")
         self._profile = creation_profile(spec)
         self._dataset: Any = None
         self._checksums: list[int] = []
@@ -65,7 +74,7 @@ class VerifiedWriter:
     def __enter__(self) -> Self:
         with ExitStack() as cleaning, self._failing_as_write_error():
             cleaning.callback(self._abandon)
-            self._dataset = rasterio.open(self._part.path, "w", sharing=False, **self._profile)
+            self._dataset = rasterio.open(self._part.draft, "w", sharing=False, **self._profile)
             write_metadata(self._dataset, self.spec)
             cleaning.pop_all()
         height = int(self._dataset.block_shapes[0][0])
@@ -174,15 +183,30 @@ class VerifiedWriter:
             )
         if self._filled:
             self._flush()
+        self._buffer = self._buffer[:, :0].copy()  # makes room for what is read back
         with self._failing_as_write_error():
             self._dataset.close()
+        draft = self._make_cog() if self.spec.driver == "COG" else None
+        with self._failing_as_write_error():
+            # What GDAL could only put there would be lost with it.
+            self._part.drop_sidecar()
             if self.spec.driver == "ENVI":
                 self._finish_envi()
-        self._verify()
+        self._verify(draft)
         self._part.commit()
 
+    def _make_cog(self) -> RasterInfo:
+        """Copy the draft as a COG; give what is known of the draft."""
+        try:
+            with open_part(self._part.draft, self.spec) as reader:
+                info = reader.info
+        except (InputError, *_GDAL_ERRORS) as error:
+            raise self._not_verified("it cannot be read back") from error
+        with self._failing_as_write_error():
+            copy_as_cog(self._part.draft, self._part.path, self.spec)
+        return info
+
     def _finish_envi(self) -> None:
-        self._part.drop_sidecar()
         text = finish_header(
             self._part.header.read_text(encoding="utf-8"),
             self.spec.grid.transform,
@@ -191,32 +215,14 @@ class VerifiedWriter:
         )
         self._part.header.write_text(text, encoding="utf-8")
 
-    def _verify(self) -> None:
+    def _verify(self, draft: RasterInfo | None) -> None:
         """Compare the closed part with what was handed in. Raises WriteError."""
         try:
-            with rasterio.Env(), ignoring_missing_georeference():
-                dataset = rasterio.open(self._part.path, driver=self.spec.driver, sharing=False)
-            with dataset:
-                self._verify_structure(dataset)
-                self._verify_rows(dataset)
+            found = difference(self._part.path, self.spec, self._checksums, self._block_rows, draft)
         except _GDAL_ERRORS as error:
             raise self._not_verified("it cannot be read back") from error
-
-    def _verify_structure(self, dataset: Any) -> None:
-        grid = self.spec.grid
-        shape = (dataset.count, dataset.height, dataset.width, dataset.dtypes[0])
-        if shape != (self.spec.bands.count, grid.height, grid.width, self.spec.dtype):
-            raise self._not_verified(f"its shape is {shape}")
-        if not dataset.transform.almost_equals(grid.transform, 1e-6 * abs(grid.transform.a)):
-            raise self._not_verified("the format did not keep its geotransform")
-
-    def _verify_rows(self, dataset: Any) -> None:
-        height = self._block_rows
-        for index, checksum in enumerate(self._checksums):
-            first = index * height
-            rows = dataset.read(window=self._place(index, min(height, self.spec.grid.height - first)))
-            if zlib.crc32(np.ascontiguousarray(rows).data) != checksum:
-                raise self._not_verified(f"rows from {first} on differ")
+        if found is not None:
+            raise self._not_verified(found)
 
     def _not_verified(self, what: str) -> WriteError:
         return WriteError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING
@@ -28,8 +28,13 @@ class Row:
     seeds: int = 1
 
 
+# A model without the archive's detail filter, and one with it.
+_PLAIN: Options = {"detail_filter": 0}
+_FILTER: Options = {"detail_filter": 3}
+
 # Of T passes in an iteration the default adds a later step in half of them: the control gets as many passes.
-_ONE_STEP: Options = {"steps": 1, "kappa": 0.0}
+_ONE_STEP: Options = {"steps": 1, "kappa": 0.0, **_PLAIN}
+_FILTERED_STEP: Options = {"steps": 1, "kappa": 0.0, **_FILTER}
 _LATER_SHARE = 0.5
 
 WITHOUT_TRAINING = (
@@ -42,7 +47,7 @@ WITHOUT_TRAINING = (
 )
 
 MAIN = (
-    Row("emr-diff", "the default: end point glp-local, own predictions, 5 steps", seeds=2),
+    Row("emr-diff", "end point glp-local, own predictions, 5 steps", model=_PLAIN, seeds=2),
     Row("one-step", "the same network and inputs, one regression step", model=_ONE_STEP, seeds=2),
     Row(
         "one-step-equal-compute",
@@ -51,7 +56,27 @@ MAIN = (
         effort=1 + _LATER_SHARE,
         seeds=2,
     ),
-    Row("emr-diff-glp", "end point glp", model={"end_point": "glp"}, seeds=2),
+    Row("emr-diff-glp", "end point glp", model={"end_point": "glp", **_PLAIN}, seeds=2),
+)
+
+FILTERED = (
+    # One step of a vanishing length leaves the network where it begins: at the end point.
+    Row(
+        "filter",
+        "glp-local and the archive's detail filter",
+        model=_FILTER,
+        training={"learning_rate": 1e-12},
+        effort=0,
+    ),
+    Row("emr-diff-filter", "the default for cameras: the same under the diffusion", model=_FILTER, seeds=2),
+    Row("one-step-filter", "the same under one regression step", model=_FILTERED_STEP, seeds=2),
+    Row(
+        "one-step-filter-equal-compute",
+        "one step, as many passes through the network",
+        model=_FILTERED_STEP,
+        effort=1 + _LATER_SHARE,
+        seeds=2,
+    ),
 )
 
 PAPER = (
@@ -86,8 +111,13 @@ ABLATIONS = (
     Row("adamw", "optimiser AdamW", training={"optimizer": "adamw"}),
 )
 
+
+def _plain(row: Row) -> Row:
+    return replace(row, model={**row.model, **_PLAIN})
+
+
 TABLES: Mapping[Table, tuple[Row, ...]] = {
-    "cave": (*WITHOUT_TRAINING, *MAIN, *PAPER, *ABLATIONS),
-    "aviris-x4": (*WITHOUT_TRAINING, *MAIN),
-    "aviris-x8": (*WITHOUT_TRAINING, *MAIN),
+    "cave": (*WITHOUT_TRAINING, *MAIN, *FILTERED, *PAPER, *map(_plain, ABLATIONS)),
+    "aviris-x4": (*WITHOUT_TRAINING, *MAIN, *FILTERED),
+    "aviris-x8": (*WITHOUT_TRAINING, *MAIN, *FILTERED),
 }

@@ -151,7 +151,7 @@ def _run_fold(plan: Plan, row: Row, seed: int, number: int, fold: Fold) -> _Fold
         images = {scene.name: [_without_training(row.method, scene)] for scene in fold.tests}
         return _FoldResult(_scored(fold, images), scoring_seconds=time.monotonic() - started)
     folder = plan.output / "work" / f"{row.name}-{seed}-{number}"
-    iterations = round(row.effort * plan.iterations)
+    iterations = max(1, round(row.effort * plan.iterations))
     job = model_folder.make_job(
         fold.examples,
         row.model,

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from front_door import Run
 from test_coregistration import displaced
+from test_fuse import RESPONSES, spectral_pair
 from test_fusion import see, write_pair
-from test_simulation import textured, write_cube
+from test_simulation import textured, write_cube, write_srf
 
 KEYS = {
     *(
@@ -38,7 +39,7 @@ def run(emrdiff: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_text(run: Run, tmp_path: Path) -> None:
     ended = run(*displaced(tmp_path))
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err) == (0, "check: 158/158\n")
     for text in (
         "WGS 84 / UTM zone 33N",
         "4 x 4 (rows x columns)",
@@ -55,7 +56,7 @@ def test_text(run: Run, tmp_path: Path) -> None:
 
 
 def test_json(run: Run, tmp_path: Path) -> None:
-    ended = run(*displaced(tmp_path), "--json")
+    ended = run(*displaced(tmp_path), "--json", "-q")
     assert (ended.code, ended.err) == (0, "")
     facts = json.loads(ended.out)
     assert set(facts) == KEYS
@@ -64,11 +65,43 @@ def test_json(run: Run, tmp_path: Path) -> None:
     assert facts["psf"]["assumed_fwhm_hr_px"] == 4
 
 
+@pytest.mark.parametrize(("srf", "msi_bands", "by", "under", "fitted"), RESPONSES)
+def test_coverage_by_each_source_is_that_of_the_fusion(
+    run: Run, tmp_path: Path, srf: str, msi_bands: int, by: str, under: list[tuple[int, ...]], fitted: bool
+) -> None:
+    pair = spectral_pair(tmp_path, msi_bands=msi_bands)
+    given = write_srf(tmp_path / "srf.csv") if srf == "CSV" else srf
+    ended = run(*pair, "--srf", given, "--json")
+    assert ended.code == 0, ended.err
+    facts = json.loads(ended.out)
+    assert facts["coverage_by"] == by
+    assert [tuple(band["hsi_bands"]) for band in facts["coverage"]] == under
+    assert [band["residual"] is not None for band in facts["coverage"]] == [fitted] * msi_bands
+    covered = {band for bands in under for band in bands}
+    assert facts["uncovered_bands"] == [band for band in range(1, 9) if band != 5 and band not in covered]
+    text = run(*pair, "--srf", given).out
+    assert ("; response x " in text) == fitted
+    assert f"(by {'the response estimated at LR' if srf == 'estimate' else by})" in text
+
+
+def test_a_response_that_does_not_fit_is_one_line(run: Run, tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, spectral=False)
+    for srf, code, said in (
+        ("landsat-8", 3, "landsat-8 has 4 bands, msi.tif has 3"),
+        (write_srf(tmp_path / "srf.csv"), 3, "lr.tif: has no wavelengths"),
+        ("metadata", 3, "or give `--srf estimate`"),
+        ("nowhere", 2, "--srf nowhere: no such file"),
+    ):
+        ended = run(*pair, "--srf", srf)
+        assert (ended.code, ended.out, len(ended.err.splitlines())) == (code, "", 1)
+        assert said in ended.err
+
+
 @pytest.mark.parametrize("option", [(), ("--json",)])
 def test_a_pair_that_makes_no_sense_ends_with_3(run: Run, tmp_path: Path, option: tuple[str, ...]) -> None:
     lr, msi = write_pair(tmp_path, 160, 160)
     for pair, what in (((msi, lr), "not finer"), ((lr, unrelated(tmp_path)), "do not correlate")):
-        ended = run(*pair, *option)
+        ended = run(*pair, *option, "-q")
         assert (ended.code, ended.err) == (3, "")
         assert what in ended.out
         if option:

@@ -16,17 +16,13 @@ import numpy as np
 import pytest
 import rasterio
 import spectral
-import torch
 from affine import Affine
 from front_door import Run
+from random_model import save_random_model
 from rasters import NORTH_UP, read_back, write_envi, write_tif
+from test_coregistration import displaced
 from test_fusion import see, write_pair
-from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube
-
-from emrdiff_cli.checkpoint import save_model
-from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.emr_diff import EMRDiff
-from emrdiff_cli.zoo import WEIGHTS
+from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
 
 FINE = NORTH_UP @ Affine.scale(1 / 4)
 
@@ -34,20 +30,6 @@ FINE = NORTH_UP @ Affine.scale(1 / 4)
 @pytest.fixture
 def run(emrdiff: Run) -> Run:
     return partial(emrdiff, "fuse")
-
-
-def save_random_model(folder: Path, **changes: Any) -> Path:
-    """A model that was never trained, with heads that add something of the noise's size."""
-    settings: dict[str, Any] = {"msi_bands": 3, "hsi_bands": 8, "ratio": 4, "subspace": 4, "levels": 2}
-    settings |= {"calibration": "scene", "gates": "tile", "width": 4, "tile": 32, "noise": "gaussian"}
-    settings |= {"hsi_range_nm": (wavelengths(8)[0], wavelengths(8)[-1])}
-    torch.manual_seed(0)
-    model = EMRDiff(ModelConfig(**settings | changes))
-    for head in model.network.heads:
-        torch.nn.init.normal_(head.weight, std=0.2)
-    folder.mkdir()
-    save_model(model, folder / WEIGHTS)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +88,92 @@ def test_product_opens_with_everything_in_place(
     if method == "glp-local":
         truth = textured(8, 64, 72)
         assert np.abs(stored * COUNT - truth)[:, ~hole].mean() < 0.03
+
+
+def spectral_pair(folder: Path, *, msi_bands: int = 3, **options: Any) -> tuple[Path, Path]:
+    """A pair in register; the MSI is the means of HSI bands 1-3, 4-6 and 7-8, band 5 is marked bad."""
+    lr, msi = displaced(folder, (0.0, 0.0), **options)
+    values = [*read(msi), *read(msi)][:msi_bands]
+    write_cube(msi, np.stack(values), transform=FINE, **options)
+    with rasterio.open(lr, "r+") as dataset:
+        for band in dataset.indexes:
+            dataset.update_tags(band, bbl=str(int(band != 5)))
+    return lr, msi
+
+
+def detail(path: Path) -> tuple[list[str], dict[str, str]]:
+    """Each band's `emrdiff_detail`, and the dataset's tags."""
+    with rasterio.open(path) as dataset:
+        tags = dataset.tags() | dataset.tags(ns="ENVI")
+        if dataset.driver == "ENVI":
+            return tags["emrdiff_detail"].strip("{}").replace(" ", "").split(","), tags
+        return [dataset.tags(band)["emrdiff_detail"] for band in dataset.indexes], tags
+
+
+RESPONSES = [
+    ("metadata", 3, "wavelengths", [(1,), (2,), (3,)], False),
+    ("CSV", 3, "srf srf.csv", [(2, 3), (4,), (6, 7)], True),
+    ("sentinel-2b", 4, "srf sentinel-2b", [(2, 3), (4,), (7,), ()], True),
+    ("estimate", 3, "estimate", [(1, 2, 3), (4, 6), (7, 8)], True),
+]
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.bsq"])
+@pytest.mark.parametrize(("srf", "msi_bands", "by", "under", "fitted"), RESPONSES)
+def test_bands_are_marked_by_the_response(
+    run: Run,
+    tmp_path: Path,
+    name: str,
+    srf: str,
+    msi_bands: int,
+    by: str,
+    under: list[tuple[int, ...]],
+    fitted: bool,
+) -> None:
+    write_srf(tmp_path / "srf.csv")
+    pair = spectral_pair(tmp_path, msi_bands=msi_bands)
+    given = str(tmp_path / "srf.csv") if srf == "CSV" else srf
+    ended = run(*pair, tmp_path / name, "--method", "glp", "--srf", given, "--json", "-q")
+    assert ended.code == 0, ended.err
+    labels, tags = detail(tmp_path / name)
+    covered = {band for bands in under for band in bands}
+    expected = ["covered" if band in covered else "extrapolated" for band in range(1, 9)]
+    expected[4] = "bad"
+    assert (labels, tags["emrdiff_detail_by"]) == (expected, by)
+    facts = json.loads(ended.out)
+    assert facts["coverage_by"] == by
+    assert [tuple(band["hsi_bands"]) for band in facts["coverage"]] == under
+    assert facts["bad_bands"] == [5]
+    assert facts["uncovered_bands"] == [i for i, label in enumerate(labels, 1) if label == "extrapolated"]
+    residuals = [band["residual"] for band in facts["coverage"]]
+    assert [residual is not None for residual in residuals] == [fitted] * msi_bands
+    assert ("emrdiff_srf_residual" in tags) == fitted
+    if fitted:
+        tagged = [float(value) for value in tags["emrdiff_srf_residual"].split(",")]
+        assert tagged == pytest.approx(residuals, abs=1e-4)
+    if srf == "estimate":
+        assert max(residuals) < 0.05
+        assert [band["scale"] for band in facts["coverage"]] == pytest.approx([1, 1, 1], rel=0.1)
+
+
+def test_without_wavelengths_the_response_is_estimated(run: Run, tmp_path: Path) -> None:
+    ended = run(*spectral_pair(tmp_path, spectral=False), tmp_path / "out.tif", "--method", "glp")
+    assert ended.code == 0, ended.err
+    labels, tags = detail(tmp_path / "out.tif")
+    assert (labels, tags["emrdiff_detail_by"]) == ([*["covered"] * 4, "bad", *["covered"] * 3], "estimate")
+
+
+def test_a_response_that_the_pair_speaks_against_is_warned_of(run: Run, tmp_path: Path) -> None:
+    lr, msi = spectral_pair(tmp_path)
+    values = read(msi)
+    write_cube(msi, values.max() - values, transform=FINE)
+    for srf, what in (
+        ("estimate", "the estimated response"),
+        (write_srf(tmp_path / "srf.csv"), "--srf srf.csv"),
+    ):
+        ended = run(lr, msi, tmp_path / "out.tif", "--method", "glp", "--srf", srf, "--overwrite")
+        assert ended.code == 0, ended.err
+        assert f"Warning: {what} leaves" in ended.err
 
 
 def test_another_dtype(run: Run, tmp_path: Path, pair: tuple[Path, Path]) -> None:
@@ -245,6 +313,10 @@ def other_msi(folder: Path) -> list[object]:
     return [folder / "lr.tif", write_cube(folder / "msi2.tif", see(textured(8, 64, 72))[:2], transform=FINE)]
 
 
+def unspectral(folder: Path) -> list[object]:
+    return list(write_pair(folder, spectral=False))
+
+
 def usual(folder: Path) -> list[object]:
     return [folder / "lr.tif", folder / "msi.tif"]
 
@@ -276,6 +348,11 @@ GLP = ("--method", "glp")
         (usual, "out.tif", (*GLP, "--dtype", "real"), 2, "real"),
         (usual, "out.tif", (*GLP, "--dtype", "complex64"), 2, "complex64"),
         (usual, "out.tif", (*GLP, "--co", "COMPRESS"), 2, "KEY=VALUE"),
+        (usual, "out.tif", (*GLP, "--srf", "sentinel-9"), 2, "no such file, nor one of the built-in"),
+        (usual, "out.tif", (*GLP, "--srf", "landsat-8"), 3, "landsat-8 has 4 bands, msi.tif has 3"),
+        (usual, "out.tif", (*GLP, "--srf", "landsat-8", "--dry-run"), 3, "has 4 bands, msi.tif has 3"),
+        (unspectral, "out.tif", (*GLP, "--srf", "SRF"), 3, "lr.tif: has no wavelengths"),
+        (unspectral, "out.tif", (*GLP, "--srf", "metadata"), 3, "lr.tif does not record its wavelengths"),
         (usual, "out.tif", ("--model", "MODEL", "--tile", "33"), 2, "multiple of 2"),
         (usual, "out.tif", ("--model", "MODEL", "--overlap", "500"), 2, "overlap"),
         (usual, "out.tif", ("--model", "MODEL", "--device", "abacus"), 2, "abacus"),
@@ -297,9 +374,11 @@ def test_it_is_one_line_and_nothing_is_left(
     said: str,
 ) -> None:
     (tmp_path / "text.txt").write_text("no raster\n")
+    write_srf(tmp_path / "srf.csv")
     rasters = inputs(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    given = [str(model) if option == "MODEL" else option for option in options]
+    named = {"MODEL": str(model), "SRF": str(tmp_path / "srf.csv")}
+    given = [named.get(option, option) for option in options]
     ended = run(*rasters, tmp_path / output, *given)
     lines = [line for line in ended.err.splitlines() if not line.startswith("_tiff")]
     assert (ended.code, ended.out, len(lines)) == (code, "", 1), ended.err
@@ -341,3 +420,22 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, model: Path, number: signal.Si
     assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif", "out.tif"]
     assert output.read_text() == "what was there"
+
+
+def test_a_report_goes_along_and_tiles_are_recorded(
+    emrdiff: Run, tmp_path: Path, pair: tuple[Path, Path], model: Path
+) -> None:
+    output, folder = tmp_path / "out.tif", tmp_path / "report"
+    options = ("--model", model, "--tile", 32, "--overlap", 8)
+    ended = emrdiff("fuse", *pair, output, *options, "--report", folder, "-q")
+    assert (ended.code, ended.err) == (0, "")
+    assert "fused by emrdiff" in (folder / "report.html").read_text()
+    with rasterio.open(output) as dataset:
+        rows, cols = (dataset.tags()[f"emrdiff_tile_{axis}"].split() for axis in ("rows", "cols"))
+    # 64 x 72 pixels, starts on the network's stride: rows 0, 16, 32; columns 0, 20, 40.
+    assert (rows, cols) == (["16", "32", "48"], ["20", "32", "40", "52"])
+    seams = json.loads(emrdiff("evaluate", output, output, "--seams", "auto", "--json", "-q").out)["seams"]
+    assert seams == {"at_edges": 0, "elsewhere": 0, "ratio": None}
+    ended = emrdiff("fuse", *pair, tmp_path / "other.tif", "--method", "glp", "--report", folder)
+    assert ended.code == 2
+    assert not (tmp_path / "other.tif").exists()

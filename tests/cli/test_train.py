@@ -17,9 +17,10 @@ from test_fusion import write_pair
 from test_simulation import read, textured, write_cube, write_srf
 
 from emrdiff_cli.checkpoint import load_model
+from emrdiff_cli.page import REPORT
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS, read_config
 
-FILES = sorted([WEIGHTS, CARD, TRAINING])
+FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
 SMALL = ("--set", "levels=2", "--set", "width=4", "--set", "subspace=4", "--set", "steps=2", "--patch", 16)
 SHORT = (*SMALL, "--iterations", 2, "--batch", 1)
 
@@ -138,7 +139,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing(
     (tmp_path / "file").write_text("a file in the folder's place")
     (tmp_path / "empty").mkdir()
     (tmp_path / "small").mkdir()
-    small = write_pair(tmp_path / "small", 32, 32)
+    small = write_pair(tmp_path / "small", 16, 16)
     usual = archive(data)
     given = {
         "archive": usual,

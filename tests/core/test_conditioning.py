@@ -209,5 +209,6 @@ def test_constant_channels_do_not_divide_by_zero() -> None:
     calibration = calibrate(
         ModelConfig(msi_bands=2, hsi_bands=4, ratio=4, subspace=0), [replace(pair.lr, hsi=hsi)]
     )
-    for name, values in vars(calibration.channels).items():
+    held = {name: values for name, values in vars(calibration.channels).items() if values is not None}
+    for name, values in held.items():
         assert np.isfinite(values).all(), name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emrdiff_cli.core.holes import fill_holes, valid_pixels
+from emrdiff_cli.core.holes import fill_each_band, fill_holes, mend, valid_pixels
 
 NAN = np.nan
 
@@ -51,3 +51,34 @@ def test_dead_bands_and_empty_images_hold_zero() -> None:
     np.testing.assert_array_equal(fill_holes(image, np.ones((3, 3), bool))[1], np.zeros((3, 3)))
     empty = np.full((2, 3, 3), np.inf)
     np.testing.assert_array_equal(fill_holes(empty, np.zeros((3, 3), bool)), np.zeros((2, 3, 3)))
+
+
+def test_an_image_without_a_valid_pixel_keeps_nothing_of_what_it_holds() -> None:
+    image = np.full((2, 3, 3), 7, np.float32)
+    image[0] = NAN
+    assert (fill_holes(image, np.zeros((3, 3), bool)) == 0).all()
+
+
+def test_bad_bands_make_no_pixel_invalid_and_give_no_value() -> None:
+    image = np.random.default_rng(0).random((5, 4, 4)).astype(np.float32)
+    image[0, 1, 1] = NAN
+    other = image.copy()
+    image[2], other[2] = 1e30, NAN
+    one, two = (mend(values, (2,)) for values in (image, other))
+    for ours, theirs in zip(one, two, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    filled, valid, unusable = one
+    np.testing.assert_array_equal(np.flatnonzero(~valid), [5])
+    np.testing.assert_array_equal(np.flatnonzero(unusable), [2])
+    np.testing.assert_allclose(filled[2], (filled[1] + filled[3]) / 2)
+
+
+def test_each_band_is_filled_from_itself() -> None:
+    image = np.arange(2 * 2 * 3, dtype=np.float32).reshape(2, 2, 3)
+    image[0, :, 1:] = NAN
+    image[1, 0, 0] = np.inf
+    filled, valid = fill_each_band(image)
+    np.testing.assert_array_equal(filled[0], [[0, 0, 0], [3, 3, 3]])
+    assert filled[1, 0, 0] in (7, 9)
+    np.testing.assert_array_equal(valid, np.isfinite(image))
+    assert fill_each_band(image[:0])[0].shape == (0, 2, 3)

@@ -127,6 +127,28 @@ def test_invalid_pixels_do_not_count() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
+@pytest.mark.parametrize("chain", ["truth", "own"])
+def test_shares_of_a_batch_add_up_to_its_loss_and_gradients(chain: str) -> None:
+    """Of shares that hold unlike counts of valid pixels."""
+    batch = draw_batch([scene()], 6, 8, seeded())
+    assert batch.valid[:2].sum() != batch.valid[2:4].sum()
+    settings = TrainConfig(chain=chain, later_share=1.0)  # type: ignore[arg-type]
+
+    def found(*shares: slice) -> tuple[float, list[Tensor]]:
+        network = model()
+        for head in network.network.heads:
+            torch.nn.init.constant_(head.weight, 0.1)
+        losses = [training_loss(network, batch, settings, Draws.on(CPU, 0), share) for share in shares]
+        loss = torch.stack(losses).sum()
+        loss.backward()
+        return float(loss.detach()), [p.grad for p in network.parameters() if p.grad is not None]
+
+    whole, parts = found(slice(None)), found(slice(0, 2), slice(2, 4), slice(4, 6))
+    assert parts[0] == pytest.approx(whole[0], rel=1e-6)
+    for one, other in zip(parts[1], whole[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 def states(
     chain: str, batch: Batch, steps: int = 4, later_share: float = 1.0, seed: int = 0
 ) -> list[tuple[Tensor, Tensor]]:

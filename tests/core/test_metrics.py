@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import spectral
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from emrdiff_cli.core.metrics import KEYS, FullReference, Scores, score
 
@@ -65,6 +66,17 @@ def test_pixelwise_metrics_agree_with_their_definitions(
     assert (got.valid_pixels, got.dropped_pixels) == (valid.sum(), (~valid).sum())
 
 
+def test_psnr_agrees_with_scikit_image(case: tuple[Floats, Floats, NDArray[np.bool_]]) -> None:
+    fused, reference, valid = case
+    f, r = fused[:, valid], reference[:, valid]
+    bands = [peak_signal_noise_ratio(a, b, data_range=0.9) for a, b in zip(r, f, strict=True)]
+    got = score(fused, reference, peak=0.9)
+    assert got.per_band["psnr_db"] == pytest.approx(bands, rel=1e-6)
+    assert got.overall["psnr_global_db"] == pytest.approx(
+        peak_signal_noise_ratio(r, f, data_range=0.9), rel=1e-6
+    )
+
+
 def test_sam_agrees_with_spectral(case: tuple[Floats, Floats, NDArray[np.bool_]]) -> None:
     fused, reference, valid = case
     pairs = zip(fused[:, valid].T, reference[:, valid].T, strict=True)
@@ -116,23 +128,59 @@ def test_ssim_of_two_constants_worked_by_hand() -> None:
     assert got.ssim_windows == 2
 
 
-def streamed(fused: Floats, reference: Floats, cuts: list[int], **options: object) -> Scores:
+def streamed(
+    fused: Floats, reference: Floats, rows: list[int], cols: list[int] | None = None, **options: object
+) -> Scores:
+    """The scores from tiles between these cuts, each with the pixels around it that windows reach."""
     stream = FullReference(len(fused), 1.0, 4.0, **options)  # type: ignore[arg-type]
-    for part_f, part_r in zip(np.split(fused, cuts, axis=1), np.split(reference, cuts, axis=1), strict=True):
-        stream.update(part_f, part_r)
+    height, width = fused.shape[1:]
+    for top, bottom in pairwise([0, *rows, height]):
+        for left, right in pairwise([0, *(cols or []), width]):
+            around = (slice(None), slice(top, bottom + stream.halo), slice(left, right + stream.halo))
+            stream.update(fused[around], reference[around], (bottom - top, right - left))
     return stream.result()
 
 
-@settings(max_examples=25, deadline=None)
-@given(cuts=st.lists(st.integers(0, 34), max_size=34).map(sorted), count=st.integers(0, 6))
-def test_any_split_into_strips_gives_the_same_scores(cuts: list[int], count: int) -> None:
-    fused, reference = noisy_pair()
+def assert_alike(one: Scores, other: Scores) -> None:
+    assert one.overall == pytest.approx(dict(other.overall), rel=1e-9)
+    for key, values in other.per_band.items():
+        assert one.per_band[key] == pytest.approx(values, rel=1e-9)
+    for count in ("valid_pixels", "dropped_pixels", "ssim_windows", "uiqi_windows", "q2n_blocks"):
+        assert getattr(one, count) == getattr(other, count)
+
+
+CUTS = st.lists(st.integers(0, 45), max_size=5).map(sorted)
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=CUTS, cols=CUTS, count=st.integers(0, 3))
+def test_any_split_into_tiles_gives_the_same_scores(rows: list[int], cols: list[int], count: int) -> None:
+    fused, reference = noisy_pair(shape=(3, 45, 47))
     fused[:, holes(1, fused.shape[1:], count)] = np.nan
-    whole, split = score(fused, reference, 1.0, 4.0), streamed(fused, reference, cuts)
-    assert split.overall == pytest.approx(dict(whole.overall), rel=1e-9)
-    for key, values in whole.per_band.items():
-        assert split.per_band[key] == pytest.approx(values, rel=1e-9)
-    assert (split.ssim_windows, split.valid_pixels) == (whole.ssim_windows, whole.valid_pixels)
+    metrics = [key for key in KEYS if key != "q2n" and (key != "uiqi" or not count)]
+    split = streamed(fused, reference, rows, cols, metrics=metrics)
+    assert_alike(split, score(fused, reference, 1.0, 4.0, metrics))
+
+
+@pytest.mark.parametrize(("rows", "cols"), [([32], []), ([32, 64], [64]), ([], [32, 64])])
+def test_tiles_cut_between_blocks_give_the_same_scores(rows: list[int], cols: list[int]) -> None:
+    fused, reference = noisy_pair(shape=(3, 100, 97))
+    fused[1, 40, 70] = np.nan
+    whole = score(fused, reference, 1.0, 4.0)
+    assert whole.q2n_blocks == 9 - 1
+    assert whole.uiqi_windows > 0
+    assert_alike(streamed(fused, reference, rows, cols), whole)
+
+
+def test_only_what_is_asked_for_is_scored() -> None:
+    fused, reference = noisy_pair(shape=(3, 40, 40))
+    got = score(fused, reference, 1.0, 4.0, metrics=["sam_deg", "psnr_db"])
+    whole = score(fused, reference, 1.0, 4.0)
+    assert dict(got.overall) == {key: whole.overall[key] for key in ("psnr_db", "sam_deg")}
+    assert list(got.per_band) == ["psnr_db"]
+    assert (got.ssim_windows, got.uiqi_windows, got.q2n_blocks) == (0, 0, 0)
+    with pytest.raises(ValueError, match=r"unknown metrics \['qnr'\]"):
+        score(fused, reference, 1.0, metrics=["qnr"])
 
 
 def test_correlation_survives_a_large_mean_in_strips() -> None:
@@ -142,16 +190,16 @@ def test_correlation_survives_a_large_mean_in_strips() -> None:
 
 
 def test_a_cube_against_itself() -> None:
-    _, cube = noisy_pair()
+    _, cube = noisy_pair(shape=(5, 40, 35))
     got = score(cube, cube.copy(), peak=1.0, ratio=4.0)
-    ideal = {"sam_deg": 0.0, "ergas": 0.0, "ssim": 1.0, "cc": 1.0, "rmse": 0.0}
+    ideal = {"sam_deg": 0.0, "ergas": 0.0, "ssim": 1.0, "uiqi": 1.0, "q2n": 1.0, "cc": 1.0, "rmse": 0.0}
     ideal |= dict.fromkeys(("psnr_db", "psnr_global_db", "psnr_band_peak_db"), math.inf)
-    assert got.overall == ideal
+    assert got.overall == pytest.approx(ideal, abs=1e-12)
     assert got.notes == ("psnr_db is infinite (null in JSON): identical in both cubes",)
 
 
 def test_bands_without_a_valid_value_are_left_out_and_listed() -> None:
-    fused, reference = noisy_pair()
+    fused, reference = noisy_pair(shape=(5, 34, 35))
     fused[0], reference[3] = np.nan, np.inf
     keep = [1, 2, 4]
     got, alone = score(fused, reference, 1.0, 4.0), score(fused[keep], reference[keep], 1.0, 4.0)
@@ -181,7 +229,7 @@ def test_nothing_valid_gives_none_and_says_why(invalid: str) -> None:
 def test_constant_and_zero_bands_give_none_and_say_why() -> None:
     got = score(np.full((2, 12, 12), 0.1), np.zeros((2, 12, 12)), peak=1.0, ratio=4.0)
     undefined = {key for key, value in got.overall.items() if value is None}
-    assert undefined == {"psnr_band_peak_db", "sam_deg", "ergas", "cc"}
+    assert undefined == {"psnr_band_peak_db", "sam_deg", "ergas", "cc", "uiqi", "q2n"}
     assert all(any(note.startswith(key) for note in got.notes) for key in undefined)
     assert got.sam_dropped_pixels == 144
     assert (
@@ -197,7 +245,7 @@ def test_dropped_pixels_of_the_spectral_angle_are_counted() -> None:
 
 
 def test_ergas_leaves_out_bands_with_a_mean_near_zero() -> None:
-    fused, reference = noisy_pair()
+    fused, reference = noisy_pair(shape=(5, 34, 35))
     reference[2] = 0
     got = score(fused, reference, 1.0, 4.0)
     keep = [0, 1, 3, 4]
@@ -207,7 +255,7 @@ def test_ergas_leaves_out_bands_with_a_mean_near_zero() -> None:
 
 
 def test_without_a_ratio_ergas_is_none() -> None:
-    got = score(*noisy_pair(), peak=1.0)
+    got = score(*noisy_pair(shape=(5, 34, 35)), peak=1.0)
     assert got.overall["ergas"] is None
     assert got.notes == ("ergas is null: the ratio is not known",)
 
@@ -227,6 +275,6 @@ def test_senseless_peak_or_ratio_is_refused(peak: float, ratio: float) -> None:
         FullReference(3, peak, ratio)
 
 
-def test_strips_of_other_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="two strips of 3 bands expected"):
+def test_tiles_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="two tiles of 3 bands expected"):
         FullReference(3, 1.0).update(np.zeros((3, 4, 5)), np.zeros((3, 4, 6)))

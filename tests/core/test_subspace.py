@@ -67,3 +67,14 @@ def test_identity_keeps_the_bands() -> None:
 def test_too_few_pixels_or_bands(bands: int, count: int, size: int) -> None:
     with pytest.raises(InputError, match=f"a subspace of {size} dimensions"):
         find_basis(np.ones((bands, count)), size)
+
+
+def test_bands_that_are_not_used_lie_outside() -> None:
+    pixels = spectra(10, 5, 200)
+    used = np.arange(10) % 4 > 0
+    basis, alone = find_basis(pixels, 3, used), find_basis(pixels[used], 3)
+    np.testing.assert_array_equal(basis.known, used)
+    np.testing.assert_array_equal(basis.vectors[used], alone.vectors)
+    np.testing.assert_allclose(basis.project(pixels), alone.project(pixels[used]), atol=1e-4)
+    assert (basis.expand(basis.project(pixels))[~used] == 0).all()
+    assert identity_basis(4).known.all()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.shutil import copy as rasterio_copy
 from rasters import NORTH_UP, UTM33, emrdiff, error_lines, pixels, write_envi, write_tif
 
@@ -103,12 +104,87 @@ def test_dataset_mask_and_alpha_make_pixels_invalid(tmp_path: Path) -> None:
     profile = {"count": 4, "height": 3, "width": 4, "dtype": "uint8", "photometric": "RGB", "alpha": "YES"}
     with rasterio.open(alpha, "w", driver="GTiff", crs=UTM33, transform=NORTH_UP, **profile) as dataset:
         dataset.write(np.concatenate([pixels(3, 3, 4, "uint8"), mask[None]]))
-    for path, bands in ((masked, [0, 1]), (alpha, [0, 1, 2])):
+    for path, by, bands in ((masked, "mask", 2), (alpha, "alpha band", 3)):
         with open_raster(path) as reader:
             assert reader.masked
-            read = reader.read(bands=bands)
+            assert (reader.info.masked_by, reader.info.bands.count) == (by, bands)
+            read = reader.read()
             assert np.isnan(read[:, 1, 2]).all()
-            assert np.isnan(read).sum() == len(bands)
+            assert np.isnan(read).sum() == len(read) == bands
+
+
+def write_alpha(path: Path, meanings: str, dtype: str = "uint16", **tags: str) -> Path:
+    """Bands of pixels(); `meanings`: a letter a band, A for alpha, which is 0 at (1, 2) and 7 at (2, 0)."""
+    known = {"A": ColorInterp.alpha, "r": ColorInterp.red, "g": ColorInterp.green, "b": ColorInterp.blue}
+    values = pixels(len(meanings), 3, 4, dtype)
+    for alpha in (band for meaning, band in zip(meanings, values, strict=True) if meaning == "A"):
+        alpha[:] = 255
+        alpha[1, 2], alpha[2, 0] = 0, 7
+    write_tif(path, values)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [known.get(meaning, ColorInterp.undefined) for meaning in meanings]
+        for band in dataset.indexes:
+            dataset.update_tags(band, **{key: value.split()[band - 1] for key, value in tags.items()})
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("meanings", ["rgbA", "rgbnnA", "nA", "Arbg"])
+def test_an_alpha_band_of_any_number_is_a_mask_and_no_band(tmp_path: Path, meanings: str, dtype: str) -> None:
+    """GDAL itself takes it for a mask in files of two or four bands alone."""
+    path = write_alpha(tmp_path / "a.tif", meanings, dtype)
+    kept = [band for band, meaning in enumerate(meanings) if meaning != "A"]
+    values = pixels(len(meanings), 3, 4, dtype)[kept]
+    with open_raster(path) as reader:
+        assert reader.info.bands.count == len(kept)
+        np.testing.assert_array_equal(reader.read_stored(), values)
+        read = reader.read(Window(1, 0, 2, 3), bands=[len(kept) - 1])
+        assert reader.rgb == (tuple(map(meanings.replace("A", "").index, "rgb")) if "r" in meanings else None)
+        with pytest.raises(ValueError, match="bands"):
+            reader.read(bands=[len(kept)])
+    expected = values[-1:, 1:, :3].astype(np.float32)
+    expected[0, 0, 2] = np.nan
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_alpha_of_a_known_wavelength_is_a_band(tmp_path: Path) -> None:
+    """As GDAL calls the fourth of four bands of bytes, near infrared for instance, unless it is told not to."""
+    path = write_alpha(tmp_path / "a.tif", "rgbA", "uint8", wavelength="650 550 450 850")
+    with open_raster(path) as reader:
+        assert (reader.info.bands.count, reader.masked) == (4, False)
+        assert np.isfinite(reader.read()).all()
+
+
+def test_alpha_and_a_mask_and_nodata_all_count(tmp_path: Path) -> None:
+    path = write_alpha(tmp_path / "a.tif", "rgbA")
+    mask = np.full((3, 4), 255, np.uint8)
+    mask[0, 0] = 0
+    with rasterio.open(path, "r+") as dataset:
+        dataset.nodata = int(pixels(4, 3, 4)[0, 2, 3])
+        dataset.write_mask(mask)
+    with open_raster(path) as reader:
+        assert reader.info.masked_by == "mask and alpha band"
+        missing = np.isnan(reader.read())
+    assert missing[:, 0, 0].all()
+    assert missing[:, 1, 2].all()
+    assert missing[0, 2, 3]
+    assert missing.sum() == 7
+
+
+def test_info_shows_what_masks(tmp_path: Path) -> None:
+    path = write_alpha(tmp_path / "a.tif", "rgbA")
+    ended = emrdiff("info", path)
+    assert "Masked by    alpha band" in ended.out.splitlines()
+    assert "3 rows x 4 columns x 3 bands" in ended.out
+    assert "Masked by" not in emrdiff("info", write_tif(tmp_path / "b.tif", pixels(2, 3, 4))).out
+
+
+def test_tiles_refuse_what_they_cannot_carry(tmp_path: Path) -> None:
+    """A tile has no mask: stitched, the raster would not be the same."""
+    ended = emrdiff("tile", write_alpha(tmp_path / "a.tif", "rgbA"), tmp_path / "tiles")
+    assert ended.code == 3
+    assert "has a mask or an alpha band, which tiles cannot carry" in ended.err
+    assert not (tmp_path / "tiles").exists()
 
 
 def test_cog_is_read(tmp_path: Path) -> None:

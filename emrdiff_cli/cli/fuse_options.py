@@ -1,0 +1,86 @@
+"""Options of `emrdiff fuse`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+LrHsi = Annotated[Path | None, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
+HrMsi = Annotated[Path | None, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
+Output = Annotated[Path | None, typer.Argument(metavar="OUTPUT", help="Fused raster, on the MSI's grid.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
+]
+Method = Annotated[
+    Literal["emrdiff", "bicubic", "glp", "glp-local"],
+    typer.Option(help="The model's diffusion, or a method that needs no training."),
+]
+Coregister = Annotated[
+    bool, typer.Option("--coregister", help="Find the LR-HSI's displacement on the pair, and undo it.")
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
+Seed = Annotated[int, typer.Option(help="Seed of the draw.")]
+Tile = Annotated[int, typer.Option(min=0, help="Tile side in MSI pixels [twice the training patch].")]
+Overlap = Annotated[
+    int | None,
+    typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile, at least 32]."),
+]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Tiles run at a time [4, or fewer where memory is short].")
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Keep the process within this, such as 2GB: fewer tiles at a time, or an error before the start.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the unfinished run of this output; the result is the same."),
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", "-t", help="Type of the output's values [the LR-HSI's].")
+]
+Bounds = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option(
+        metavar="LEFT BOTTOM RIGHT TOP",
+        help="Write this part alone, in the MSI's CRS; same pixels as of all.",
+    ),
+]
+CreationOptions = Annotated[
+    list[str] | None,
+    typer.Option("--co", "--creation-option", metavar="KEY=VALUE", help="GDAL creation option."),
+]
+Report = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Also write report.html, one page, into this folder.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="Fuse several pairs, a JSON line each: columns lr_hsi,hr_msi,output and any option, paths from its "
+        "folder.",
+    ),
+]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", "-k", help="With --manifest: a pair that fails stops no other.")
+]
+SkipDone = Annotated[
+    bool,
+    typer.Option(
+        "--skip-done", help="Leave an output that records the same inputs, model and options as it is."
+    ),
+]
+NumParts = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="With --manifest: do one of N parts of it.")
+]
+PartId = Annotated[
+    int | None, typer.Option(min=0, metavar="I", help="The part to do, 0 to N - 1: every Nth row from I on.")
+]

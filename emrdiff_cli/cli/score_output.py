@@ -1,0 +1,157 @@
+"""How scores are shown: tables on a terminal, rows of a CSV, objects of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emrdiff_cli.core.conventions import Convention
+    from emrdiff_cli.core.metrics import Scores
+    from emrdiff_cli.evaluation import Evaluation
+    from emrdiff_cli.no_reference import Consistency
+    from emrdiff_cli.wald_test import WaldTest
+
+_ROWS = {
+    "psnr_db": ("PSNR, mean of bands", "dB"),
+    "psnr_global_db": ("PSNR, one MSE", "dB"),
+    "psnr_band_peak_db": ("PSNR, peak by band", "dB"),
+    "sam_deg": ("SAM", "degrees"),
+    "ergas": ("ERGAS", ""),
+    "ssim": ("SSIM", ""),
+    "uiqi": ("UIQI", ""),
+    "q2n": ("Q2n", ""),
+    "cc": ("CC", ""),
+    "rmse": ("RMSE", "data units"),
+}
+_CONSISTENCY_ROWS = {
+    "spectral_rmse": ("spectral: RMSE at LR", "data units"),
+    "spectral_sam_deg": ("spectral: SAM at LR", "degrees"),
+    "d_lambda_k": ("spectral: D_lambda_K, 1 - Q2n at LR", ""),
+    "d_sr_mean": ("spatial: mean D_sR", ""),
+    "srf_rmse": ("SRF: RMSE against the MSI", "data units"),
+    "hqnr_msi": ("HQNR_MSI", ""),
+}
+COLUMNS = (
+    *("method", "raster", "reference", *_ROWS, "peak", "ratio", "bands", "valid_pixels", "dropped_pixels"),
+    *("border_px", "raster_sha256", "reference_sha256", "version"),
+)
+CONSISTENCY_COLUMNS = (
+    *("fused", "lr_hsi", "hr_msi", *_CONSISTENCY_ROWS, "ratio", "srf", "bands", "lr_pixels", "hr_pixels"),
+    *("fused_sha256", "lr_hsi_sha256", "hr_msi_sha256", "version"),
+)
+
+
+def figure(value: float | None) -> str:
+    """Six significant digits; infinity for identical data, a dash where undefined."""
+    return "-" if value is None else f"{value:#.6g}"
+
+
+def print_scores(result: Evaluation, name: str = "fused", conventions: Sequence[Convention] = ()) -> None:
+    """Print the scores as a table, the convention they follow, and other papers' figures beside them."""
+    from emrdiff_cli.core.conventions import figures
+
+    columns = _columns(result, name)
+    rows = [
+        (title, unit, *(figure(scores.overall[key]) for scores in columns.values()))
+        for key, (title, unit) in _ROWS.items()
+        if key in result.scores.overall
+    ]
+    _print_table(("metric", "unit", *columns), rows)
+    _print_line(_convention(result))
+    for convention in conventions:
+        others = figures(convention, result.scores)
+        rows = [(f.key, figure(f.value), figure(result.scores.overall.get(f.key)), f.differs) for f in others]
+        _print_table((f"by {convention}", "theirs", "ours", "what differs"), rows)
+
+
+def print_consistency(result: Consistency) -> None:
+    """Print how a fused raster agrees with its inputs."""
+    rows = [(title, unit, figure(result.overall[key])) for key, (title, unit) in _CONSISTENCY_ROWS.items()]
+    rows += [(f"spatial: D_sR of MSI band {i}", "", figure(value)) for i, value in enumerate(result.d_sr, 1)]
+    _print_table(("consistency", "unit", "fused"), rows)
+    _print_line(
+        f"ratio {result.ratio:.6g}, PSF wald with sigma {result.psf_sigma_px:.6g} px, SRF: {result.srf}, "
+        f"{len(result.bands)} bands, {result.lr_pixels} LR pixels, {result.hr_pixels} HR pixels"
+    )
+
+
+def print_wald(result: WaldTest) -> None:
+    """Print the scores of Wald's test."""
+    print_scores(result.evaluation, f"Wald: {result.method}")
+
+
+def convention_records(scores: Scores, conventions: Sequence[Convention]) -> dict[str, object]:
+    """Other papers' figures for JSON, by convention; nothing where none is asked for."""
+    from emrdiff_cli.core.conventions import figures
+    from emrdiff_cli.evaluation import plain
+
+    if not conventions:
+        return {}
+    found = {
+        name: [{"key": f.key, "value": plain(f.value), "differs": f.differs} for f in figures(name, scores)]
+        for name in conventions
+    }
+    return {"conventions": found}
+
+
+def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
+    """Rows of COLUMNS in full precision; empty where undefined or not asked for, `inf` for identical data."""
+    from emrdiff_cli import __version__
+
+    rows: list[list[object]] = []
+    for name, scores in _columns(result, method).items():
+        own = name == method
+        figures = [scores.overall.get(key) for key in _ROWS]
+        counts = [len(scores.bands), scores.valid_pixels, scores.dropped_pixels, result.border_px]
+        hashes = [result.sha256.get("fused" if own else "baseline"), result.sha256.get("reference")]
+        raster = result.fused if own else result.baseline_path
+        shared = [scores.peak, scores.ratio, *counts, *hashes, __version__]
+        rows.append([name, raster, result.reference, *figures, *shared])
+    return rows
+
+
+def consistency_row(result: Consistency) -> list[object]:
+    """A row of CONSISTENCY_COLUMNS."""
+    from emrdiff_cli import __version__
+
+    figures = [result.overall[key] for key in _CONSISTENCY_ROWS]
+    counts = [result.ratio, result.srf, len(result.bands), result.lr_pixels, result.hr_pixels]
+    hashes = [result.sha256.get(role) for role in ("fused", "lr_hsi", "hr_msi")]
+    return [result.fused, result.lr_hsi, result.hr_msi, *figures, *counts, *hashes, __version__]
+
+
+def _columns(result: Evaluation, name: str) -> Mapping[str, Scores]:
+    columns = {name: result.scores}
+    if result.baseline is not None:
+        columns["bicubic"] = result.baseline
+    return columns
+
+
+def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for index, heading in enumerate(headings):
+        figures = heading not in ("metric", "unit", "consistency", "what differs") and index > 0
+        table.add_column(heading, justify="right" if figures else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _print_line(text: str) -> None:
+    from rich.console import Console
+
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _convention(result: Evaluation) -> str:
+    scores = result.scores
+    ratio = "unknown" if scores.ratio is None else f"{scores.ratio:.6g} ({result.ratio_source})"
+    border = f", border {result.border_px}" if result.border_px else ""
+    return (
+        f"peak {scores.peak:.6g} ({result.peak_source}), ratio {ratio}, {len(scores.bands)} bands, "
+        f"{scores.valid_pixels} valid pixels, {scores.dropped_pixels} dropped{border}"
+    )

@@ -1,0 +1,218 @@
+"""A fusion asked for, on the command line or in a manifest's row: its files, its settings, its model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from emrdiff_cli import zoo
+from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
+from emrdiff_cli.fusion import FusionReport, check_fit, fuse
+from emrdiff_cli.fusion_options import FusionOptions
+from emrdiff_cli.fusion_run import Progress
+from emrdiff_cli.page import check_report
+from emrdiff_cli.pairing import place
+from emrdiff_cli.prepared_scene import Sampler
+from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.raster.spec import Driver, driver_of
+from emrdiff_cli.run_record import RUN_TAG, holds_run, run_record
+from emrdiff_cli.zoo import ZooModel
+
+if TYPE_CHECKING:
+    from emrdiff_cli.core.emr_diff import EMRDiff
+
+JobMethod = Literal["emrdiff", "bicubic", "glp", "glp-local"]
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """How a pair is fused, in all but its files; `FusionOptions` says what most of it means.
+
+    `model`: a name or folder, None for the shipped one that fits. `driver` None: as the output's name asks
+    for. `report`: folder of a page about the fusion.
+    """
+
+    method: JobMethod = "emrdiff"
+    model: str | None = None
+    seed: int = 0
+    steps: int | None = None
+    device: str = "auto"
+    bounds: tuple[float, float, float, float] | None = None
+    coregister: bool = False
+    srf: str | None = None
+    tile: int = 0
+    overlap: int | None = None
+    batch_size: int | None = None
+    max_memory: int | None = None
+    driver: Driver | None = None
+    dtype: str | None = None
+    creation_options: dict[str, str] = field(default_factory=dict)
+    report: Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class FusionJob:
+    """A pair, its output and its settings. Raises UsageError on settings that contradict each other."""
+
+    lr_hsi: Path
+    hr_msi: Path
+    output: Path
+    settings: FusionSettings
+
+    def __post_init__(self) -> None:
+        method = self.settings.method
+        if method != "emrdiff" and self.settings.model is not None:
+            raise UsageError(f"--model is for --method emrdiff; {method} needs none")
+        self.options()
+
+    def options(self) -> FusionOptions:
+        """The settings as the fusion takes them. Raises UsageError."""
+        asked = self.settings
+        return FusionOptions(
+            tile=asked.tile,
+            overlap=asked.overlap,
+            batch_size=asked.batch_size,
+            driver=asked.driver or driver_of(self.output),
+            dtype=asked.dtype,
+            overwrite=asked.overwrite,
+            bounds=asked.bounds,
+            coregister=asked.coregister,
+            srf=asked.srf,
+            creation_options=asked.creation_options,
+            resume=asked.resume,
+            max_memory=asked.max_memory,
+        )
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A model for a job; `concerns` say where it was made for other pairs."""
+
+    model: ZooModel
+    concerns: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> Path:
+        """The weights file."""
+        return self.model.folder / zoo.WEIGHTS
+
+
+def choose_model(job: FusionJob) -> ChosenModel | None:
+    """The model that was asked for, or the shipped one that fits; None for a method that needs none.
+
+    Raises InputError's children.
+    """
+    if job.settings.method != "emrdiff":
+        return None
+    lr, msi = read_info(job.lr_hsi), read_info(job.hr_msi)
+    ratio = place(lr, msi).ratio
+    if job.settings.model is None:
+        return ChosenModel(zoo.match(lr, msi, ratio))
+    chosen = zoo.find(job.settings.model)
+    check_fit(chosen.config, lr, msi)
+    if zoo.fits(chosen.config, lr, msi, ratio):
+        return ChosenModel(chosen)
+    concern = (
+        f"{chosen.name} was made for ratio {chosen.config.ratio:g} or other wavelengths; this pair has ratio "
+        f"{ratio:.3g}"
+    )
+    return ChosenModel(chosen, (concern,))
+
+
+def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
+    """Whether the output is there and was made from these files, by this model, with these settings."""
+    return job.output.exists() and holds_run(job.output, _record(job, chosen))
+
+
+def refuse_existing(job: FusionJob) -> None:
+    """Raise OutputExistsError where something would be replaced without `overwrite`."""
+    if job.output.exists() and not job.settings.overwrite:
+        raise OutputExistsError(f"{job.output} is there already: give --overwrite to replace it")
+    if job.settings.report is not None:
+        check_report(job.settings.report, job.settings.overwrite)
+
+
+def refuse_foreign(job: FusionJob) -> None:
+    """As `refuse_existing`, for an output that was looked at and is not done."""
+    if job.output.exists() and not job.settings.overwrite:
+        raise OutputExistsError(
+            f"{job.output} is there already, but does not record that it was made from these inputs, model and "
+            "options: give --overwrite to replace it"
+        )
+    refuse_existing(job)
+
+
+def run_job(job: FusionJob, chosen: ChosenModel | None, progress: Progress | None = None) -> FusionReport:
+    """Fuse the job's pair; the output records what it was made from. Raises EmrdiffError's children."""
+    asked = job.settings
+    sampler: Sampler | None = None
+    provenance = {RUN_TAG: _record(job, chosen)}
+    if chosen is not None:
+        sampler = _sampler(chosen, asked)
+        provenance |= {
+            "emrdiff_model": chosen.model.name,
+            "emrdiff_model_sha256": _sha256(chosen.weights),
+            "emrdiff_steps": str(asked.steps or chosen.model.config.steps),
+            "emrdiff_seed": str(asked.seed),
+        }
+    options = replace(job.options(), provenance=provenance)
+    end_point = "bicubic" if asked.method == "emrdiff" else asked.method
+    return fuse(job.lr_hsi, job.hr_msi, job.output, end_point, sampler, options, progress)
+
+
+def write_report(job: FusionJob, result: FusionReport) -> Path | None:
+    """Write the page that was asked for, and return its path; None where none was. Raises WriteError."""
+    if job.settings.report is None:
+        return None
+    from emrdiff_cli.fusion_report import write_fusion_report
+
+    return write_fusion_report(
+        result, job.lr_hsi, job.hr_msi, job.settings.report, overwrite=job.settings.overwrite
+    )
+
+
+def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
+    asked = job.settings
+    draw = None if chosen is None else (_sha256(chosen.weights), asked.seed, asked.steps)
+    return run_record(job.lr_hsi, job.hr_msi, (asked.method, draw), job.options())
+
+
+def _sampler(chosen: ChosenModel, asked: FusionSettings) -> Sampler:
+    from emrdiff_cli.sampling import ModelSampler, choose_device
+
+    device = choose_device(asked.device)
+    return ModelSampler(_weights(chosen.weights, _stamp(chosen.weights)), device, asked.seed, asked.steps)
+
+
+def _sha256(weights: Path) -> str:
+    return _hash_weights(weights, _stamp(weights))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read as a model: {error.strerror}") from error
+    return state.st_size, state.st_mtime_ns
+
+
+# Scenes of an archive share a model: it is loaded once, and again where the file was replaced.
+@lru_cache(maxsize=2)
+def _weights(path: Path, _stamp: tuple[int, int]) -> EMRDiff:
+    from emrdiff_cli.checkpoint import load_model
+
+    return load_model(path)
+
+
+@lru_cache(maxsize=64)
+def _hash_weights(path: Path, _stamp: tuple[int, int]) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read as a model: {error.strerror}") from error

@@ -1,0 +1,225 @@
+"""Scenes to fuse, listed in a CSV: the files, and any option of `fuse` by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.fusion_job import FusionJob, FusionSettings, JobMethod
+from emrdiff_cli.manifest import Row, read_rows
+from emrdiff_cli.preflight import parse_size
+from emrdiff_cli.raster.envi import find_data
+from emrdiff_cli.raster.spec import Driver
+from emrdiff_cli.responses import built_in
+from emrdiff_cli.zoo import shipped
+
+_FILES = ("lr_hsi", "hr_msi", "output")
+_SPELLINGS = {"co": "creation_option", "of": "format"}
+
+
+@dataclass(frozen=True)
+class ListedJob:
+    """A job with the manifest's line that asks for it."""
+
+    line: int
+    job: FusionJob
+
+
+def read_jobs(path: Path, settings: FusionSettings) -> list[ListedJob]:
+    """Read the columns lr_hsi, hr_msi, output and any option; an empty cell leaves what `settings` say.
+
+    Paths count from the manifest's folder. Raises InputError where it is no CSV with rows, UsageError with the
+    line for anything else: an unknown column, a cell that is missing or no such value, an output that is
+    another row's or an input.
+    """
+    columns, rows = read_rows(path)
+    _check_columns(path, columns)
+    jobs = [_listed(path, row, settings) for row in rows]
+    _refuse_shared_outputs(path, jobs)
+    return jobs
+
+
+def part_of(jobs: Sequence[ListedJob], count: int, number: int) -> list[ListedJob]:
+    """Every `count`-th job from `number` (from 0) on: the parts are disjoint, and together all."""
+    if not 0 <= number < count:
+        raise UsageError(f"--part-id {number} of --num-parts {count}: must be 0 to {count - 1}")
+    return list(jobs[number::count])
+
+
+def _key(column: str) -> str:
+    name = column.removeprefix("--").replace("-", "_")
+    return _SPELLINGS.get(name, name)
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    keys = [_key(column) for column in columns]
+    known = (*_FILES, *_PARSERS)
+    for column, key in zip(columns, keys, strict=True):
+        if key not in known:
+            raise UsageError(f"{path}: line 1: unknown column {column!r}: give any of {', '.join(known)}")
+        if keys.count(key) > 1:
+            raise UsageError(f"{path}: line 1: the column {key} is there twice: leave one")
+    lacking = [name for name in _FILES if name not in keys]
+    if lacking:
+        raise UsageError(
+            f"{path}: line 1: lacks the column {lacking[0]}: lr_hsi, hr_msi and output are needed"
+        )
+
+
+def _listed(path: Path, row: Row, settings: FusionSettings) -> ListedJob:
+    cells = {_key(column): text for column, text in row.cells.items() if text}
+    where = f"{path}: line {row.line}"
+    for name in _FILES:
+        if name not in cells:
+            raise UsageError(f"{where}: {name} is empty: fill it in")
+        if "\0" in cells[name]:
+            raise UsageError(f"{where}: {name} holds a NUL, which no path can: correct it")
+    given = {key: text for key, text in cells.items() if key not in _FILES}
+    try:
+        changes = dict(_parsed(given, path.parent))
+        if changes.get("method", "emrdiff") != "emrdiff" and "model" not in changes:
+            changes["model"] = None
+        lr_hsi, hr_msi, output = (path.parent / cells[name] for name in _FILES)
+        return ListedJob(row.line, FusionJob(lr_hsi, hr_msi, output, replace(settings, **changes)))
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _parsed(cells: Mapping[str, str], folder: Path) -> Iterator[tuple[str, Any]]:
+    for column, text in cells.items():
+        name, parse = _PARSERS[column]
+        try:
+            yield name, parse(text, folder)
+        except UsageError:
+            raise
+        except ValueError as error:
+            raise UsageError(f"{column} = {text}: must be {error}") from error
+
+
+def _refuse_shared_outputs(path: Path, jobs: Sequence[ListedJob]) -> None:
+    inputs = {place: listed.line for listed in jobs for place in _input_places(listed.job)}
+    taken: dict[Path, int] = {}
+    for listed in jobs:
+        where = f"{path}: line {listed.line}: {listed.job.output}"
+        for place in _output_places(listed.job):
+            if place in inputs:
+                raise UsageError(f"{where} is an input of line {inputs[place]}: give the output another name")
+            if place in taken:
+                raise UsageError(f"{where} is the output of line {taken[place]} too: give it another name")
+            taken[place] = listed.line
+
+
+def _input_places(job: FusionJob) -> Iterator[Path]:
+    for raster in (job.lr_hsi, job.hr_msi):
+        yield raster.resolve()
+        if raster.suffix.lower() == ".hdr":
+            with suppress(InputError, OSError):
+                yield find_data(raster).resolve()
+
+
+def _output_places(job: FusionJob) -> Iterator[Path]:
+    yield job.output.resolve()
+    if job.options().driver == "ENVI":
+        yield job.output.with_suffix(".hdr").resolve()
+    if job.settings.report is not None:
+        yield job.settings.report.resolve()
+
+
+def _at_least(least: int) -> Callable[[str, Path], int]:
+    def parse(text: str, _folder: Path) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < least:
+            raise ValueError(f"a whole number, {least} or more")
+        return int(text)
+
+    return parse
+
+
+def _seed(text: str, _folder: Path) -> int:
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str, Path], str]:
+    def parse(text: str, _folder: Path) -> str:
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _truth(text: str, _folder: Path) -> bool:
+    known = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError("yes or no")
+    return known[text.lower()]
+
+
+def _text(text: str, _folder: Path) -> str:
+    return text
+
+
+def _size(text: str, _folder: Path) -> int:
+    return parse_size(text)
+
+
+def _bounds(text: str, _folder: Path) -> tuple[float, ...]:
+    wanted = "four numbers, left bottom right top, with blanks between"
+    try:
+        numbers = tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ValueError(wanted) from error
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        raise ValueError(wanted)
+    return numbers
+
+
+def _pairs(text: str, _folder: Path) -> dict[str, str]:
+    parts = text.split()
+    if not all("=" in part for part in parts):
+        raise ValueError("KEY=VALUE, several with blanks between")
+    return dict(part.split("=", 1) for part in parts)
+
+
+def _below(text: str, folder: Path) -> Path:
+    if "\0" in text:
+        raise ValueError("a path, without a NUL")
+    return folder / text
+
+
+def _model(text: str, folder: Path) -> str:
+    return text if text in {model.name for model in shipped()} else str(_below(text, folder))
+
+
+def _response(text: str, folder: Path) -> str:
+    return text if text in (*built_in(), "metadata", "estimate") else str(_below(text, folder))
+
+
+_PARSERS: dict[str, tuple[str, Callable[[str, Path], Any]]] = {
+    "method": ("method", _one_of(get_args(JobMethod))),
+    "model": ("model", _model),
+    "seed": ("seed", _seed),
+    "steps": ("steps", _at_least(1)),
+    "device": ("device", _text),
+    "bounds": ("bounds", _bounds),
+    "coregister": ("coregister", _truth),
+    "srf": ("srf", _response),
+    "tile": ("tile", _at_least(0)),
+    "overlap": ("overlap", _at_least(0)),
+    "batch_size": ("batch_size", _at_least(1)),
+    "max_memory": ("max_memory", _size),
+    "format": ("driver", _one_of(get_args(Driver))),
+    "dtype": ("dtype", _text),
+    "creation_option": ("creation_options", _pairs),
+    "report": ("report", _below),
+    "overwrite": ("overwrite", _truth),
+    "resume": ("resume", _truth),
+}
+"""By column: the setting, and how its cell is read; ValueError says what it must be."""

@@ -1,0 +1,110 @@
+"""A closed raster against what was handed in: shape, place, metadata, and a checksum of every block row."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.envi import clean_name
+from emrdiff_cli.raster.reading import RasterReader, ignoring_missing_georeference
+from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.tags import printable
+from emrdiff_cli.scene import Bands, RasterInfo, Window
+
+
+def difference(
+    path: Path, spec: RasterSpec, checksums: Sequence[int], rows: int, draft: RasterInfo | None = None
+) -> str | None:
+    """Say in what a file differs from what it should be; None: in nothing.
+
+    `checksums`: of every `rows` rows of all bands, from the top. `draft`: of a COG, what was known of the
+    GeoTIFF it was copied from, none of which may be lost. Raises rasterio's errors and OSError where the
+    file cannot be read.
+    """
+    try:
+        with open_part(path, spec) as reader:
+            return (
+                _of_structure(reader.info, spec)
+                or _of_metadata(reader.info, spec)
+                or (None if draft is None else _of_copy(reader.info, draft))
+                or _of_rows(reader, checksums, rows)
+            )
+    except InputError as error:
+        raise OSError(str(error)) from error
+
+
+def open_part(path: Path, spec: RasterSpec) -> RasterReader:
+    """Open a file under way, whatever its name, with the driver that wrote it."""
+    with rasterio.Env(), ignoring_missing_georeference():
+        dataset = rasterio.open(path, driver="ENVI" if spec.driver == "ENVI" else "GTiff", sharing=False)
+    try:
+        return RasterReader(path, dataset)
+    except InputError:
+        dataset.close()
+        raise
+
+
+def _of_structure(info: RasterInfo, spec: RasterSpec) -> str | None:
+    shape = (info.bands.count, info.grid.height, info.grid.width, info.dtype)
+    if shape != (spec.bands.count, spec.grid.height, spec.grid.width, spec.dtype):
+        return f"its shape is {shape}"
+    wanted = spec.grid.transform
+    if not info.grid.transform.almost_equals(wanted, 1e-6 * abs(wanted.a)):
+        return "the format did not keep its geotransform"
+    return None
+
+
+def _of_metadata(info: RasterInfo, spec: RasterSpec) -> str | None:
+    held, wanted = _comparable(info.bands), _comparable(spec.bands, spec.driver == "ENVI")
+    pairs: dict[str, tuple[Any, Any]] = {
+        "wavelengths": (held.wavelengths_nm, wanted.wavelengths_nm),
+        "FWHM": (held.fwhm_nm, wanted.fwhm_nm),
+        "bad-band list": (held.good, wanted.good),
+        "band names": (held.names, wanted.names),
+        "nodata": (str(info.nodata), str(_stored(spec))),
+        "scale": ((info.scale, info.offset), (spec.scale, spec.offset)),
+    }
+    return _first_lost(pairs)
+
+
+def _of_copy(info: RasterInfo, draft: RasterInfo) -> str | None:
+    tags = {f"tag {key}": (info.tags.get(key), value) for key, value in draft.tags.items()}
+    return _first_lost({"CRS": (info.grid.crs_wkt, draft.grid.crs_wkt)} | tags)
+
+
+def _first_lost(pairs: dict[str, tuple[Any, Any]]) -> str | None:
+    lost = [what for what, (held, wanted) in pairs.items() if held != wanted]
+    return f"the format did not keep its {lost[0]}" if lost else None
+
+
+def _comparable(bands: Bands, envi: bool = False) -> Bands:
+    """The bands with their names as a format gives them back: blanks joined, none if all are empty."""
+    shown = [printable(name) for name in bands.names or ()]
+    names = tuple(" ".join((clean_name(name) if envi else name).split()) for name in shown)
+    unnamed = all(not name or name == f"Band {i}" for i, name in enumerate(names, 1))
+    return replace(bands, names=None if unnamed else names)
+
+
+def _stored(spec: RasterSpec) -> float | None:
+    return None if spec.nodata is None else float(np.dtype(spec.dtype).type(spec.nodata))
+
+
+def _of_rows(reader: RasterReader, checksums: Sequence[int], rows: int) -> str | None:
+    grid = reader.info.grid
+    for index, checksum in enumerate(checksums):
+        first = index * rows
+        if _checksum(reader, Window(first, 0, min(rows, grid.height - first), grid.width)) != checksum:
+            return f"rows from {first} on differ"
+    return None
+
+
+def _checksum(reader: RasterReader, window: Window) -> int:
+    """A function of its own, so that one block's values are gone before the next are read."""
+    return zlib.crc32(np.ascontiguousarray(reader.read_stored(window)).data)

@@ -1,0 +1,69 @@
+"""One run at a time on a target: a lock beside it, and what killed runs have left of their parts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from emrdiff_cli.errors import UsageError, WriteError
+from emrdiff_cli.raster.part import sweep_parts
+
+
+@contextmanager
+def sole_run(target: Path) -> Iterator[None]:
+    """Hold the target's lock, and remove the parts that killed runs have left.
+
+    The lock is the kernel's: it ends with the process, however that ends. Raises UsageError where another
+    run holds it, WriteError where it cannot be made.
+    """
+    path = target.with_name(f".{target.name}.lock")
+    try:
+        descriptor = _lock(path)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"{target}: is being written by another run ({_holder(path)}): wait for it, or name another output"
+        ) from error
+    except OSError as error:
+        raise WriteError(f"{target}: cannot be written: {error.strerror}") from error
+    try:
+        sweep_parts(target)
+        yield
+    finally:
+        # Removed while it is held: whoever waits for this very file finds it gone, and makes another.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    """Open and lock the file; again where it was removed between the two."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):
+                with suppress(OSError):  # a courtesy: it says who holds the lock
+                    os.truncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()}\n".encode())
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip() or "its process is unknown"
+    except (OSError, ValueError):
+        return "its process is unknown"
