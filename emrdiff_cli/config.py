@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from emrdiff_cli.errors import ConfigError
 
-EndPoint = Literal["bicubic", "glp", "glp-local"]
+EndPoint = Literal["bicubic", "glp", "glp-local", "glp-stacked"]
 Residual = Literal["multimodal", "unimodal", "none"]
 Noise = Literal["edge", "gaussian"]
 PseudoMsi = Literal["first", "last", "even", "srf"]
@@ -132,6 +132,7 @@ class TrainConfig:
     `optimizer`: `weight_decay` is for `adamw`, `muon` has none.
     `amplitude_power` p: a channel of the HSI weighs (its residual's size)^p in the loss, 0 all alike, 1 as in
     the image; `pseudo_weight` is what a pseudo-MSI channel weighs beside the mean of those.
+    `variants`: how often the detail filter sees each scene of an archive under another light as well.
     """
 
     iterations: int = 3000
@@ -147,6 +148,7 @@ class TrainConfig:
     scales: int = 4
     amplitude_power: float = 0.5
     pseudo_weight: float = 0.1
+    variants: int = 4
     validate_every: int = 250
     checkpoint_every: int = 50
     seed: int = 0
@@ -163,6 +165,7 @@ class TrainConfig:
             self.weight_decay,
             "0 with muon",
         )
+        _check(self.variants >= 0, "variants", self.variants, "0 or more")
         _check(self.seed >= 0, "seed", self.seed, "0 or more")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")

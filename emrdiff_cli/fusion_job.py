@@ -24,7 +24,7 @@ from emrdiff_cli.zoo import ZooModel
 if TYPE_CHECKING:
     from emrdiff_cli.core.emr_diff import EMRDiff
 
-JobMethod = Literal["emrdiff", "bicubic", "glp", "glp-local"]
+JobMethod = Literal["emrdiff", "bicubic", "glp", "glp-local", "glp-stacked"]
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,9 @@ def make_job(
             f"scenes of {shortest} pixels are too small for {model.levels} levels: --set levels=2"
         )
     training = replace(training, patch=patch)
-    learned, held_out, model = make_lessons(examples, replace(model, tile=patch), progress)
+    learned, held_out, model = make_lessons(
+        examples, replace(model, tile=patch), training.variants, training.seed, progress
+    )
     count, kept = len(examples.learned), len(examples.held_out)
     source = f"{count} {examples.kind} like {examples.hsi.path.name}, {kept} held out"
     return Job(Curriculum(learned, held_out, examples.peak), model, training, source)

@@ -26,7 +26,7 @@ Model = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model that Wald's test fuses by.")
 ]
 Method = Annotated[
-    Literal["bicubic", "glp", "glp-local"] | None,
+    Literal["bicubic", "glp", "glp-local", "glp-stacked"] | None,
     typer.Option(help="Method that Wald's test fuses by, without a model."),
 ]
 Manifest = Annotated[

@@ -15,7 +15,7 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
 ]
 Method = Annotated[
-    Literal["emrdiff", "bicubic", "glp", "glp-local"],
+    Literal["emrdiff", "bicubic", "glp", "glp-local", "glp-stacked"],
     typer.Option(help="The model's diffusion, or a method that needs no training."),
 ]
 Coregister = Annotated[

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
-_RIDGE = 1e-3  # of each input's own power
+_RIDGE = 1e-2  # of each input's own power
 _STRIDE = 3  # every third row and column of a scene is looked at
 
 

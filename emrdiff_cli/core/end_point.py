@@ -2,23 +2,26 @@
 
 `bicubic`: the LR-HSI upsampled (the paper's). `glp`: plus the MSI's detail through one least-squares map of
 the scene (GLP hypersharpening, Selva et al. 2015). `glp-local`: plus the detail that a regression in Gaussian
-windows around each LR pixel explains, then back-projection. All work on k channels: bands, or coefficients
-of a subspace. Everything scene-wide is a field at LR resolution; a tile is evaluated from those alone.
+windows around each LR pixel explains, then back-projection. `glp-stacked`: the mean of that and of regressions
+in windows that are narrow in colour too (core.colour_regression), its detail mended by a map that the pair,
+degraded once more, teaches. All work on k channels: bands, or coefficients of a subspace. Everything scene-wide
+is a field at LR resolution; a tile is evaluated from those alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.colour_regression import COLOUR_WINDOWS, colour_axes, regress_by_colour
 from emrdiff_cli.core.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
 
-Method = Literal["bicubic", "glp", "glp-local"]
+Method = Literal["bicubic", "glp", "glp-local", "glp-stacked"]
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
@@ -44,7 +47,9 @@ class EndPointFields:
 
     `base` (k) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
     the MSI lost at LR, Z - (Z down) up, with `msi` (m) = Z down; `unexplained` (k) is what the scene-wide map
-    leaves of the LR-HSI.
+    leaves of the LR-HSI. With regressions by colour: what each window of COLOUR_WINDOWS counts (`colour_shares`),
+    the axes that colour is measured along, the LR pixels (h, w) that are fitted to, and `colour_at_lr` (k), what
+    they put in, degraded. `detail_map` (k, k): what the detail of all channels adds to each one's.
     """
 
     base: Field
@@ -52,11 +57,16 @@ class EndPointFields:
     slopes: NDArray[np.float32]
     unexplained: Field
     local_slopes: Field | None = None
+    colour_shares: Field | None = None
+    colour_axes: Field | None = None
+    colour_valid: NDArray[np.bool_] | None = None
+    colour_at_lr: Field | None = None
+    detail_map: Field | None = None
 
 
 @dataclass(frozen=True)
 class EndPointTile:
-    """A tile's end point, the MSI's detail in it and the part of that which the local map put in; (k, H, W) each.
+    """A tile's end point, the MSI's detail in it and the part of that which windows put in; (k, H, W) each.
 
     `refinement` is what an archive's detail filter adds; None without one.
     """
@@ -124,17 +134,24 @@ def local_regression(
     return np.concatenate(chunks).astype(np.float32)
 
 
+def with_colour(fields: EndPointFields, shares: Floats, valid: NDArray[np.bool_]) -> EndPointFields:
+    """The fields with regressions by colour that count `shares` (n,); `colour_at_lr` is not known yet."""
+    axes = colour_axes(fields.msi, valid)
+    return replace(
+        fields, colour_shares=np.asarray(shares, np.float32), colour_axes=axes, colour_valid=valid.copy()
+    )
+
+
 def back_projected(
     fields: EndPointFields,
-    local_slopes: Field,
     local_detail_at_lr: Floats,
     up: tuple[Taps, Taps],
     down: tuple[Taps, Taps],
     valid: NDArray[np.bool_],
 ) -> EndPointFields:
-    """Add the local slopes, and to the base what three rounds of G <- G + (Y - G down) up sum up to.
+    """Add to the base what three rounds of G <- G + (Y - G down) up sum up to.
 
-    `local_detail_at_lr` (k, h, w) is the local map's injected detail, degraded. Only that needs the HR image;
+    `local_detail_at_lr` (k, h, w) is the detail that windows put in, degraded. Only that needs the HR image;
     the rounds themselves run at LR, since degrading what was upsampled is one map from LR to LR.
     """
     rows, cols = (chain(first, second) for first, second in zip(up, down, strict=True))
@@ -149,22 +166,20 @@ def back_projected(
     for _ in range(_BACK_PROJECTIONS):
         correction += remainder
         remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
-    return EndPointFields(
-        base=fields.base + correction,
-        msi=fields.msi,
-        slopes=fields.slopes,
-        unexplained=fields.unexplained,
-        local_slopes=local_slopes,
-    )
+    return replace(fields, base=fields.base + correction)
 
 
 def evaluate_tile(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
     """The end point of the tile that `rows` and `cols` (LR -> HR, the tile's part) cover; hr_msi is (m, H, W)."""
     detail = hr_msi - apply_taps(fields.msi, rows, cols)
     local = local_detail(fields, detail, rows, cols)
-    common = np.tensordot(fields.slopes, detail, axes=1)
-    values = apply_taps(fields.base, rows, cols) + common + local
-    return EndPointTile(values.astype(np.float32), (common + local).astype(np.float32), local)
+    if fields.colour_at_lr is not None:
+        local += colour_prediction(fields, hr_msi, rows, cols) - apply_taps(fields.colour_at_lr, rows, cols)
+    injected = np.tensordot(fields.slopes, detail, axes=1) + local
+    if fields.detail_map is not None:
+        injected += np.tensordot(fields.detail_map, injected, axes=1)
+    values = apply_taps(fields.base, rows, cols) + injected
+    return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local)
 
 
 def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps) -> Field:
@@ -173,6 +188,26 @@ def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps)
     if fields.local_slopes is not None:
         for band, lost in enumerate(detail):
             result += apply_taps(fields.local_slopes[:, band], rows, cols) * lost
+    return result
+
+
+def colour_prediction(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps) -> Field:
+    """The unexplained part (k, H, W) by the regressions by colour, each by its share; zero without any."""
+    result = np.zeros((len(fields.base), *hr_msi.shape[1:]), np.float32)
+    if fields.colour_shares is None or fields.colour_valid is None or fields.colour_axes is None:
+        return result
+    for share, window in zip(fields.colour_shares, COLOUR_WINDOWS, strict=True):
+        if share:
+            result += share * regress_by_colour(
+                window,
+                fields.unexplained,
+                fields.msi,
+                fields.colour_valid,
+                fields.colour_axes,
+                hr_msi,
+                rows,
+                cols,
+            )
     return result
 
 

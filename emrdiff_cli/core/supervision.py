@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +39,8 @@ class SupervisedPair:
     """An HR-HSI (B, H, W) with its `valid` pixels, filled elsewhere, and the pair made from it.
 
     Only the pixels `judged` are learned from, or scored, and only the `good` bands (B,; None: all are): the
-    others are interpolated between them in both HSIs.
+    others are interpolated between them in both HSIs. `srf`: the (m, B) matrix that made the MSI; None where it
+    is a sensor's own.
     """
 
     hr_hsi: Field
@@ -49,6 +50,7 @@ class SupervisedPair:
     resampling: Resampling
     judged: NDArray[np.bool_]
     good: NDArray[np.bool_] | None = None
+    srf: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def make_lesson(config: ModelConfig, pair: SupervisedPair, calibration: Calibrat
     return _lesson(config, pair, end, calibration.channels, edge_range)
 
 
-def fitted_filter(lessons: Sequence[Lesson], side: int) -> Field:
-    """The detail filter (k, k, side, side) that fits what the lessons' end points leave."""
+def fitted_filter(lessons: Iterable[Lesson], side: int) -> Field:
+    """The detail filter (k, k, side, side) that fits what the end points of the lessons leave, one by one."""
 
     def sample(lesson: Lesson) -> DetailSample:
         tile = lesson.inputs.end_point

@@ -29,8 +29,8 @@ class Row:
 
 
 # A model without the archive's detail filter, and one with it.
-_PLAIN: Options = {"detail_filter": 0}
-_FILTER: Options = {"detail_filter": 3}
+_PLAIN: Options = {"end_point": "glp-local", "detail_filter": 0}
+_FILTER: Options = {"end_point": "glp-stacked", "detail_filter": 3}
 
 # Of T passes in an iteration the default adds a later step in half of them: the control gets as many passes.
 _ONE_STEP: Options = {"steps": 1, "kappa": 0.0, **_PLAIN}
@@ -41,6 +41,7 @@ WITHOUT_TRAINING = (
     Row("bicubic", "LR-HSI upsampled", "bicubic"),
     Row("glp", "GLP hypersharpening: one least-squares map", "glp"),
     Row("glp-local", "the same in windows, back-projected", "glp-local"),
+    Row("glp-stacked", "the mean of regressions in windows on the ground and in colour", "glp-stacked"),
     Row("sfim-hs", "SFIM with a synthetic band for each HSI band", "sfim-hs"),
     Row("cnmf", "coupled non-negative matrix factorisation", "cnmf"),
     Row("hysure", "subspace and vector total variation", "hysure"),

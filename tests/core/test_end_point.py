@@ -178,7 +178,7 @@ def test_back_projection_brings_the_fused_image_nearer_to_the_lr_hsi() -> None:
         injected = np.zeros_like(slopes) if not with_slopes else slopes
         bare = type(fields)(fields.base, fields.msi, fields.slopes, fields.unexplained, injected)
         lost = apply_taps(local_detail(bare, detail, *up), *down)
-        used = back_projected(fields, injected, lost, up, down, pair.lr.valid) if projected else bare
+        used = back_projected(bare, lost, up, down, pair.lr.valid) if projected else bare
         degraded = apply_taps(evaluate_tile(used, pair.msi, *up).values, *down)
         return float(np.sqrt(np.square(degraded - pair.lr.hsi).mean()))
 
