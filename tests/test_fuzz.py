@@ -138,6 +138,7 @@ def test_a_header_of_random_bytes(header: bytes) -> None:
 @given(edits)
 @example([(503, 128)])
 @example([(TEMPLATES["envi"][1].index(b"one"), 0xE9)])
+@example([(TEMPLATES["envi"][1].index(b"WGS"), 0xE9)])
 def test_a_header_with_other_bytes(changes: list[tuple[int, int]]) -> None:
     data, header = TEMPLATES["envi"]
     with folder() as place:

@@ -10,6 +10,8 @@ from affine import Affine
 from emrdiff_cli.errors import InputError
 
 DATA_SUFFIXES = ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw", ".bin")
+# What GDAL quotes in its messages, which rasterio takes for UTF-8: it prints a traceback where they are not.
+_QUOTED = {"map info", "projection info", "coordinate system string"}
 _ENTRY = re.compile(r"^([^=\n{}]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
 
 
@@ -43,6 +45,19 @@ def find_data(header: Path) -> Path:
         f"{header}: no data file beside this header (looked for {stem.name} and {stem.name}.bsq, .bil, .bip, "
         ".img, .dat): put it there"
     )
+
+
+def check_text(data: Path) -> None:
+    """Raise InputError where the georeference in a data file's header is not text in UTF-8."""
+    header = find_header(data)
+    content = b"" if header is None else header.read_bytes()
+    for match in _ENTRY.finditer(content.decode("latin-1")):
+        key = " ".join(match[1].lower().split())
+        try:
+            match[2].encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError as error:
+            if key in _QUOTED:
+                raise InputError(f"{data}: '{key}' of its header is not text in UTF-8: correct it") from error
 
 
 def check_size(data: Path, offset: int, expected: int) -> None:

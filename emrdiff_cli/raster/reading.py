@@ -22,7 +22,7 @@ from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.crs import same_crs
-from emrdiff_cli.raster.envi import DATA_SUFFIXES, find_data, find_header, header_paths
+from emrdiff_cli.raster.envi import DATA_SUFFIXES, check_text, find_data, find_header, header_paths
 from emrdiff_cli.raster.metadata import (
     StoredTags,
     common_value,
@@ -65,6 +65,8 @@ def open_raster(path: Path) -> RasterReader:
     """
     data, driver = _locate(Path(path))
     try:
+        if driver == "ENVI":
+            check_text(data)
         with ignoring_missing_georeference():
             dataset = rasterio.open(data.absolute(), driver=driver, sharing=False)
     except _GDAL_ERRORS as error:

@@ -83,6 +83,14 @@ def envi(folder: Path, old: str = "", new: str = "", *, lost: str = "") -> tuple
     return (header if lost == data.name else data), folder / "msi.tif"
 
 
+def latin_1(folder: Path) -> tuple[Path, Path]:
+    """GDAL quotes the unknown datum, which is no UTF-8."""
+    data, msi = envi(folder, "WGS-84", "WGS-84\u00e9")
+    header = data.with_suffix(".hdr")
+    header.write_bytes(header.read_text(encoding="utf-8").encode("latin-1"))
+    return data, msi
+
+
 UNUSABLE: dict[str, tuple[Inputs, Said]] = {
     "an MSI of more bands": (more_bands, ("msi2.tif has 16 bands, lr.tif 8", "give the LR-HSI first")),
     "one raster twice": (lambda f: (f / "lr.tif", f / "lr.tif"), ("not finer", "give the LR-HSI first")),
@@ -150,6 +158,7 @@ UNUSABLE: dict[str, tuple[Inputs, Said]] = {
         lambda f: envi(f, "data type = 2", "data type = 99"),
         ("lr2.bsq: cannot be opened as ENVI", "correct its header"),
     ),
+    "a datum in Latin-1": (latin_1, ("lr2.bsq: 'map info' of its header is not text in UTF-8", "correct it")),
     "a path below a file": (
         lambda f: (f / "lr.tif" / "cube.tif", f / "msi.tif"),
         ("cube.tif: no such file",),
