@@ -20,7 +20,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Line:
-    """A line by its points (x, y), in ascending x; points that are not finite break it, as wide gaps do."""
+    """A line by its points (x, y); points that are not finite break it, as wide gaps and steps back in x do."""
 
     name: str
     points: Points
@@ -168,12 +168,13 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _runs(points: Points) -> Iterator[Points]:
-    """The stretches of a line between points that are not finite and gaps."""
-    distances = sorted(b[0] - a[0] for a, b in pairwise(points))
+    """The stretches of a line between points that are not finite, gaps and steps back."""
+    distances = sorted(b[0] - a[0] for a, b in pairwise(points) if b[0] >= a[0])
     usual = distances[len(distances) // 2] if distances else 0.0
     run: list[tuple[float, float]] = []
     for point in points:
-        gap = run and point[0] - run[-1][0] > _GAP * usual > 0
+        step = point[0] - run[-1][0] if run else 0.0
+        gap = step < 0 or step > _GAP * usual > 0
         if not math.isfinite(point[0] + point[1]) or gap:
             if run:
                 yield run

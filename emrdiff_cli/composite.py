@@ -48,7 +48,7 @@ def choose_bands(
     """Choose by numbers from 1, else by the nearest wavelengths, else as the raster itself suggests.
 
     That is: the header's `default bands`, the bands nearest to 650, 550 and 450 nm, the colours the file
-    declares, the last to the first of three or four bands (an MSI's order), bands spread over all.
+    declares, three bands as red, green and blue, four as blue, green, red and more, bands spread over all.
     Raises UsageError (other than one or three, a band that is not there), InputError (no wavelengths).
     """
     info = reader.info
@@ -146,4 +146,5 @@ def _true_colour(info: RasterInfo) -> Sequence[int] | None:
 def _spread(count: int) -> list[int]:
     if count < 3:
         return [0]
-    return [2, 1, 0] if count <= 4 else [5 * count // 6, count // 2, count // 6]
+    few = {3: [0, 1, 2], 4: [2, 1, 0]}
+    return few.get(count, [5 * count // 6, count // 2, count // 6])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from emrdiff_cli.tile_edges import TileEdges
 _FUSED, _REFERENCE, _BASELINE = LINE_COLOURS[1], LINE_COLOURS[6], LINE_COLOURS[0]
 _STRIP_VALUES = 4 * 2**20
 _BARS = 60
+_MOST_DETECTORS = 4  # whose bands follow one another in a file
 _MOST_STEPS = 1200  # points of a line of steps: beyond, the largest of neighbours stands for them
 
 _NAMES = {
@@ -233,8 +235,10 @@ def _band_line(
     colour: str,
     dashes: str = "",
 ) -> Line:
-    points = ((_place(info, n), math.nan if v is None else v) for n, v in zip(numbers, values, strict=True))
-    return Line(name, sorted(points), colour, dashes)
+    points = [(_place(info, n), math.nan if v is None else v) for n, v in zip(numbers, values, strict=True)]
+    # Where two detectors overlap, each has a stretch of its own; bands in another order are sorted.
+    back = sum(b[0] < a[0] for a, b in pairwise(points))
+    return Line(name, points if back < _MOST_DETECTORS else sorted(points), colour, dashes)
 
 
 def _place(info: RasterInfo, number: int) -> float:

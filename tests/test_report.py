@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -192,6 +193,23 @@ def test_bad_bands_are_shaded_and_left_out(tmp_path: Path, rasters: tuple[Path, 
     assert points == 4
 
 
+@pytest.mark.parametrize(
+    ("nanometres", "lines"),
+    [((450, 550, 650, 600, 700, 850), [3, 3]), ((850, 700, 650, 600, 550, 450), [6])],
+)
+def test_overlapping_detectors_have_lines_of_their_own(
+    tmp_path: Path, rasters: tuple[Path, Path, Path], nanometres: Sequence[float], lines: list[int]
+) -> None:
+    """And bands from the longest wavelength down make one."""
+    import rasterio
+
+    for path in rasters[:2]:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.update_tags(ns="ENVI", wavelength="{" + ", ".join(map(str, nanometres)) + "}")
+    page = report(evaluate(*rasters[:2]), tmp_path / "report")
+    assert polylines(page.section("By wavelength")) == lines
+
+
 def test_identical_cubes_do_not_trip_it(tmp_path: Path, rasters: tuple[Path, Path, Path]) -> None:
     reference = rasters[1]
     page = report(evaluate(reference, reference), tmp_path / "report")
@@ -315,6 +333,8 @@ def test_lines_are_broken_by_gaps_and_by_what_is_not_finite() -> None:
     svg = Chart("x", "y", (Line("a", points),)).svg()
     assert polylines(svg) == [2, 3, 2]
     assert svg.count("<circle") == 1
+    back = Chart("x", "y", (Line("a", [(1, 1), (2, 2), (3, 3), (2.5, 4), (3.5, 5)]),)).svg()
+    assert polylines(back) == [3, 2]
 
 
 def test_neighbouring_ticks_have_different_texts() -> None:
