@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from emrdiff_cli.cli import evaluate_options, score_output
-from emrdiff_cli.cli.options import Device, Overwrite, Quiet, Srf
+from emrdiff_cli.cli.options import Device, Overwrite, Quiet
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import EmrdiffError, ThresholdError, UsageError
 
@@ -81,7 +81,7 @@ def evaluate(
     baseline: evaluate_options.Baseline = None,
     lr_hsi: evaluate_options.LrHsi = None,
     hr_msi: evaluate_options.HrMsi = None,
-    srf: Srf = None,
+    srf: evaluate_options.Srf = None,
     wald: evaluate_options.Wald = False,
     model: evaluate_options.Model = None,
     method: evaluate_options.Method = None,

@@ -19,6 +19,14 @@ LrHsi = Annotated[
 HrMsi = Annotated[
     Path | None, typer.Option("--hr-msi", "--msi", help="The HR-MSI of FUSED; a report shows it too.")
 ]
+Srf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|CSV|metadata|estimate",
+        help="The MSI's response, for the consistency with the MSI [the files' wavelengths and FWHM, else "
+        "estimated from the pair].",
+    ),
+]
 Wald = Annotated[
     bool, typer.Option("--wald", help="Wald's test: degrade both inputs, fuse, score against the LR-HSI.")
 ]

@@ -12,7 +12,9 @@ from emrdiff_cli.inspection import inspect
 
 
 def info(
-    raster: Annotated[Path, typer.Argument(help="GeoTIFF, COG or ENVI file (data file or .hdr).")],
+    raster: Annotated[
+        Path, typer.Argument(metavar="RASTER", help="GeoTIFF, COG or ENVI file (data file or .hdr).")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the lists in full.")] = False,
 ) -> None:
     """Show what is known of a raster: size, CRS, grid, wavelengths, bad bands, nodata and scale.

@@ -25,7 +25,10 @@ LrHsi = Annotated[Path, typer.Argument(metavar="LR_HSI", help="Low-resolution cu
 OutputFormat = Annotated[
     Format | None,
     typer.Option(
-        "--format", "-f", "--of", help="Format of the output [ENVI for .bsq, .dat, .img; else GTiff]."
+        "--format",
+        "-f",
+        "--of",
+        help="Format of the output [ENVI for .bsq, .bil, .bip, .dat, .img; else GTiff].",
     ),
 ]
 HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]

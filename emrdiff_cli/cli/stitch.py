@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from emrdiff_cli import tiles
+from emrdiff_cli.cli.options import OutputFormat, format_of
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.raster.spec import Driver
 
 
 def stitch(
-    tile_dir: Annotated[Path, typer.Argument(help="Folder of tiles, as made by `emrdiff tile`.")],
-    output: Annotated[Path, typer.Argument(help="Raster to write.")],
-    driver: Annotated[Driver, typer.Option("--format", "--of", "-f", help="Format of the output.")] = "GTiff",
+    tile_dir: Annotated[
+        Path, typer.Argument(metavar="TILE_DIR", help="Folder of tiles, as made by `emrdiff tile`.")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Raster to write.")],
+    output_format: OutputFormat = None,
     raster: Annotated[
         str | None, typer.Option(help="Whose tiles, if the folder holds those of two rasters.")
     ] = None,
@@ -33,7 +35,7 @@ def stitch(
     Examples:
     ```
     emrdiff stitch tiles/ cube.tif
-    emrdiff stitch tiles/ msi.bsq -f ENVI --raster hr_msi
+    emrdiff stitch tiles/ msi.bsq --raster hr_msi
     emrdiff stitch fused/ fused.tif --index tiles/index.geojson --raster hr_msi
     ```
     """
@@ -43,7 +45,7 @@ def stitch(
             output,
             index=index,
             raster=raster,
-            driver=driver,
+            driver=output_format or format_of(output),
             overwrite=overwrite,
             report=report,
         )

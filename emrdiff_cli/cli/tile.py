@@ -13,9 +13,12 @@ from emrdiff_cli.tiles import cut
 
 def tile(
     rasters: Annotated[
-        list[Path], typer.Argument(help="A raster, or the LR-HSI and the HR-MSI of one area, in any order.")
+        list[Path],
+        typer.Argument(metavar="RASTER", help="One, or the LR-HSI and the HR-MSI of one area, in any order."),
     ],
-    out_dir: Annotated[Path, typer.Argument(help="Folder for the tiles; made if it is not there.")],
+    out_dir: Annotated[
+        Path, typer.Argument(metavar="OUT_DIR", help="Folder for the tiles; made if need be.")
+    ],
     size: Annotated[int, typer.Option(min=1, help="Tile size in pixels of the finest raster.")] = 256,
     overlap: Annotated[
         int, typer.Option(min=0, help="Least overlap of neighbours, in the same pixels.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from affine import Affine
@@ -28,6 +29,13 @@ def creation_profile(spec: RasterSpec) -> dict[str, Any]:
         "transform": None if spec.grid.transform == Affine.identity() else spec.grid.transform,
         **(geotiff_defaults(spec) if cog else creation_options(spec)),
     }
+
+
+def named_interleave(output: Path, spec: RasterSpec) -> dict[str, str]:
+    """The order of an ENVI file by its name, which a creation option overrules."""
+    interleave = output.suffix.lower().removeprefix(".")
+    named = spec.driver == "ENVI" and interleave in ("bil", "bip")
+    return {"INTERLEAVE": interleave.upper()} if named else {}
 
 
 def write_metadata(dataset: Any, spec: RasterSpec) -> None:

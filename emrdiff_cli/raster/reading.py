@@ -254,9 +254,9 @@ def _locate(path: Path) -> tuple[Path, str]:
 def _no_driver(path: Path) -> str:
     if not path.stat().st_size:
         return f"{path}: is empty: write or copy it anew"
-    replaced, added = header_paths(path)
+    looked_for = " and ".join(dict.fromkeys(header.name for header in header_paths(path)))
     if path.suffix.lower() in DATA_SUFFIXES:
-        return f"{path}: no ENVI header beside it (looked for {replaced.name} and {added.name}): put it there"
+        return f"{path}: no ENVI header beside it (looked for {looked_for}): put it there"
     return f"{path}: neither GeoTIFF nor ENVI: convert it, e.g. `gdal_translate {path.name} {path.stem}.tif`"
 
 

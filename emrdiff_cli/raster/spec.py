@@ -20,6 +20,11 @@ RASTER_DTYPES = (
     *("float32", "float64"),
 )
 
+_OTHER_KINDS = {
+    *(".png", ".jpg", ".jpeg", ".jp2", ".gif", ".pdf", ".html", ".txt", ".csv", ".json", ".geojson", ".xml"),
+    *(".mat", ".h5", ".hdf", ".hdf5", ".he5", ".nc", ".npy", ".npz", ".zarr", ".vrt", ".zip", ".gz"),
+}
+
 _DTYPES = {
     "GTiff": RASTER_DTYPES,
     "COG": RASTER_DTYPES,
@@ -80,9 +85,15 @@ class RasterSpec:
 
 
 def driver_of(output: Path) -> Driver:
-    """The format that an output's name asks for. Raises UsageError for a header's."""
-    if output.suffix.lower() == ".hdr":
+    """The format that an output's name asks for. Raises UsageError for a header's or another kind of file's."""
+    suffix = output.suffix.lower()
+    if suffix == ".hdr":
         raise UsageError(
             f"{output}: name the data file, e.g. {output.with_suffix('.bsq').name}; its header goes beside it"
         )
-    return "ENVI" if output.suffix.lower() in (".bsq", ".dat", ".img") else "GTiff"
+    if suffix in _OTHER_KINDS:
+        raise UsageError(
+            f"{output}: is no raster's name: GeoTIFF ({output.stem}.tif) and ENVI ({output.stem}.bsq) can be "
+            "written"
+        )
+    return "ENVI" if suffix in (".bsq", ".bil", ".bip", ".dat", ".img") else "GTiff"

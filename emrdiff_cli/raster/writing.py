@@ -22,7 +22,7 @@ from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError, UsageError, WriteError
 from emrdiff_cli.raster.cog import copy_as_cog
-from emrdiff_cli.raster.creation import creation_profile, write_metadata
+from emrdiff_cli.raster.creation import creation_profile, named_interleave, write_metadata
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.envi import finish_header, header_paths
 from emrdiff_cli.raster.metadata import value_beside
@@ -59,7 +59,7 @@ class VerifiedWriter:
         refuse_unknown_options(spec)
         header = _header_target(self._target, spec)
         self._part = PartFile(self._target, header, overwrite, drafted=spec.driver == "COG")
-        self._profile = creation_profile(spec)
+        self._profile = named_interleave(self._target, spec) | creation_profile(spec)
         self._dataset: Any = None
         self._checksums: list[int] = []
         self._block_rows = 0

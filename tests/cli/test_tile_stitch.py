@@ -48,6 +48,25 @@ def test_round_trip(tmp_path: Path, cube: Path) -> None:
     assert header.bands.centers == [450, 558.4, 700]
 
 
+@pytest.mark.parametrize("order", ["bsq", "bil", "bip"])
+def test_an_envi_file_is_stored_in_the_order_of_its_name(tmp_path: Path, cube: Path, order: str) -> None:
+    run("tile", cube, tmp_path / "tiles", "--size", 16, "--overlap", 5, "-q")
+    run("stitch", tmp_path / "tiles", tmp_path / f"out.{order}", "-q")
+    header = spectral.envi.open(str(tmp_path / "out.hdr"), str(tmp_path / f"out.{order}"))
+    assert header.metadata["interleave"] == order
+    np.testing.assert_array_equal(np.asarray(header.load(scale=False)), np.moveaxis(pixels(3, 40, 33), 0, 2))
+    np.testing.assert_array_equal(read_back(tmp_path / f"out.{order}"), pixels(3, 40, 33))
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.mat", "out.NC"])
+def test_a_name_of_another_kind_of_file_is_refused(tmp_path: Path, cube: Path, name: str) -> None:
+    run("tile", cube, tmp_path / "tiles", "-q")
+    ended = emrdiff("stitch", tmp_path / "tiles", tmp_path / name)
+    assert (ended.code, len(error_lines(ended))) == (2, 1)
+    assert "GeoTIFF (out.tif) and ENVI (out.bsq) can be written" in ended.err
+    assert not (tmp_path / name).exists()
+
+
 def test_pair(tmp_path: Path, cube: Path) -> None:
     fine = NORTH_UP @ Affine.scale(1 / 3)
     msi = write_tif(tmp_path / "msi.tif", pixels(2, 120, 99, "uint16"), transform=fine)

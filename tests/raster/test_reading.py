@@ -219,6 +219,8 @@ def unusable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         return write_envi(tmp_path / name, cube, fields=fields)
 
     cut, long, strange = envi("cut.dat"), envi("long.dat"), envi("strange.dat", samples="49")
+    none = tmp_path / "none"
+    none.write_bytes(b"\1" * 48)
     cut.write_bytes(cut.read_bytes()[:6000])
     long.write_bytes(long.read_bytes() + b"\0\0")
     bare = envi("bare.dat")
@@ -246,7 +248,8 @@ def unusable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "cut": (cut, "cut short"),
         "long": (long, "too long"),
         "strange": (strange, "another file's"),
-        "bare": (bare, "no ENVI header"),
+        "bare": (bare, r"no ENVI header beside it \(looked for bare.hdr and bare.dat.hdr\)"),
+        "no suffix": (none, r"\(looked for none.hdr\)"),
         "alone": (alone.with_suffix(".hdr"), "no data file"),
         "esri": (esri, "no ENVI header"),
         "png": (png, "gdal_translate"),
