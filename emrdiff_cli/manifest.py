@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from emrdiff_cli.csv_text import read_csv_text
 from emrdiff_cli.errors import InputError
 
 _NEEDED, _OPTIONAL = ("fused", "reference"), ("baseline",)
@@ -34,11 +35,11 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
 
     Raises InputError: unreadable, no rows, a column twice, more cells than columns.
     """
+    text = read_csv_text(path)
     try:
-        # Spreadsheets put a byte order mark in front.
-        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise InputError(f"{path}: cannot be read as a CSV: {error}") from error
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if len(lines) < 2:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from emrdiff_cli.core.srf import SpectralResponse
+from emrdiff_cli.csv_text import read_csv_text
 from emrdiff_cli.errors import InputError, UsageError
 
 _TABLES = files("emrdiff_cli") / "srf_tables"
@@ -29,7 +30,7 @@ def read_response(name_or_path: str) -> SpectralResponse:
     if name_or_path in built_in():
         text = (_TABLES / f"{name_or_path}.csv").read_text(encoding="utf-8")
     elif Path(name_or_path).is_file():
-        text = _read_text(Path(name_or_path))
+        text = read_csv_text(Path(name_or_path))
     else:
         raise UsageError(
             f"--srf {name_or_path}: no such file, nor one of the built-in responses {', '.join(built_in())}"
@@ -48,11 +49,3 @@ def read_response(name_or_path: str) -> SpectralResponse:
         raise InputError(f"{name_or_path}: wavelengths must ascend and responses be 0 or more")
     names = tuple(name.strip() for name in header[1:])
     return SpectralResponse(names, table[:, 0], np.ascontiguousarray(table[:, 1:].T))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        # Spreadsheets put a byte order mark in front.
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a CSV: {error}") from error

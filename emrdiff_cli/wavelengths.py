@@ -6,6 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from emrdiff_cli.csv_text import read_csv_text
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.scene import Bands
 
@@ -35,11 +36,7 @@ def _from_range(text: str) -> Bands:
 
 
 def _from_csv(path: Path) -> Bands:
-    try:
-        # Spreadsheets put a byte order mark in front.
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a CSV: {error}") from error
+    text = read_csv_text(path)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     rows = [cells for line in lines if (cells := re.findall(r"[^\s,;]+", line))]
     if rows and _number(rows[0][0]) is None:

@@ -206,6 +206,13 @@ def test_manifests_that_list_nothing_usable_are_refused(run: Run, tmp_path: Path
     assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
 
 
+def test_a_manifest_that_is_not_there_is_one_line(run: Run, tmp_path: Path) -> None:
+    ended = run("--manifest", tmp_path / "pairs.csv")
+    assert (ended.code, ended.out) == (3, "")
+    said = f"{tmp_path / 'pairs.csv'}: cannot be read as a CSV: No such file or directory: name a CSV file"
+    assert ended.err == f"Error: {said}\n"
+
+
 def test_other_papers_figures_stand_beside_ours(run: Run, scene: tuple[Path, Path, Path]) -> None:
     arguments = (*scene[:2], "--ratio", 8, "-q", "--convention", "emrdiff", "--convention", "args")
     got = json.loads(run(*arguments, "--json").out)
