@@ -343,7 +343,8 @@ GLP = ("--method", "glp")
         (usual, "out.tif", ("--model", "nowhere"), 3, "model nowhere: no folder"),
         (usual, "out.tif", ("--model", "text.txt"), 3, "model text.txt: no folder"),
         (usual, "out.tif", (), 3, "no shipped model"),
-        (usual, "text.txt", GLP, 2, "--overwrite"),
+        (usual, "there.tif", GLP, 2, "--overwrite"),
+        (usual, "text.txt", (*GLP, "--overwrite"), 2, "text.txt: is no raster's name"),
         (usual, "out.tif", (*GLP, "--model", "MODEL"), 2, "glp needs none"),
         (usual, "out.tif", (*GLP, "--dtype", "real"), 2, "real"),
         (usual, "out.tif", (*GLP, "--dtype", "complex64"), 2, "complex64"),
@@ -373,7 +374,8 @@ def test_it_is_one_line_and_nothing_is_left(
     code: int,
     said: str,
 ) -> None:
-    (tmp_path / "text.txt").write_text("no raster\n")
+    for name in ("text.txt", "there.tif"):
+        (tmp_path / name).write_text("no raster\n")
     write_srf(tmp_path / "srf.csv")
     rasters = inputs(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
