@@ -132,6 +132,7 @@ class TrainConfig:
     `optimizer`: `weight_decay` is for `adamw`, `muon` has none.
     `amplitude_power` p: a channel of the HSI weighs (its residual's size)^p in the loss, 0 all alike, 1 as in
     the image; `pseudo_weight` is what a pseudo-MSI channel weighs beside the mean of those.
+    `scene_power` p: a scene weighs (its own residual's size)^-p in each channel: 0 pixels alike, 1 scenes alike.
     `variants`: how often the detail filter sees each scene of an archive under another light as well.
     """
 
@@ -148,6 +149,7 @@ class TrainConfig:
     scales: int = 4
     amplitude_power: float = 0.5
     pseudo_weight: float = 0.1
+    scene_power: float = 0.0
     variants: int = 4
     validate_every: int = 250
     checkpoint_every: int = 50

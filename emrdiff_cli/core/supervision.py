@@ -129,7 +129,9 @@ def training_scene(
         lesson.pair.judged[None].astype(np.float32),
     )
     tensors = [torch.from_numpy(np.ascontiguousarray(field)).to(device) for field in fields]
-    weights = channel_weights(torch.from_numpy(amplitude), k, config).to(device)
+    sizes = np.sqrt(np.square(lesson.target[:, lesson.pair.judged]).mean(axis=1))
+    own = torch.from_numpy(np.maximum(sizes, 1e-3) ** -config.scene_power)
+    weights = (channel_weights(torch.from_numpy(amplitude), k, config) * own).to(device)
     target, a_0, guidance, edges, valid = tensors
     return TrainingScene(target, a_0, guidance, edges, valid, weights)
 
