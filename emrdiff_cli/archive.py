@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from emrdiff_cli.errors import EmrdiffError
 from emrdiff_cli.fusion_job import (
@@ -18,6 +18,9 @@ from emrdiff_cli.fusion_job import (
     write_report,
 )
 from emrdiff_cli.fusion_manifest import ListedJob
+
+if TYPE_CHECKING:
+    from emrdiff_cli.cluster import Workers
 
 Outcome = Literal["done", "skipped", "failed", "interrupted"]
 Progress = Callable[[float, float, str], None]
@@ -48,12 +51,13 @@ def fuse_archive(
     keep_going: bool = False,
     skip_done: bool = False,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> int:
     """Fuse one scene after the other and emit each one's status; the exit code is the failures' own, or 1.
 
     Without `keep_going` the first failure is the last scene. With `skip_done` an output that records this
     very run (`is_done`) is left as it is. A scene that is interrupted is emitted as such before the exception
-    goes on.
+    goes on. `workers` are as in `run_job`.
     """
     codes: set[int] = set()
     for number, listed in enumerate(jobs):
@@ -65,7 +69,7 @@ def fuse_archive(
                 progress(number + min(done / total if total else 0.0, 0.99), len(jobs), name)
 
         report(0, 1)
-        status = _fuse_listed(listed, emit, skip_done, report)
+        status = _fuse_listed(listed, emit, skip_done, report, workers)
         codes |= {status.exit_code} - {0}
         if codes and not keep_going:
             break
@@ -80,6 +84,7 @@ def _fuse_listed(
     emit: Callable[[Status], None],
     skip_done: bool,
     progress: Callable[[float, float], None],
+    workers: Workers | None,
 ) -> Status:
     started = time.monotonic()
 
@@ -90,7 +95,7 @@ def _fuse_listed(
         return status
 
     try:
-        report = _fuse_unless_done(listed.job, skip_done, progress)
+        report = _fuse_unless_done(listed.job, skip_done, progress, workers)
     except EmrdiffError as error:
         return say("failed", str(error), error.exit_code)
     except MemoryError:
@@ -105,7 +110,7 @@ def _fuse_listed(
 
 
 def _fuse_unless_done(
-    job: FusionJob, skip_done: bool, progress: Callable[[float, float], None]
+    job: FusionJob, skip_done: bool, progress: Callable[[float, float], None], workers: Workers | None
 ) -> dict[str, Any] | None:
     """The fusion's report as a record, with the page written that was asked for; None where it was done."""
     if not skip_done:
@@ -115,7 +120,7 @@ def _fuse_unless_done(
         return None
     if skip_done:
         refuse_foreign(job)
-    result = run_job(job, chosen, progress)
+    result = run_job(job, chosen, progress, workers)
     page = write_report(job, result)
     record = asdict(result)
     record["warnings"] = [*(() if chosen is None else chosen.concerns), *record["warnings"]]

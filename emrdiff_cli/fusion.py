@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.scene import RasterInfo
 from emrdiff_cli.sole_run import sole_run
 from emrdiff_cli.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
-from emrdiff_cli.tile_rows import tile_size, tiling_over
+from emrdiff_cli.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
 
 __all__ = ["FusionOptions", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
 
@@ -34,7 +35,7 @@ class FusionReport:
     """What was done: printed as text and as JSON. `shift_lr_px`: what the LR-HSI was moved by, down and right.
 
     `coverage`, told by `coverage_by`: the HSI bands (from 1) under each MSI band; `uncovered_bands` are under
-    none, `bad_bands` marked bad. `network_seconds` of `seconds` went into the sampler.
+    none, `bad_bands` marked bad. `network_seconds` of `seconds` went into the sampler, by all workers together.
     """
 
     output: str
@@ -66,13 +67,17 @@ def fuse(
     sampler: Sampler | None,
     options: FusionOptions,
     progress: Progress | None = None,
+    sampling: RowSampling | None = None,
 ) -> FusionReport:
     """Fuse a pair on the MSI's grid; with a sampler its model's end point and chain, else `method` alone.
 
     The output changes only when everything is written and verified. With a sampler, what was done before an
     interruption is kept beside it, for `options.resume`; `options.provenance` then names the sampler's weights.
-    Raises EmrdiffError's children.
+    `sampling`: who samples the tile rows, with the same sampler; None: this process. Raises EmrdiffError's
+    children.
     """
+    if sampler is not None and sampling is None:
+        sampling = partial(sample_rows, sampler)
     started = time.monotonic()
     with bounded_cache(CACHE_MEGABYTES), open_pair(lr_path, msi_path) as pair:
         choice = _check(pair, output, sampler, method, options)
@@ -82,7 +87,7 @@ def fuse(
             try:
                 seen = find_coverage(choice, run.scene.pair, set(run.scene.passed.bands))
                 with VerifiedWriter(output, with_detail(run.plan.spec, seen), options.overwrite) as writer:
-                    tally = write_rows(run, sampler, writer, progress)
+                    tally = write_rows(run, sampling, writer, progress)
                     files.refuse_changed()
             except BaseException:
                 if run.journal is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,9 @@ from emrdiff_cli.run_record import RUN_TAG, holds_run, run_record
 from emrdiff_cli.zoo import ZooModel
 
 if TYPE_CHECKING:
+    from emrdiff_cli.cluster import Workers
     from emrdiff_cli.core.emr_diff import EMRDiff
+    from emrdiff_cli.tile_rows import RowSampling
 
 JobMethod = Literal["emrdiff", "bicubic", "glp", "glp-local", "glp-stacked"]
 
@@ -147,13 +149,25 @@ def refuse_foreign(job: FusionJob) -> None:
     refuse_existing(job)
 
 
-def run_job(job: FusionJob, chosen: ChosenModel | None, progress: Progress | None = None) -> FusionReport:
-    """Fuse the job's pair; the output records what it was made from. Raises EmrdiffError's children."""
+def run_job(
+    job: FusionJob,
+    chosen: ChosenModel | None,
+    progress: Progress | None = None,
+    workers: Workers | None = None,
+) -> FusionReport:
+    """Fuse the job's pair; the output records what it was made from. Raises EmrdiffError's children.
+
+    With `workers` they run the model, and this process does the rest; a method without a model is all its.
+    """
     asked = job.settings
     sampler: Sampler | None = None
+    sampling: RowSampling | None = None
     provenance = {RUN_TAG: _record(job, chosen)}
     if chosen is not None:
-        sampler = _sampler(chosen, asked)
+        sampler = _sampler(chosen, asked if workers is None else replace(asked, device="cpu"))
+        if workers is not None:
+            make = partial(worker_sampler, _known_as(chosen), _sha256(chosen.weights), asked)
+            sampling = partial(workers.sample_rows, make)
         provenance |= {
             "emrdiff_model": chosen.model.name,
             "emrdiff_model_sha256": _sha256(chosen.weights),
@@ -162,7 +176,15 @@ def run_job(job: FusionJob, chosen: ChosenModel | None, progress: Progress | Non
         }
     options = replace(job.options(), provenance=provenance)
     end_point = "bicubic" if asked.method == "emrdiff" else asked.method
-    return fuse(job.lr_hsi, job.hr_msi, job.output, end_point, sampler, options, progress)
+    return fuse(job.lr_hsi, job.hr_msi, job.output, end_point, sampler, options, progress, sampling)
+
+
+def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) -> Sampler:
+    """The sampler of a worker from its own copy of the model; raises ModelError where that is another."""
+    chosen = ChosenModel(zoo.find(model))
+    if _sha256(chosen.weights) != sha256:
+        raise ModelError(f"{chosen.weights}: is not the model that was chosen: have the same on all machines")
+    return _sampler(chosen, asked, number)
 
 
 def write_report(job: FusionJob, result: FusionReport) -> Path | None:
@@ -182,10 +204,17 @@ def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
     return run_record(job.lr_hsi, job.hr_msi, (asked.method, draw), job.options())
 
 
-def _sampler(chosen: ChosenModel, asked: FusionSettings) -> Sampler:
+def _known_as(chosen: ChosenModel) -> str:
+    """What the model is found by on another machine: a shipped one's name, else the folder."""
+    if any(model.folder == chosen.model.folder for model in zoo.shipped()):
+        return chosen.model.name
+    return str(chosen.model.folder.absolute())
+
+
+def _sampler(chosen: ChosenModel, asked: FusionSettings, number: int = 0) -> Sampler:
     from emrdiff_cli.sampling import ModelSampler, choose_device
 
-    device = choose_device(asked.device)
+    device = choose_device(asked.device, number)
     return ModelSampler(_weights(chosen.weights, _stamp(chosen.weights)), device, asked.seed, asked.steps)
 
 

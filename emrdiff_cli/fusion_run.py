@@ -27,7 +27,7 @@ from emrdiff_cli.run_key import run_key
 from emrdiff_cli.scene import Window
 from emrdiff_cli.spectral_coverage import ResponseChoice
 from emrdiff_cli.tile_edges import edges_of
-from emrdiff_cli.tile_rows import Blending, Tiling, sample_rows, tiling_over
+from emrdiff_cli.tile_rows import Blending, RowSampling, Tiling, tiling_over
 
 Field = NDArray[np.float32]
 Progress = Callable[[float, float], None]
@@ -126,7 +126,7 @@ def begin(
 
 
 def write_rows(
-    run: FusionRun, sampler: Sampler | None, writer: VerifiedWriter, progress: Progress | None
+    run: FusionRun, sampling: RowSampling | None, writer: VerifiedWriter, progress: Progress | None
 ) -> Tally:
     """Compute the rows and write them, in order; reading, the sampler and writing run beside each other."""
     tally = Tally()
@@ -145,23 +145,23 @@ def write_rows(
                 progress(height * share, height)
 
         with Behind(write) as behind:
-            for item in _rows(run, sampler, tally, report):
+            for item in _rows(run, sampling, tally, report):
                 behind.put(item)
         report(1.0)
     return tally
 
 
 def _rows(
-    run: FusionRun, sampler: Sampler | None, tally: Tally, report: Callable[[float], None]
+    run: FusionRun, sampling: RowSampling | None, tally: Tally, report: Callable[[float], None]
 ) -> Iterator[tuple[int, Field]]:
     """Corrections (k, n, width) of the scene's rows with the number of the first, from the top down."""
     area, tiling, journal = run.plan.area, run.plan.tiling, run.journal
-    if sampler is None or tiling is None or journal is None:
+    if sampling is None or tiling is None or journal is None:
         for top, rows in plain_rows(run.scene, area):
             yield top, rows
             report(max(0, min(top + rows.shape[1], area.rows.stop) - area.row) / area.height)
         return
-    channels, done, every = sampler.config.hsi_channels, 0, len(tiling.tiles)
+    channels, done, every = len(run.scene.end.fields.base), 0, len(tiling.tiles)
 
     def watch(tiles: int, seconds: float = 0.0) -> None:
         nonlocal done
@@ -171,7 +171,7 @@ def _rows(
             report(done / every)
 
     missing = [row for row in tiling.rows if row.number not in run.kept]
-    sampled = sample_rows(run.scene, sampler, tiling, missing, run.plan.batch_size, watch)
+    sampled = sampling(run.scene, tiling, missing, run.plan.batch_size, watch)
     blending = Blending(tiling, channels, run.scene.height, run.scene.width)
     for row in tiling.rows:
         values = journal.row(row.number, tiling.row_shape(channels)) if row.number in run.kept else None
@@ -179,7 +179,7 @@ def _rows(
             watch(len(row.tiles))
         elif row.number in run.kept:
             # It was whole a moment ago.
-            (values,) = sample_rows(run.scene, sampler, tiling, [row], run.plan.batch_size, watch)
+            (values,) = sampling(run.scene, tiling, [row], run.plan.batch_size, watch)
         else:
             values = next(sampled)
             journal.keep(row.number, values)

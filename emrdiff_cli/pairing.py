@@ -96,8 +96,11 @@ class PairReader:
         """
         if shift == (0.0, 0.0):
             return self
-        placed = _moved(self.alignment, self.lr_info.grid, self.msi_info.grid, shift)
-        return PairReader(self._lr, self._msi, placed, float(self._msi_factor))
+        return self.placed(_moved(self.alignment, self.lr_info.grid, self.msi_info.grid, shift))
+
+    def placed(self, alignment: Alignment) -> PairReader:
+        """The same pair in another alignment."""
+        return PairReader(self._lr, self._msi, alignment, float(self._msi_factor))
 
     def rescaled(self, factor: float) -> PairReader:
         """The same pair with the MSI's values multiplied by a factor."""

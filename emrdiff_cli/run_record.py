@@ -14,6 +14,9 @@ from emrdiff_cli.raster.reading import read_info
 
 RUN_TAG = "emrdiff_run"
 
+Stamp = tuple[str, int, int]
+"""A file's name, size and time of change."""
+
 _SIDECARS = (".aux.xml", ".msk")
 # None of these changes a pixel.
 _PASSING = ("batch_size", "overwrite", "provenance", "resume", "max_memory")
@@ -26,7 +29,7 @@ def run_record(lr_hsi: Path, hr_msi: Path, method: object, options: FusionOption
     is the same input, one that does not is another. Raises InputError where an input is not there.
     """
     kept = {key: value for key, value in asdict(options).items() if key not in _PASSING}
-    facts = [_stamps(lr_hsi), _stamps(hr_msi), method, kept, _content(options.srf)]
+    facts = [stamps(lr_hsi), stamps(hr_msi), method, kept, _content(options.srf)]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -38,8 +41,8 @@ def holds_run(output: Path, record: str) -> bool:
         return False
 
 
-def _stamps(raster: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of a raster's files."""
+def stamps(raster: Path) -> list[Stamp]:
+    """Of a raster's files. Raises InputError where it is not there."""
     try:
         data = find_data(raster) if raster.suffix.lower() == ".hdr" else raster
         header = find_header(data)

@@ -63,8 +63,20 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` is a CUDA device where there is one; raises UsageError for a device that is not there."""
+def gpu_count(name: str) -> int:
+    """How many GPUs a device's name stands for: all for `auto` and `cuda`, one for `cuda:N`, none for others."""
+    if name in ("auto", "cuda"):
+        return torch.cuda.device_count()
+    return int(name.startswith("cuda:"))
+
+
+def choose_device(name: str, number: int = 0) -> torch.device:
+    """`auto` is a CUDA device where there is one; raises UsageError for a device that is not there.
+
+    Processes with a `number` share out the GPUs that a name without one stands for.
+    """
+    if name in ("auto", "cuda") and gpu_count(name) > 1:
+        return torch.device("cuda", number % gpu_count(name))
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

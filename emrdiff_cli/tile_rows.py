@@ -23,6 +23,7 @@ from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.scene import Window
 
 Field = NDArray[np.float32]
+Watch = Callable[[int, float], None]
 
 _OVERLAP = 32  # beyond which a tile's edge is not felt: 0.1 % of the data range at most
 _POWER = 2  # of the blending weights
@@ -91,13 +92,17 @@ def tiling_over(area: Window, pair: PairReader, config: ModelConfig, options: Fu
     return Tiling(height, width, overlap, rows)
 
 
+RowSampling = Callable[[PreparedScene, Tiling, Sequence[TileRow], int, Watch], Iterator[Field]]
+"""`sample_rows` with its sampler, or what does the same elsewhere."""
+
+
 def sample_rows(
-    scene: PreparedScene,
     sampler: Sampler,
+    scene: PreparedScene,
     tiling: Tiling,
     rows: Sequence[TileRow],
     batch_size: int,
-    watch: Callable[[int, float], None] | None = None,
+    watch: Watch,
 ) -> Iterator[Field]:
     """Sample tile rows and blend each from left to right: corrections (k, tile height, width) in float32.
 
@@ -118,8 +123,7 @@ def sample_rows(
                 batch, inputs = next(prepared)
                 started = time.monotonic()
                 estimates = run(batch, inputs)
-                if watch is not None:
-                    watch(len(batch.tiles), time.monotonic() - started)
+                watch(len(batch.tiles), time.monotonic() - started)
                 for window, tile, estimate in zip(batch.tiles, inputs, estimates, strict=True):
                     correction = hsi_correction(config, channels, estimate, tile.end_point)
                     blended = mosaic.add(window._replace(row=0), correction)

@@ -86,7 +86,7 @@ def test_a_failure_behind_ends_it_and_nothing_more_is_done(failing: int) -> None
 
 
 def test_an_exception_leaves_what_was_not_begun() -> None:
-    gate, done = threading.Event(), []
+    gate, done, before = threading.Event(), [], threading.active_count()
 
     def work(item: int) -> None:
         gate.wait(10)
@@ -102,4 +102,4 @@ def test_an_exception_leaves_what_was_not_begun() -> None:
     with pytest.raises(KeyboardInterrupt):
         stop()
     assert done == list(range(len(done)))
-    assert threading.active_count() == 1
+    assert threading.active_count() == before

@@ -89,9 +89,11 @@ def main() -> NoReturn:
         said = str(error) or "the machine has too little"
         typer.echo(f"Error: not enough memory: {said}: work on a part, or on a larger machine", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted.", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        # Typer ends so on KeyboardInterrupt, without a word.
+        if ended.code == 130:
+            typer.echo("Interrupted.", err=True)
+        raise
     except _Terminated:
         typer.echo("Terminated.", err=True)
         sys.exit(143)

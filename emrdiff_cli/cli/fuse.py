@@ -16,6 +16,7 @@ from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from emrdiff_cli.cluster import ClusterOptions
     from emrdiff_cli.fusion import FusionReport
     from emrdiff_cli.fusion_job import ChosenModel, FusionJob
 
@@ -47,6 +48,8 @@ def fuse(
     keep_going: fuse_options.KeepGoing = False,
     num_parts: fuse_options.NumParts = None,
     part_id: fuse_options.PartId = None,
+    scheduler: fuse_options.Scheduler = None,
+    workers: fuse_options.Workers = None,
     dry_run: fuse_options.DryRun = False,
     quiet: Quiet = False,
     verbose: fuse_options.Verbose = False,
@@ -66,9 +69,11 @@ def fuse(
     emrdiff fuse lr_hsi.tif hr_msi.tif part.tif --bounds 383472 5815000 385000 5816500
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --srf sentinel-2a
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --resume
+    emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --scheduler tcp://head-node:8786
     emrdiff fuse --manifest pairs.csv --keep-going --skip-done > status.jsonl
     ```
     """
+    from emrdiff_cli.cluster import ClusterOptions
     from emrdiff_cli.fusion_job import FusionJob, FusionSettings
     from emrdiff_cli.preflight import parse_size
 
@@ -93,11 +98,15 @@ def fuse(
         resume=resume,
     )
     _refuse_mixture(manifest, (lr_hsi, hr_msi, output), keep_going, (num_parts, part_id), dry_run)
+    cluster = ClusterOptions(scheduler, workers)
     if manifest is not None:
-        fuse_listed(manifest, settings, ArchiveOptions(keep_going, skip_done, num_parts, part_id), quiet)
+        options = ArchiveOptions(keep_going, skip_done, num_parts, part_id)
+        fuse_listed(manifest, settings, options, cluster, quiet)
     elif lr_hsi and hr_msi and output:
         job = FusionJob(lr_hsi, hr_msi, output, settings)
-        _fuse_one(job, skip_done, dry_run, verbose, quiet, as_json)
+        if scheduler is not None and method != "emrdiff":
+            raise UsageError(f"--scheduler: shares out a model's tile rows; --method {method} has none")
+        _fuse_one(job, cluster, skip_done, dry_run, verbose, quiet, as_json)
 
 
 def _refuse_mixture(
@@ -119,7 +128,13 @@ def _refuse_mixture(
 
 
 def _fuse_one(
-    job: FusionJob, skip_done: bool, dry_run: bool, verbose: bool, quiet: bool, as_json: bool
+    job: FusionJob,
+    cluster: ClusterOptions,
+    skip_done: bool,
+    dry_run: bool,
+    verbose: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     from emrdiff_cli.fusion_job import choose_model, is_done, refuse_existing, refuse_foreign
 
@@ -139,14 +154,17 @@ def _fuse_one(
     if dry_run:
         _print_plan(job, chosen, as_json)
     else:
-        _run(job, chosen, quiet, as_json)
+        _run(job, chosen, cluster, quiet, as_json)
 
 
-def _run(job: FusionJob, chosen: ChosenModel | None, quiet: bool, as_json: bool) -> None:
+def _run(
+    job: FusionJob, chosen: ChosenModel | None, cluster: ClusterOptions, quiet: bool, as_json: bool
+) -> None:
+    from emrdiff_cli.cluster import workers_of
     from emrdiff_cli.fusion_job import run_job, write_report
 
-    with progress("fuse", quiet) as shown:
-        result = run_job(job, chosen, shown)
+    with workers_of(cluster, job.settings.device) as workers, progress("fuse", quiet) as shown:
+        result = run_job(job, chosen, shown, workers)
     _print_result(result, quiet, as_json)
     page = write_report(job, result)
     if page is not None and not quiet:

@@ -15,6 +15,7 @@ from emrdiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from emrdiff_cli.archive import Status
+    from emrdiff_cli.cluster import ClusterOptions
     from emrdiff_cli.fusion_job import FusionSettings
 
 _ORDER = ("done", "skipped", "failed", "interrupted")
@@ -30,9 +31,12 @@ class ArchiveOptions:
     part_id: int | None
 
 
-def fuse_listed(manifest: Path, settings: FusionSettings, options: ArchiveOptions, quiet: bool) -> None:
+def fuse_listed(
+    manifest: Path, settings: FusionSettings, options: ArchiveOptions, cluster: ClusterOptions, quiet: bool
+) -> None:
     """Fuse a manifest's scenes; raises typer.Exit with the failures' exit code."""
     from emrdiff_cli.archive import fuse_archive
+    from emrdiff_cli.cluster import workers_of
     from emrdiff_cli.fusion_manifest import part_of, read_jobs
 
     if settings.report is not None:
@@ -51,9 +55,14 @@ def fuse_listed(manifest: Path, settings: FusionSettings, options: ArchiveOption
             typer.echo(f"Error: {manifest}: line {status.line}: {status.error}", err=True)
 
     try:
-        with progress("fuse", quiet) as shown:
+        with workers_of(cluster, settings.device) as workers, progress("fuse", quiet) as shown:
             code = fuse_archive(
-                jobs, emit, keep_going=options.keep_going, skip_done=options.skip_done, progress=shown
+                jobs,
+                emit,
+                keep_going=options.keep_going,
+                skip_done=options.skip_done,
+                progress=shown,
+                workers=workers,
             )
     finally:
         _summarise(counts, len(jobs), quiet)

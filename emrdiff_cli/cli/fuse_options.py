@@ -84,3 +84,17 @@ NumParts = Annotated[
 PartId = Annotated[
     int | None, typer.Option(min=0, metavar="I", help="The part to do, 0 to N - 1: every Nth row from I on.")
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local|tcp://HOST:PORT",
+        help="Run the model on dask.distributed: on workers of this machine, or of a scheduler that you trust, "
+        "and it you; they read the inputs from the same paths. Needs `emrdiff[cluster]`.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="With --scheduler local: how many [one a GPU; without GPUs one a core]."
+    ),
+]

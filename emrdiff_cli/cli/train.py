@@ -121,7 +121,7 @@ def _run(job: Job, output: Path, device: str, resume: bool, note: str, quiet: bo
             run_job(job, output, device, resume, note, _watcher(report, quiet), team)
     except KeyboardInterrupt:
         if team.leads:
-            typer.echo("Interrupted: repeat the command with --resume to go on.", err=True)
+            typer.echo("To go on, repeat the command with --resume.", err=True)
         raise
 
 

@@ -419,6 +419,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, model: Path, number: signal.Si
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == code
+    assert err.splitlines()[-1] == ("Interrupted." if number == signal.SIGINT else "Terminated.")
     assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif", "out.tif"]
     assert output.read_text() == "what was there"

@@ -1,0 +1,242 @@
+"""Tile rows on dask.distributed: workers sample them, this process plans, keeps and writes.
+
+A row that a lost worker had is computed again by another: what it depends on stays with the scheduler.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.errors import EmrdiffError, UsageError
+from emrdiff_cli.preflight import free_memory
+from emrdiff_cli.prepared_scene import PreparedScene
+from emrdiff_cli.tile_rows import TileRow, Tiling, Watch
+from emrdiff_cli.tile_worker import MakeSampler, sample_row, share_of
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Field = NDArray[np.float32]
+Held = TypeVar("Held")
+
+_CONNECT = 10  # seconds for a scheduler to answer
+_ARRIVE = 30  # seconds for the first worker to be there
+_LOOK = 5  # seconds between looks at whether any worker is left
+_PATIENCE = 300  # seconds that all may be gone
+_AHEAD = 2  # tile rows under way for each thread of a worker: one is sampled, one waits
+_WORKER_BYTES = 2e9  # of a worker on this machine, more or less
+# A scene is sent whole, once; dask would rather have it in parts.
+_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1TB"}
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where tile rows are sampled: by `workers` processes of this machine (`local`), at tcp://host:port, or here.
+
+    Raises UsageError: no such address, dask.distributed not installed.
+    """
+
+    scheduler: str | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.scheduler != "local":
+            raise UsageError("--workers: are for --scheduler local; others are started with `dask worker`")
+        if self.scheduler is None:
+            return
+        if self.scheduler != "local" and not re.fullmatch(r"tcp://[^/\s]+:\d{1,5}", self.scheduler):
+            raise UsageError(f"--scheduler {self.scheduler}: must be local or tcp://HOST:PORT")
+        if find_spec("distributed") is None:
+            raise UsageError(
+                "--scheduler needs dask.distributed: install it with `pip install emrdiff[cluster]`"
+            )
+
+
+class Workers:
+    """The workers of a connected scheduler."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._alone_since: float | None = None
+
+    def sample_rows(
+        self,
+        make_sampler: MakeSampler,
+        scene: PreparedScene,
+        tiling: Tiling,
+        rows: Sequence[TileRow],
+        batch_size: int,
+        watch: Watch,
+    ) -> Iterator[Field]:
+        """As `tile_rows.sample_rows`, in the rows' order, with few more under way than there are threads.
+
+        Raises EmrdiffError where the scheduler or, for long, all workers are lost, or a row kills its workers;
+        else what a worker raised.
+        """
+        share = share_of(scene, tiling, batch_size, make_sampler)
+        left, waiting = iter(rows), deque[_Pending]()
+        held = self._client.submit(_hold, share, pure=False)
+        try:
+            while True:
+                for row in islice(left, self._room(len(waiting))):
+                    waiting.append(_Pending(row, self._client.submit(_sample, held, row, pure=False)))
+                if not waiting:
+                    return
+                values, seconds = self._result(waiting[0])
+                watch(len(waiting.popleft().row.tiles), seconds)
+                yield values
+        finally:
+            self._client.cancel([held, *(pending.future for pending in waiting)])
+
+    def _room(self, under_way: int) -> int:
+        return max(0, _AHEAD * max(1, sum(self._threads().values())) - under_way)
+
+    def _threads(self) -> dict[str, int]:
+        try:
+            return dict(self._client.nthreads())
+        except OSError as error:
+            raise self._lost() from error
+
+    def _result(self, pending: _Pending) -> tuple[Field, float]:
+        from distributed import KilledWorker
+
+        while True:
+            try:
+                values, seconds = pending.future.result(timeout=_LOOK)
+                return values, seconds
+            except TimeoutError:
+                self._refuse_desertion()
+            except CancelledError as error:
+                raise self._lost() from error
+            except KilledWorker as error:
+                raise EmrdiffError(
+                    f"tile row {pending.row.number}: each worker that took it died: they may have too little "
+                    "memory: give a smaller --batch-size or --tile"
+                ) from error
+            except ImportError as error:
+                raise EmrdiffError(f"a worker lacks something: {error}: install emrdiff there") from error
+
+    def _refuse_desertion(self) -> None:
+        if self._threads():
+            self._alone_since = None
+            return
+        self._alone_since = self._alone_since or monotonic()
+        if monotonic() - self._alone_since > _PATIENCE:
+            raise EmrdiffError(
+                f"no worker has been left for {_PATIENCE} s: start workers, and repeat the command with --resume"
+            )
+
+    def _lost(self) -> EmrdiffError:
+        return EmrdiffError(
+            "the connection to the scheduler was lost: when it is back, repeat the command with --resume"
+        )
+
+
+class _Pending(NamedTuple):
+    """A tile row under way."""
+
+    row: TileRow
+    future: Future[Any]
+
+
+@contextmanager
+def workers_of(options: ClusterOptions, device: str) -> Iterator[Workers | None]:
+    """Connect to the workers, or start them, and stop those again; None without a scheduler.
+
+    Raises EmrdiffError where a scheduler does not answer, or has no workers.
+    """
+    if options.scheduler is None:
+        yield None
+        return
+    import dask
+    from distributed.utils import silence_logging_cmgr
+
+    # What matters of what dask logs is raised; the rest is about workers that come back.
+    with dask.config.set(_SETTINGS), silence_logging_cmgr(logging.CRITICAL):
+        if options.scheduler == "local":
+            with _started(options.workers or _worker_count(device)) as client:
+                yield Workers(client)
+        else:
+            with _connected(options.scheduler) as client:
+                yield Workers(client)
+
+
+@contextmanager
+def _started(count: int) -> Iterator[Client]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,  # as for any other process, the system's
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            preload=["emrdiff_cli.tile_worker"],
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=_CONNECT, set_as_default=False)
+    except OSError as error:
+        raise EmrdiffError(
+            f"no scheduler answers at {scheduler} within {_CONNECT} s: start one with `dask scheduler`, or "
+            "correct the address"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_ARRIVE)
+        except TimeoutError as error:
+            raise EmrdiffError(
+                f"no worker came to {scheduler} within {_ARRIVE} s: start some with `dask worker {scheduler}`"
+            ) from error
+        yield client
+
+
+def _worker_count(device: str) -> int:
+    """One for each GPU that the device's name stands for; else one a core, as far as the memory goes."""
+    from emrdiff_cli.sampling import gpu_count
+
+    cores, free = len(os.sched_getaffinity(0)), free_memory()
+    fitting = cores if free is None else int(free // _WORKER_BYTES)
+    return gpu_count(device) or max(1, min(cores, fitting))
+
+
+def _hold(share: Held) -> Held:
+    """What was sent, as the result of a task: a result that is lost is made again, sent data is not."""
+    return share
+
+
+def _sample(share: Any, row: TileRow) -> tuple[Field, float]:
+    """`sample_row` on a worker, whose address an error then tells."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    # The workers of a LocalCluster are numbered; others see no more GPUs than they were given.
+    number = worker.name if isinstance(worker.name, int) else 0
+    try:
+        return sample_row(share, row, number)
+    except EmrdiffError as error:
+        raise type(error)(f"{error} (worker {worker.address})") from error
