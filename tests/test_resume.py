@@ -326,12 +326,23 @@ def test_a_full_disk_at_any_point(tmp_path: Path, driver: str, name: str, sample
     output.with_suffix(".hdr").unlink(missing_ok=True)
     output.write_bytes(OLD)
     for limit in (1, *(chance.randrange(size) for _ in range(10)), size - 1):
+        said, say = os.pipe()
 
-        def limited(most: int = limit) -> None:
+        def limited(most: int = limit, say: int = say) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-            fuse(*pair, output, "glp", sampler, replace(options, resume=True))
+            try:
+                fuse(*pair, output, "glp", sampler, replace(options, resume=True))
+            except WriteError as error:
+                os.write(say, str(error).encode())
+                raise
 
         assert in_a_child(limited) == 4
+        message = os.read(said, 10000).decode()
+        os.close(said)
+        os.close(say)
+        assert output.name in message
+        assert "disk full" in message or "File too large" in message
+        assert "\n" not in message
         assert output.read_bytes() == OLD
         assert [name for name in beside(output) if not name.endswith(".journal")] == []
     fuse(*pair, output, "glp", sampler, replace(options, resume=True))
@@ -402,23 +413,26 @@ class _Faulty:
 
 
 @pytest.mark.parametrize("what", ["read", "write", "silent write", "rename", "sync"])
+@pytest.mark.parametrize(("driver", "name"), FORMATS)
 @pytest.mark.parametrize("sampled", [True, False])
 def test_whatever_fails_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, sampled: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, driver: str, name: str, sampled: bool
 ) -> None:
-    pair, output = write_pair(tmp_path, 32, 36), tmp_path / "out.tif"
+    pair, output = write_pair(tmp_path, 32, 36), tmp_path / name
     sampler = fake() if sampled else None
-    options = replace(TILES, overwrite=True)
+    options = replace(TILES, overwrite=True, driver=driver)
     fuse(*pair, output, "glp", sampler, options)
-    whole = output.read_bytes()
+    whole = contents(output)
+    old = [OLD, b"and its header"][: len(whole)]
     failed = 0
     for struck in faults(monkeypatch, what):
-        output.write_bytes(OLD)
+        for path, content in zip((output, output.with_suffix(".hdr")), old, strict=False):
+            path.write_bytes(content)
         code = code_of(lambda: fuse(*pair, output, "glp", sampler, options))
-        left = output.read_bytes()
+        left = contents(output)
         # The very last sync is of the folder, after the output was put in place.
         in_place = code == 0 or (what == "sync" and left == whole)
-        assert left == (whole if in_place else OLD)
+        assert left == (whole if in_place else old)
         assert (code != 0) <= struck()
         assert code in ((0, 3, 4) if what == "read" else (0, 4))
         assert [name for name in beside(output) if not name.endswith(".journal")] == []
@@ -426,7 +440,7 @@ def test_whatever_fails_nothing_is_lost(
     assert failed >= (1 if what in ("write", "silent write") else 2 if sampled else 1)
     output.write_bytes(OLD)
     fuse(*pair, output, "glp", sampler, replace(options, resume=True))
-    assert output.read_bytes() == whole
+    assert contents(output) == whole
 
 
 def test_a_journal_that_cannot_be_read_is_computed_again(

@@ -48,15 +48,34 @@ class PartFile:
         """Put the part in the target's place, the header last. Raises WriteError."""
         try:
             _sync(self.path)
-            if self.header_target is not None:
+            if self.header_target is None:
+                self.path.replace(self.target)
+            else:
                 _sync(self.header)
-            self.path.replace(self.target)
+                self._replace_both(self.header_target)
             self._drop_stale()
-            if self.header_target is not None:
-                self.header.replace(self.header_target)
             _sync(self.target.parent)
         except OSError as error:
             raise WriteError(f"{self.target}: cannot be put in place: {error.strerror}") from error
+
+    def _replace_both(self, header: Path) -> None:
+        """Put data and header in place; where the header cannot be, the data that was there is put back."""
+        old, fresh = self.path.with_name(self.path.name + ".old"), not self.target.exists()
+        with suppress(OSError):  # there may be none to keep, or no links on the file system
+            old.hardlink_to(self.target)
+        try:
+            self.path.replace(self.target)
+            self.header.replace(header)
+        except BaseException:
+            with suppress(OSError):
+                if fresh:
+                    self.target.unlink(missing_ok=True)
+                else:
+                    old.replace(self.target)
+            raise
+        finally:
+            with suppress(OSError):
+                old.unlink(missing_ok=True)
 
     def _drop_stale(self) -> None:
         """Remove what belonged to the file that was there: it would shadow the new one's metadata."""

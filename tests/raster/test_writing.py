@@ -353,6 +353,27 @@ def test_failed_write_is_found_and_the_old_output_stays(
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_data_without_its_header_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    path, header, real = tmp_path / "a.dat", tmp_path / "a.hdr", Path.replace
+    for old in () if fresh else (path, header):
+        old.write_bytes(b"old")
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == header:
+            raise OSError(5, "Input/output error")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(WriteError, match="cannot be put in place"):
+        write(path, pixels(3, 6, 5), spec(6, 5, driver="ENVI"), overwrite=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == (
+        {} if fresh else {"a.dat": b"old", "a.hdr": b"old"}
+    )
+
+
 def test_lossy_option_is_found(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(size=(3, 64, 64)).astype("float32")
     options = {"compress": "LERC", "max_z_error": "0.1"}
