@@ -9,10 +9,11 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from time import monotonic
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli import __version__
 from emrdiff_cli.errors import EmrdiffError, UsageError
 from emrdiff_cli.preflight import free_memory
 from emrdiff_cli.prepared_scene import PreparedScene
@@ -71,7 +73,6 @@ class Workers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._alone_since: float | None = None
 
     def sample_rows(
         self,
@@ -81,7 +82,7 @@ class Workers:
         rows: Sequence[TileRow],
         batch_size: int,
         watch: Watch,
-    ) -> Iterator[Field]:
+    ) -> Generator[Field]:
         """As `tile_rows.sample_rows`, in the rows' order, with few more under way than there are threads.
 
         Raises EmrdiffError where the scheduler or, for long, all workers are lost, or a row kills its workers;
@@ -114,12 +115,18 @@ class Workers:
     def _result(self, pending: _Pending) -> tuple[Field, float]:
         from distributed import KilledWorker
 
+        seen = monotonic()
         while True:
             try:
                 values, seconds = pending.future.result(timeout=_LOOK)
                 return values, seconds
-            except TimeoutError:
-                self._refuse_desertion()
+            except TimeoutError as error:
+                seen = monotonic() if self._threads() else seen
+                if monotonic() - seen > _PATIENCE:
+                    raise EmrdiffError(
+                        f"no worker has been left for {_PATIENCE} s: start workers, and repeat the command with "
+                        "--resume"
+                    ) from error
             except CancelledError as error:
                 raise self._lost() from error
             except KilledWorker as error:
@@ -129,16 +136,6 @@ class Workers:
                 ) from error
             except ImportError as error:
                 raise EmrdiffError(f"a worker lacks something: {error}: install emrdiff there") from error
-
-    def _refuse_desertion(self) -> None:
-        if self._threads():
-            self._alone_since = None
-            return
-        self._alone_since = self._alone_since or monotonic()
-        if monotonic() - self._alone_since > _PATIENCE:
-            raise EmrdiffError(
-                f"no worker has been left for {_PATIENCE} s: start workers, and repeat the command with --resume"
-            )
 
     def _lost(self) -> EmrdiffError:
         return EmrdiffError(
@@ -157,7 +154,7 @@ class _Pending(NamedTuple):
 def workers_of(options: ClusterOptions, device: str) -> Iterator[Workers | None]:
     """Connect to the workers, or start them, and stop those again; None without a scheduler.
 
-    Raises EmrdiffError where a scheduler does not answer, or has no workers.
+    Raises EmrdiffError where a scheduler does not answer, or has no workers, or some with another emrdiff.
     """
     if options.scheduler is None:
         yield None
@@ -212,7 +209,16 @@ def _connected(scheduler: str) -> Iterator[Client]:
             raise EmrdiffError(
                 f"no worker came to {scheduler} within {_ARRIVE} s: start some with `dask worker {scheduler}`"
             ) from error
+        _refuse_other_versions(client)
         yield client
+
+
+def _refuse_other_versions(client: Client) -> None:
+    """Raise EmrdiffError where a worker has none or another emrdiff: it would not understand what it is sent."""
+    for worker, found in client.run(version, "emrdiff", on_error="return").items():
+        if found != __version__:
+            has = f"emrdiff {found}" if isinstance(found, str) else "no emrdiff"
+            raise EmrdiffError(f"worker {worker} has {has}, not {__version__}: install the same there")
 
 
 def _worker_count(device: str) -> int:

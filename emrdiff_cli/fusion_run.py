@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -144,8 +145,8 @@ def write_rows(
             if progress is not None:
                 progress(height * share, height)
 
-        with Behind(write) as behind:
-            for item in _rows(run, sampling, tally, report):
+        with closing(_rows(run, sampling, tally, report)) as rows, Behind(write) as behind:
+            for item in rows:
                 behind.put(item)
         report(1.0)
     return tally
@@ -153,7 +154,7 @@ def write_rows(
 
 def _rows(
     run: FusionRun, sampling: RowSampling | None, tally: Tally, report: Callable[[float], None]
-) -> Iterator[tuple[int, Field]]:
+) -> Generator[tuple[int, Field]]:
     """Corrections (k, n, width) of the scene's rows with the number of the first, from the top down."""
     area, tiling, journal = run.plan.area, run.plan.tiling, run.journal
     if sampling is None or tiling is None or journal is None:
@@ -171,19 +172,20 @@ def _rows(
             report(done / every)
 
     missing = [row for row in tiling.rows if row.number not in run.kept]
-    sampled = sampling(run.scene, tiling, missing, run.plan.batch_size, watch)
     blending = Blending(tiling, channels, run.scene.height, run.scene.width)
-    for row in tiling.rows:
-        values = journal.row(row.number, tiling.row_shape(channels)) if row.number in run.kept else None
-        if values is not None:
-            watch(len(row.tiles))
-        elif row.number in run.kept:
-            # It was whole a moment ago.
-            (values,) = sampling(run.scene, tiling, [row], run.plan.batch_size, watch)
-        else:
-            values = next(sampled)
-            journal.keep(row.number, values)
-        yield blending.add(values)
+    # Closed at once whatever happens: a traceback would keep it, and what works for it, alive.
+    with closing(sampling(run.scene, tiling, missing, run.plan.batch_size, watch)) as sampled:
+        for row in tiling.rows:
+            values = journal.row(row.number, tiling.row_shape(channels)) if row.number in run.kept else None
+            if values is not None:
+                watch(len(row.tiles))
+            elif row.number in run.kept:
+                # It was whole a moment ago.
+                (values,) = sampling(run.scene, tiling, [row], run.plan.batch_size, watch)
+            else:
+                values = next(sampled)
+                journal.keep(row.number, values)
+            yield blending.add(values)
 
 
 def _find_begun(journal: Journal, key: Key, options: FusionOptions) -> Begun | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -92,7 +92,7 @@ def tiling_over(area: Window, pair: PairReader, config: ModelConfig, options: Fu
     return Tiling(height, width, overlap, rows)
 
 
-RowSampling = Callable[[PreparedScene, Tiling, Sequence[TileRow], int, Watch], Iterator[Field]]
+RowSampling = Callable[[PreparedScene, Tiling, Sequence[TileRow], int, Watch], Generator[Field]]
 """`sample_rows` with its sampler, or what does the same elsewhere."""
 
 
@@ -103,7 +103,7 @@ def sample_rows(
     rows: Sequence[TileRow],
     batch_size: int,
     watch: Watch,
-) -> Iterator[Field]:
+) -> Generator[Field]:
     """Sample tile rows and blend each from left to right: corrections (k, tile height, width) in float32.
 
     A row comes out the same whichever others are asked for: batches do not cross rows. The next batches are

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import dask
@@ -65,24 +66,37 @@ def make_picky(_number: int) -> Fake:
     return Fake(settings(), estimate)
 
 
+def answers(port: int) -> bool:
+    with socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
-def dask_cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler with workers, each a process by itself: its address, and the processes, the scheduler's first."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+def dask_cluster(
+    folder: Path, workers: int, *packages: Path
+) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A scheduler with workers, each a process by itself: its address, and the processes, the scheduler's first.
+
+    The workers have the tests' modules, and packages from further folders before all others.
+    """
+    path = os.pathsep.join(map(str, [*packages, Path(__file__).parent]))
+    environment = {**os.environ, "PYTHONPATH": path}
     quiet: dict[str, Any] = {"stderr": subprocess.DEVNULL, "env": environment, "cwd": folder}
-    contact = folder / "scheduler.json"
-    command = [*DASK, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    processes = [subprocess.Popen([*command, "--scheduler-file", str(contact)], **quiet)]
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, quick = f"tcp://127.0.0.1:{port}", ["--no-dashboard"]
+    command = [*DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), *quick]
+    processes = [subprocess.Popen(command, **quiet)]
+    command = [*DASK, "worker", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0", *quick]
     try:
-        for _ in range(workers):
-            command = [*DASK, "worker", "--scheduler-file", str(contact), "--nthreads", "1", "--no-dashboard"]
-            processes.append(subprocess.Popen([*command, "--no-nanny", "--memory-limit", "0"], **quiet))
+        processes += [subprocess.Popen(command, **quiet) for _ in range(workers)]
         deadline = time.monotonic() + 60
-        while not contact.exists():
+        while not answers(port):
             assert processes[0].poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        yield json.loads(contact.read_text())["address"], processes
+        yield address, processes
     finally:
         for process in processes:
             process.kill()
@@ -250,7 +264,7 @@ def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
     assert [name for name in beside(output) if name.startswith(".")] == []
 
 
-def test_a_scheduler_without_workers_and_one_that_is_not_there_are_one_line(
+def test_a_scheduler_that_is_no_use_is_one_line(
     tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cluster, "_CONNECT", 1)
@@ -265,6 +279,13 @@ def test_a_scheduler_without_workers_and_one_that_is_not_there_are_one_line(
         ended = run(*command, address)
         assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended
         assert f"no worker came to {address} within 1 s: start some with `dask worker" in ended.err
+    monkeypatch.setattr(cluster, "_ARRIVE", 60)
+    (tmp_path / "old/emrdiff-0.0.7.dist-info").mkdir(parents=True)
+    (tmp_path / "old/emrdiff-0.0.7.dist-info/METADATA").write_text("Name: emrdiff\nVersion: 0.0.7\n")
+    with dask_cluster(tmp_path, 1, tmp_path / "old") as (address, _):
+        ended = run(*command, address)
+        assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended
+        assert "has emrdiff 0.0.7, not " in ended.err
     assert not (tmp_path / "out.tif").exists()
 
 
