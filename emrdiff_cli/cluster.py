@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -41,6 +41,7 @@ _LOOK = 5  # seconds between looks at whether any worker is left
 _PATIENCE = 300  # seconds that all may be gone
 _AHEAD = 2  # tile rows under way for each thread of a worker: one is sampled, one waits
 _WORKER_BYTES = 2e9  # of a worker on this machine, more or less
+_PRELOADED = ["emrdiff_cli.tile_worker"]
 # A scene is sent whole, once; dask would rather have it in parts.
 _SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1TB"}
 
@@ -176,19 +177,24 @@ def workers_of(options: ClusterOptions, device: str) -> Iterator[Workers | None]
 def _started(count: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
-    with (
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,  # as for any other process, the system's
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-            preload=["emrdiff_cli.tile_worker"],
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with ExitStack() as started:
+        try:
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,  # as for any other process, the system's
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                preload=_PRELOADED,
+            )
+            started.enter_context(cluster)
+        except RuntimeError as error:
+            raise EmrdiffError(
+                f"the workers did not start ({' '.join(str(error).split())}): give fewer --workers, or try again "
+                "when the machine has less to do"
+            ) from error
+        yield started.enter_context(Client(cluster, set_as_default=False))
 
 
 @contextmanager

@@ -289,6 +289,17 @@ def test_a_scheduler_that_is_no_use_is_one_line(
     assert not (tmp_path / "out.tif").exists()
 
 
+def test_workers_that_do_not_start_are_one_line(
+    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "_PRELOADED", ["emrdiff_cli.not_there"])
+    model = save_random_model(tmp_path / "model")
+    command = ("fuse", *pair, tmp_path / "out.tif", "--model", model, "--scheduler", "local", "--workers", 1)
+    ended = front_door(monkeypatch, capfd)(*command)
+    assert ended.code == 1, ended
+    assert ended.err.splitlines()[-1].startswith("Error: the workers did not start (")
+
+
 # Other machines
 
 
