@@ -289,15 +289,33 @@ def test_a_scheduler_that_is_no_use_is_one_line(
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_workers_that_do_not_start_are_one_line(
-    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(cluster, "_PRELOADED", ["emrdiff_cli.not_there"])
+def test_workers_that_do_not_start_are_one_line(tmp_path: Path, pair: Pair) -> None:
     model = save_random_model(tmp_path / "model")
-    command = ("fuse", *pair, tmp_path / "out.tif", "--model", model, "--scheduler", "local", "--workers", 1)
-    ended = front_door(monkeypatch, capfd)(*command)
-    assert ended.code == 1, ended
-    assert ended.err.splitlines()[-1].startswith("Error: the workers did not start (")
+    arguments = (
+        "fuse",
+        *pair,
+        tmp_path / "out.tif",
+        "--model",
+        model,
+        "--scheduler",
+        "local",
+        "--workers",
+        1,
+    )
+    before = "from emrdiff_cli import cluster; cluster._PRELOADED = ['emrdiff_cli.not_there']"
+    ended = after(before, *arguments)
+    assert ended.returncode == 1, ended
+    assert ended.stderr.splitlines()[-1].startswith("Error: the workers did not start (")
+    assert not (tmp_path / "out.tif").exists()
+
+
+def after(line: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own in which a line of Python came first."""
+    lines = [line, "import sys", f"sys.argv = {['emrdiff', *map(str, arguments)]!r}"]
+    lines += ["from emrdiff_cli.cli.app import main", "main()"]
+    return subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=100
+    )
 
 
 # Other machines
@@ -371,16 +389,7 @@ def emrdiff_(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
 
 
 def test_without_the_extra_one_line_says_what_to_install(pair: Pair, tmp_path: Path) -> None:
-    arguments = ["fuse", *map(str, pair), str(tmp_path / "out.tif"), "--scheduler", "local"]
-    hidden = "\n".join(
-        [
-            "import sys",
-            "sys.modules.update(dask=None, distributed=None)",
-            f"sys.argv = {['emrdiff', *arguments]!r}",
-            "from emrdiff_cli.cli.app import main",
-            "main()",
-        ]
-    )
-    ended = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, check=False)
+    hidden = "import sys; sys.modules.update(dask=None, distributed=None)"
+    ended = after(hidden, "fuse", *pair, tmp_path / "out.tif", "--scheduler", "local")
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended
     assert "pip install emrdiff[cluster]" in ended.stderr
