@@ -44,7 +44,7 @@ class ModelConfig:
     msi_bands: int
     ratio: float
     hsi_bands: int = 0
-    end_point: EndPoint = "glp-local"
+    end_point: EndPoint = "glp-stacked"
     subspace: int = 12
     calibration: CalibrationSource = "archive"
     pseudo_msi: PseudoMsi = "first"

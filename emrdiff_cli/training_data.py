@@ -210,7 +210,8 @@ def make_lessons(
 
     The detail filter is fitted to `variants` of each pair too, made one at a time and not kept.
     """
-    total = len(examples.learned) * (1 + variants) + len(examples.held_out)
+    seen = 1 + variants if config.detail_filter else 1
+    total = len(examples.learned) * seen + len(examples.held_out)
     shared = None
     if config.calibration == "archive":
         shared = calibrate(config, examples.calibration, _good_anywhere(examples.learned))

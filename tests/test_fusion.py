@@ -130,14 +130,14 @@ def run(
 # Values and tiles
 
 
-@pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local"])
+@pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "glp-stacked"])
 def test_zeros_give_the_end_point(tmp_path: Path, method: Method) -> None:
     pair = write_pair(tmp_path, count=None)
     by_method = run(tmp_path, pair, method=method)
     by_sampler = run(tmp_path, pair, Fake(settings(subspace=0, end_point=method)))
     np.testing.assert_allclose(by_sampler, by_method, atol=1e-6)
     truth = textured(BANDS, 64, 72)
-    assert np.abs(by_method - truth).mean() < (0.08 if method == "bicubic" else 0.03)
+    assert np.abs(by_method - truth).mean() < (0.08 if method == "bicubic" else 0.035)
 
 
 @pytest.mark.parametrize("residual", ["multimodal", "unimodal"])
@@ -678,17 +678,19 @@ def test_hsi_in_another_crs_is_fused_on_the_msis_grid(tmp_path: Path, angle: flo
 
 
 @pytest.mark.parametrize("window", [(0, 0, 64, 72), (9, 13, 30, 27), (40, 50, 24, 22), (17, 5, 1, 1)])
-@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize(
+    ("sampled", "method"), [(False, "glp-local"), (False, "glp-stacked"), (True, "glp-local")]
+)
 def test_bounds_give_the_pixels_of_the_whole(
-    tmp_path: Path, window: tuple[int, int, int, int], sampled: bool
+    tmp_path: Path, window: tuple[int, int, int, int], sampled: bool, method: Method
 ) -> None:
     pair = write_pair(tmp_path, lr_holes=[(3, 4)])
-    whole = run(tmp_path, pair, Fake(settings(), of_position) if sampled else None, "glp-local")
+    whole = run(tmp_path, pair, Fake(settings(), of_position) if sampled else None, method)
     row, col, height, width = window
     left, top = FINE @ (col, row)
     right, bottom = FINE @ (col + width, row + height)
     sampler = Fake(settings(), of_position) if sampled else None
-    part = run(tmp_path, pair, sampler, "glp-local", bounds=(left, bottom, right, top))
+    part = run(tmp_path, pair, sampler, method, bounds=(left, bottom, right, top))
     assert np.array_equal(part, whole[:, row : row + height, col : col + width], equal_nan=True)
     with rasterio.open(tmp_path / "fused.tif") as dataset:
         assert dataset.transform.almost_equals(FINE @ Affine.translation(col, row), precision=1e-6)

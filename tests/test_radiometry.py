@@ -39,6 +39,7 @@ def fused_report(pair: tuple[Path, Path], output: Path, sampler: Fake) -> Fusion
 WAYS: dict[str, dict[str, Any]] = {
     "glp": {"method": "glp"},
     "glp-local": {"method": "glp-local"},
+    "glp-stacked": {"method": "glp-stacked"},
     "scene's calibration": {"sampler": Fake(settings(), of_everything)},
     "scene's, all bands": {"sampler": Fake(settings(subspace=0, pseudo_msi="srf"), of_everything)},
 }

@@ -8,6 +8,7 @@ worked out from its own neighbours alone, in one order: no tile, and no batch, c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -65,12 +66,12 @@ def regress_by_colour(
     pixel around is valid.
     """
     limit = np.abs(np.where(valid, values, 0)).max(axis=(1, 2)).astype(np.float32)[:, None, None]
-    known = np.tensordot(axes, msi_at_lr, axes=1).astype(np.float32)
+    known = _along(axes, msi_at_lr)
     result = np.empty((len(values), *hr_msi.shape[1:]), np.float32)
     step = max(1, _PIXELS // hr_msi.shape[2])
     for top in range(0, hr_msi.shape[1], step):
         part = slice(top, min(top + step, hr_msi.shape[1]))
-        colour = np.tensordot(axes, hr_msi[:, part], axes=1).astype(np.float32)
+        colour = _along(axes, hr_msi[:, part])
         around = _Neighbours(rows.part(part.start, part.stop), cols, valid, window.sigma)
         weights = _fit_weights(window, around, known, colour)
         predicted = np.zeros((len(values), *colour.shape[1:]), np.float32)
@@ -109,16 +110,27 @@ def _around(taps: Taps, sigma: float) -> list[tuple[NDArray[np.intp], Field]]:
 def _fit_weights(window: ColourWindow, around: _Neighbours, known: Field, colour: Field) -> Field:
     """(n, H, W): what each neighbour counts in the linear fit's value at the pixel's own colour."""
     away = np.stack([known[:, rows][:, :, cols] - colour for rows, cols in around.places])
-    alike = np.exp(-0.5 * np.square(away / np.float32(window.bandwidth)).sum(axis=1)) + np.float32(_FAR)
-    weights = np.stack(around.near) * alike
-    weights /= np.maximum(weights.sum(axis=0), np.float32(1e-30))
-    mean = (weights[:, None] * away).sum(axis=0)
+    alike = np.exp(-0.5 * _total(np.moveaxis(np.square(away / np.float32(window.bandwidth)), 1, 0)))
+    weights = np.stack(around.near) * (alike + np.float32(_FAR))
+    weights /= np.maximum(_total(weights), np.float32(1e-30))
+    mean = _total(weights[:, None] * away)
     away -= mean
     bands = len(colour)
     spread = np.empty((*colour.shape[1:], bands, bands), np.float32)
     for i in range(bands):
         for j in range(i + 1):
-            spread[..., i, j] = spread[..., j, i] = (weights * away[:, i] * away[:, j]).sum(axis=0)
+            spread[..., i, j] = spread[..., j, i] = _total(weights * away[:, i] * away[:, j])
     spread += np.float32(window.ridge) * np.eye(bands, dtype=np.float32)
     slope = np.linalg.solve(spread, -np.moveaxis(mean, 0, -1)[..., None])[..., 0]
-    return np.asarray(weights * (1 + (away * np.moveaxis(slope, -1, 0)).sum(axis=1)), np.float32)
+    reach = _total(np.moveaxis(away * np.moveaxis(slope, -1, 0), 1, 0))
+    return np.asarray(weights * (1 + reach), np.float32)
+
+
+def _along(axes: Field, msi: Floats) -> Field:
+    """The MSI (m, H, W) along each axis."""
+    return np.stack([_total(msi * axis[:, None, None]) for axis in axes]).astype(np.float32)
+
+
+def _total(parts: Floats) -> Floats:
+    """The sum of parts (n, ...), one after another: numpy's own order depends on the shape."""
+    return reduce(np.add, parts)

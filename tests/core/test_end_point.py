@@ -27,7 +27,7 @@ from emrdiff_cli.core.subspace import find_basis, identity_basis
 from emrdiff_cli.errors import InputError
 
 Image = NDArray[np.float32]
-METHODS: tuple[Method, ...] = ("bicubic", "glp", "glp-local")
+METHODS: tuple[Method, ...] = ("bicubic", "glp", "glp-local", "glp-stacked")
 RATIO = 4
 
 
@@ -95,7 +95,7 @@ def test_bicubic_is_the_upsampled_lr_hsi() -> None:
     np.testing.assert_array_equal(pair.fused("bicubic"), apply_taps(pair.lr.hsi, *pair.maps.up))
 
 
-@pytest.mark.parametrize("method", ["glp", "glp-local"])
+@pytest.mark.parametrize("method", ["glp", "glp-local", "glp-stacked"])
 def test_a_scene_linear_in_the_msi_is_recovered_exactly(method: Method) -> None:
     pair = linear_pair()
     np.testing.assert_allclose(pair.fused(method), pair.truth, atol=2e-4)
@@ -123,7 +123,23 @@ def test_each_end_point_beats_the_one_before_on_a_scene_that_changes() -> None:
     pair = local_pair()
     errors = [pair.error(pair.fused(method)) for method in METHODS]
     assert errors[0] > 1.2 * errors[1] > 1.2 * 1.2 * errors[2]
+    assert errors[3] < 1.02 * errors[2], "where place tells all, colour costs next to nothing"
     assert pair.end("glp-local").window is not None
+
+
+def test_stacked_gains_where_colour_tells_more_than_place() -> None:
+    """Four materials side by side all over: two MSI bands tell them apart, but by no linear map."""
+    rng = np.random.default_rng(4)
+    material = ndimage.gaussian_filter(rng.normal(size=(4, 96, 96)), (0, 2.5, 2.5)).argmax(axis=0)
+    light = np.exp(ndimage.gaussian_filter(rng.normal(size=(96, 96)), 1.5))
+    truth = rng.uniform(0.1, 0.9, (6, 4))[:, material] * light
+    pair = Pair(truth.astype(np.float32), truth[:2].astype(np.float32))
+    local, stacked = (pair.end(method) for method in ("glp-local", "glp-stacked"))
+    assert stacked.fields.colour_shares is not None
+    assert stacked.fields.colour_shares.sum() > 0.3
+    errors = [pair.error(pair.fused(method)) for method in ("glp-local", "glp-stacked")]
+    assert errors[1] < 0.95 * errors[0]
+    assert local.fields.colour_shares is None
 
 
 def test_local_regression_finds_slopes_that_change_over_the_scene() -> None:
