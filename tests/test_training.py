@@ -17,6 +17,7 @@ from emrdiff_cli import training
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, read_toml
 from emrdiff_cli.core.srf import gaussian_response
+from emrdiff_cli.core.supervision import training_scene
 from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError
 from emrdiff_cli.fusion import FusionOptions, fuse
 from emrdiff_cli.model_folder import Job, check_free, make_job, run_job
@@ -77,6 +78,33 @@ def uninterrupted(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[W
 
 
 # What is learned from
+
+
+def test_variants_teach_the_detail_filter_alone_and_the_same_seed_the_same_one(examples: Examples) -> None:
+    def filter_of(**training: Any) -> tuple[int, Any]:
+        job = make_job(examples, SMALL_MODEL, SMALL_TRAINING | training)
+        return len(job.curriculum.learned), job.curriculum.learned[0].channels.detail_filter
+
+    (count, plain), (same_count, varied), again, other = (
+        filter_of(variants=0),
+        filter_of(variants=2),
+        filter_of(variants=2),
+        filter_of(variants=2, seed=1),
+    )
+    assert count == same_count == len(examples.learned)
+    assert np.abs(varied - plain).max() > 1e-3
+    np.testing.assert_array_equal(varied, again[1])
+    assert np.abs(varied - other[1]).max() > 1e-4
+
+
+def test_a_scene_may_weigh_by_its_own_residual(job: Job) -> None:
+    def weights(power: float) -> list[torch.Tensor]:
+        config = dataclasses.replace(job.training, scene_power=power)
+        return [training_scene(job.model, config, lesson, CPU).weight for lesson in job.curriculum.learned]
+
+    for lesson, alike, own in zip(job.curriculum.learned, weights(0.0), weights(1.0), strict=True):
+        size = np.sqrt(np.square(lesson.target[:, lesson.pair.judged]).mean(axis=1))
+        np.testing.assert_allclose(own.numpy() * size, alike.numpy(), rtol=1e-5)
 
 
 def test_an_archives_last_scenes_are_held_out(examples: Examples) -> None:
