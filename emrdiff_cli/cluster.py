@@ -8,22 +8,28 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
+import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import islice
+from multiprocessing import resource_tracker
+from tempfile import TemporaryDirectory
+from threading import current_thread, main_thread
 from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
-from emrdiff_cli.errors import EmrdiffError, UsageError
+from emrdiff_cli.errors import EmrdiffError, InputError, UsageError
 from emrdiff_cli.preflight import free_memory
 from emrdiff_cli.prepared_scene import PreparedScene
 from emrdiff_cli.tile_rows import TileRow, Tiling, Watch
@@ -35,15 +41,22 @@ if TYPE_CHECKING:
 Field = NDArray[np.float32]
 Held = TypeVar("Held")
 
-_CONNECT = 10  # seconds for a scheduler to answer
+_CONNECT = 30  # seconds for a scheduler to answer
 _ARRIVE = 30  # seconds for the first worker to be there
 _LOOK = 5  # seconds between looks at whether any worker is left
+_FETCH = 300  # seconds for a row that is done to arrive, before the next look
 _PATIENCE = 300  # seconds that all may be gone
 _AHEAD = 2  # tile rows under way for each thread of a worker: one is sampled, one waits
 _WORKER_BYTES = 2e9  # of a worker on this machine, more or less
 _PRELOADED = ["emrdiff_cli.tile_worker"]
 # A scene is sent whole, once; dask would rather have it in parts.
 _SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1TB"}
+_LOCAL_SETTINGS = {
+    # A process of this machine that is silent for long is not lost: it has much to do.
+    "distributed.comm.timeouts.connect": "5 minutes",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,11 @@ class Workers:
         """
         share = share_of(scene, tiling, batch_size, make_sampler)
         left, waiting = iter(rows), deque[_Pending]()
-        held = self._client.submit(_hold, share, pure=False)
+        held = self._submit(_hold, share)
         try:
             while True:
                 for row in islice(left, self._room(len(waiting))):
-                    waiting.append(_Pending(row, self._client.submit(_sample, held, row, pure=False)))
+                    waiting.append(_Pending(row, self._submit(_sample, held, row)))
                 if not waiting:
                     return
                 values, seconds = self._result(waiting[0])
@@ -103,6 +116,14 @@ class Workers:
                 yield values
         finally:
             self._client.cancel([held, *(pending.future for pending in waiting)])
+
+    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        from distributed.client import ClosedClientError
+
+        try:
+            return self._client.submit(work, *arguments, pure=False)
+        except ClosedClientError as error:
+            raise self._lost() from error
 
     def _room(self, under_way: int) -> int:
         return max(0, _AHEAD * max(1, sum(self._threads().values())) - under_way)
@@ -119,7 +140,8 @@ class Workers:
         seen = monotonic()
         while True:
             try:
-                values, seconds = pending.future.result(timeout=_LOOK)
+                # A look would begin the transfer of a row anew.
+                values, seconds = pending.future.result(_FETCH if pending.future.done() else _LOOK)
                 return values, seconds
             except TimeoutError as error:
                 seen = monotonic() if self._threads() else seen
@@ -128,7 +150,7 @@ class Workers:
                         f"no worker has been left for {_PATIENCE} s: start workers, and repeat the command with "
                         "--resume"
                     ) from error
-            except CancelledError as error:
+            except (CancelledError, OSError) as error:
                 raise self._lost() from error
             except KilledWorker as error:
                 raise EmrdiffError(
@@ -175,26 +197,83 @@ def workers_of(options: ClusterOptions, device: str) -> Iterator[Workers | None]
 
 @contextmanager
 def _started(count: int) -> Iterator[Client]:
-    from distributed import Client, LocalCluster
+    import dask
 
-    with ExitStack() as started:
+    with TemporaryDirectory(prefix="emrdiff-", ignore_cleanup_errors=True) as scratch, ExitStack() as started:
+        started.enter_context(dask.config.set({"temporary-directory": scratch, **_LOCAL_SETTINGS}))
+        running = ExitStack()
         try:
+            with _undisturbed():
+                client = _start(count, running)
+            yield client
+        finally:
+            with _undisturbed():
+                running.close()
+
+
+def _start(count: int, running: ExitStack) -> Client:
+    from distributed import Client, LocalCluster
+    from distributed.gc import disable_gc_diagnosis
+
+    try:
+        # A warning about time that the start takes is no help.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=0,  # as for any other process, the system's
-                dashboard_address=None,
+                # An HTTP server there is in any case: at a port that is free, not at 8787 with a warning.
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.CRITICAL,
                 preload=_PRELOADED,
             )
-            started.enter_context(cluster)
-        except RuntimeError as error:
-            raise EmrdiffError(
-                f"the workers did not start ({' '.join(str(error).split())}): give fewer --workers, or try again "
-                "when the machine has less to do"
-            ) from error
-        yield started.enter_context(Client(cluster, set_as_default=False))
+            running.enter_context(cluster)
+            client: Client = running.enter_context(Client(cluster, set_as_default=False))
+    except (OSError, RuntimeError) as error:
+        raise EmrdiffError(
+            f"the workers did not start ({_first_cause(error)}): give fewer --workers, or try again when the "
+            "machine has less to do"
+        ) from error
+    # Its hook in the garbage collector would swallow the exception of a signal that comes in it.
+    disable_gc_diagnosis(force=True)
+    return client
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off SIGINT and SIGTERM: workers that are half started or half stopped would be left behind.
+
+    What is started meanwhile does not hear a terminal's Ctrl-C: it is the business of this process.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    # It would unblock SIGINT when it is started.
+    resource_tracker.ensure_running()
+    usual = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name, handler in usual.items():
+            signal.signal(name, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextmanager
@@ -222,7 +301,8 @@ def _connected(scheduler: str) -> Iterator[Client]:
 def _refuse_other_versions(client: Client) -> None:
     """Raise EmrdiffError where a worker has none or another emrdiff: it would not understand what it is sent."""
     for worker, found in client.run(version, "emrdiff", on_error="return").items():
-        if found != __version__:
+        # Anything else is about a worker that was lost meanwhile.
+        if isinstance(found, str | PackageNotFoundError) and found != __version__:
             has = f"emrdiff {found}" if isinstance(found, str) else "no emrdiff"
             raise EmrdiffError(f"worker {worker} has {has}, not {__version__}: install the same there")
 
@@ -252,3 +332,5 @@ def _sample(share: Any, row: TileRow) -> tuple[Field, float]:
         return sample_row(share, row, number)
     except EmrdiffError as error:
         raise type(error)(f"{error} (worker {worker.address})") from error
+    except OSError as error:
+        raise InputError(f"{error} (worker {worker.address})") from error

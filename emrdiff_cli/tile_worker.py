@@ -1,11 +1,10 @@
 """What a worker of a dask cluster does for a fusion: a tile row of a scene, read through handles of its own.
 
-Nothing in here needs dask, but for `dask_setup`, which dask itself calls.
+Nothing in here needs dask.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +84,3 @@ def sample_row(share: Share, row: TileRow, number: int) -> tuple[Field, float]:
         sampler = share.make_sampler(number)
         (values,) = sample_rows(sampler, scene, share.tiling, [row], share.batch_size, watch)
     return values, seconds
-
-
-def dask_setup(_worker: object) -> None:
-    """Let Ctrl-C, which a terminal sends to every process, be the business of the one that started this."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from socket import socket
-from typing import Any
+from typing import Any, ClassVar
 
 import dask
+import held_rows as held
 import numpy as np
 import pytest
 import torch
 from front_door import Run, front_door
 from random_model import save_random_model
-from rasters import emrdiff as in_a_process
 from rasters import read_back
 from test_fusion import Fake, Image, of_position, settings, write_pair
 from test_resume import OLD, TILES, beside, rows_kept
@@ -30,17 +31,19 @@ from test_resume import OLD, TILES, beside, rows_kept
 from emrdiff_cli import cluster
 from emrdiff_cli.cluster import ClusterOptions, Workers, workers_of
 from emrdiff_cli.core.conditioning import TileInputs
-from emrdiff_cli.errors import EmrdiffError, InputError, ModelError, UsageError
-from emrdiff_cli.fusion import fuse
+from emrdiff_cli.errors import EmrdiffError, InputError, ModelError, UsageError, WriteError
+from emrdiff_cli.fusion import FusionReport, fuse
 from emrdiff_cli.fusion_job import FusionSettings, worker_sampler
+from emrdiff_cli.journal import Journal
 from emrdiff_cli.pairing import open_pair
 from emrdiff_cli.prepared_scene import PreparedScene, prepare_scene
 from emrdiff_cli.sampling import choose_device, gpu_count
 from emrdiff_cli.scene import Window
 from emrdiff_cli.tile_rows import sample_rows, tiling_over
-from emrdiff_cli.tile_worker import Share, sample_row, share_of
+from emrdiff_cli.tile_worker import MakeSampler, Share, sample_row, share_of
 
 DASK = [sys.executable, "-m", "dask"]
+LONG = 200  # seconds, which nothing here takes unless it has failed
 Pair = tuple[Path, Path]
 
 
@@ -66,9 +69,27 @@ def make_picky(_number: int) -> Fake:
     return Fake(settings(), estimate)
 
 
-def answers(port: int) -> bool:
-    with socket() as caller:
-        return caller.connect_ex(("127.0.0.1", port)) == 0
+def make_starved(_number: int) -> Fake:
+    def estimate(_tile: TileInputs, _corner: tuple[int, int]) -> Image:
+        raise MemoryError
+
+    return Fake(settings(), estimate)
+
+
+def make_stale(_number: int) -> Fake:
+    def estimate(_tile: TileInputs, _corner: tuple[int, int]) -> Image:
+        raise TimeoutError(110, "Connection timed out")
+
+    return Fake(settings(), estimate)
+
+
+def wait_until(there: Callable[[], bool], process: subprocess.Popen[Any] | None = None) -> None:
+    """Wait for a condition while a process runs; fails where it ends, or nothing comes of it for long."""
+    deadline = time.monotonic() + LONG
+    while not there():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -82,21 +103,17 @@ def dask_cluster(
     path = os.pathsep.join(map(str, [*packages, Path(__file__).parent]))
     environment = {**os.environ, "PYTHONPATH": path}
     quiet: dict[str, Any] = {"stderr": subprocess.DEVNULL, "env": environment, "cwd": folder}
-    with socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address, quick = f"tcp://127.0.0.1:{port}", ["--no-dashboard"]
-    command = [*DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), *quick]
+    contact = folder / "scheduler.json"
+    contact.unlink(missing_ok=True)
+    rest = ["--scheduler-file", str(contact), "--no-dashboard"]
+    command = [*DASK, "scheduler", "--host", "127.0.0.1", "--port", "0", *rest]
     processes = [subprocess.Popen(command, **quiet)]
-    command = [*DASK, "worker", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0", *quick]
+    command = [*DASK, "worker", "--nthreads", "1", "--no-nanny", "--memory-limit", "0", *rest]
     try:
         processes += [subprocess.Popen(command, **quiet) for _ in range(workers)]
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            assert processes[0].poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield address, processes
+        # Its last character is there when all of it is.
+        wait_until(lambda: contact.exists() and contact.read_text().endswith("}"), processes[0])
+        yield json.loads(contact.read_text())["address"], processes
     finally:
         for process in processes:
             process.kill()
@@ -126,7 +143,10 @@ def prepared(pair: Any) -> PreparedScene:
 # The same output
 
 
-def test_workers_give_the_rows_that_this_process_gives(local: Workers, pair: Pair) -> None:
+def test_workers_give_the_rows_that_this_process_gives(
+    local: Workers, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_LOOK", 0.001)  # in which no row arrives
     with open_pair(*pair) as opened:
         scene, area = prepared(opened), Window(0, 0, 64, 72)
         tiling = tiling_over(area, opened, settings(), TILES)
@@ -144,84 +164,166 @@ def test_workers_give_the_rows_that_this_process_gives(local: Workers, pair: Pai
     assert len(counts["there"]) == len(tiling.rows)
 
 
-def test_a_fusion_by_workers_writes_the_same_bytes_moved_and_resumed(
+def test_a_fusion_by_workers_writes_the_same_bytes_and_either_goes_on_with_the_others(
     local: Workers, tmp_path: Path, pair: Pair
 ) -> None:
-    one, two = tmp_path / "one.tif", tmp_path / "two.tif"
+    output = tmp_path / "out.tif"
     options = replace(TILES, coregister=True, overwrite=True)
-    fuse(*pair, one, "glp", make_fake(0), options)
-    whole = one.read_bytes()
-    with pytest.raises(InputError, match=r"too far down \(worker tcp://127.0.0.1:\d+\)"):
-        fuse(*pair, one, "glp", make_fake(0), options, sampling=partial(local.sample_rows, make_picky))
-    assert one.read_bytes() == whole
-    assert 0 < len(rows_kept(one)) < 5
-    by_workers = partial(local.sample_rows, make_fake)
-    report = fuse(*pair, one, "glp", make_fake(0), replace(options, resume=True), sampling=by_workers)
-    assert any("resumed" in note for note in report.notes)
-    fuse(*pair, two, "glp", make_fake(0), options, sampling=by_workers)
-    assert one.read_bytes() == two.read_bytes() == whole
+
+    def go(make: MakeSampler, there: bool, resume: bool = False) -> FusionReport:
+        sampling = partial(local.sample_rows, make) if there else None
+        return fuse(*pair, output, "glp", make(0), replace(options, resume=resume), sampling=sampling)
+
+    go(make_fake, there=False)
+    whole = output.read_bytes()
+    go(make_fake, there=True)
+    assert output.read_bytes() == whole
+    for there in (True, False):
+        with pytest.raises(InputError, match="too far down") as ended:
+            go(make_picky, there)
+        assert there == bool(re.search(r"\(worker tcp://127.0.0.1:\d+\)$", str(ended.value)))
+        assert output.read_bytes() == whole
+        assert 0 < len(rows_kept(output)) < 5
+        report = go(make_fake, not there, resume=True)
+        assert any("resumed" in note for note in report.notes)
+        assert output.read_bytes() == whole
+        assert beside(output) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (make_starved, EmrdiffError, r"a single tile of 16 x 16 pixels does not fit .* \(worker tcp:"),
+        (make_stale, InputError, r"Connection timed out \(worker tcp:"),
+    ],
+)
+def test_what_fails_on_a_worker_is_said_in_one_line(
+    local: Workers, tmp_path: Path, pair: Pair, make: MakeSampler, error: type[EmrdiffError], said: str
+) -> None:
+    output = tmp_path / "out.tif"
+    with pytest.raises(error, match=said):
+        fuse(*pair, output, "glp", make_fake(0), TILES, sampling=partial(local.sample_rows, make))
+    assert beside(output) == []
+
+
+def test_a_full_disk_ends_it_and_leaves_the_workers(
+    local: Workers, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise WriteError("no space left")
+
+    go = partial(fuse, *pair, tmp_path / "out.tif", "glp", make_fake(0), TILES)
+    sampling = partial(local.sample_rows, make_fake)
+    monkeypatch.setattr(Journal, "keep", full)
+    with pytest.raises(WriteError, match="no space left"):
+        go(sampling=sampling)
+    assert beside(tmp_path / "out.tif") == []
+    monkeypatch.undo()
+    go(sampling=sampling)
 
 
 # What may be lost
 
 
-def descendants(process: int) -> list[int]:
-    """The workers that a command has started."""
-    lists = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children")]
-    own = [int(child) for children in lists for child in children.split()]
-    return [pid for pid in own if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+@contextmanager
+def held_rows(arguments: Sequence[object], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command in a session of its own, whose workers hold all but the first rows until `go` is in the folder."""
+    folder.mkdir()
+    lines = ["import sys", "from emrdiff_cli import cluster", "cluster._PRELOADED.append('held_rows')"]
+    lines += [f"sys.argv = {['emrdiff', *map(str, arguments)]!r}"]
+    lines += ["from emrdiff_cli.cli.app import main", "if __name__ == '__main__': main()"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), held.FOLDER: str(folder)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "\n".join(lines)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-@pytest.fixture(scope="module")
-def by_one(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """A command without its output, and what it comes to without workers."""
-    folder = tmp_path_factory.mktemp("by_one")
-    pair, model = write_pair(folder, 128, 72), save_random_model(folder / "model")
-    arguments = ["fuse", *map(str, pair), "--model", str(model), "--dtype", "float32", "--overwrite"]
-    arguments += ["--tile", "16", "--overlap", "4", "--steps", "20", "--batch-size", "3"]
-    assert in_a_process(*arguments, folder / "out.tif", "-q").code == 0
-    return arguments, folder / "out.tif"
+def begun(folder: Path) -> list[int]:
+    """The workers that have taken a row that is held."""
+    return [int(path.name.removeprefix("begun-")) for path in folder.glob("begun-*")]
 
 
-def begun(arguments: Sequence[object], output: Path) -> subprocess.Popen[str]:
-    """A command in a session of its own, which has done a tile row or two, and has some left of 10."""
-    command = [sys.executable, "-m", "emrdiff_cli", *map(str, arguments), str(output)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline, already = time.monotonic() + 90, len(rows_kept(output))
-    while len(rows_kept(output)) <= already:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    assert len(rows_kept(output)) < 9
-    return process
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in /proc")
 def test_a_worker_that_is_killed_changes_nothing_and_ctrl_c_leaves_what_was_done(
-    tmp_path: Path, by_one: tuple[list[str], Path]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments, expected = by_one
-    output = tmp_path / "out.tif"
+    pair, model = write_pair(tmp_path, 128, 72), save_random_model(tmp_path / "model")
+    alone, folder, scratch = tmp_path / "alone.tif", tmp_path / "its", tmp_path / "scratch"
+    options = ["--model", model, "--dtype", "float32", "--overwrite", "--json", "-q", "--tile", 16]
+    options += ["--overlap", 4, "--steps", 2, "--batch-size", 3]
+    ended = front_door(monkeypatch, capfd)("fuse", *pair, alone, *options)
+    assert ended.code == 0, ended
+    for made in (folder, scratch):
+        made.mkdir()
+    output = folder / "out.tif"
     output.write_bytes(OLD)
-    command = [*arguments, "--scheduler", "local", "--workers", 2]
-    with begun(command, output) as process:
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.chdir(folder)
+    command = ["fuse", *pair, output, *options, "--scheduler", "local", "--workers", 2]
+
+    first = tmp_path / "first"
+    with held_rows(command, first) as process:
+        wait_until(lambda: begun(first) != [], process)
+        assert len(list(scratch.glob("*/*/worker-*.dirlock"))) == 2
+        assert 0 < len(rows_kept(output)) < 9
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.splitlines()[-1]) == (130, "Interrupted.")
-    assert "Traceback" not in err
+        (first / "go").touch()
+        out, err = process.communicate(timeout=LONG)
+    assert (process.returncode, out, err) == (130, "", "Interrupted.\n")
     assert output.read_bytes() == OLD
     assert beside(output) == [".out.tif.journal"]
+    wait_until(lambda: not any(scratch.iterdir()))
 
-    with begun([*command, "--resume"], output) as process:
-        workers = descendants(process.pid)
-        assert len(workers) == 2
-        os.kill(workers[0], signal.SIGKILL)
-        _, err = process.communicate(timeout=90)
-    assert process.returncode == 0, err
-    assert err.splitlines()[-1].startswith("Note: resumed: ")
-    assert "Traceback" not in err
-    np.testing.assert_allclose(read_back(output), read_back(expected), rtol=1e-5, atol=1e-6)
+    second = tmp_path / "second"
+    with held_rows([*command, "--resume"], second) as process:
+        wait_until(lambda: begun(second) != [], process)
+        os.kill(begun(second)[0], signal.SIGKILL)
+        (second / "go").touch()
+        out, err = process.communicate(timeout=LONG)
+    assert (process.returncode, err) == (0, "")
+    assert any(note.startswith("resumed: ") for note in json.loads(out)["notes"])
+    np.testing.assert_allclose(read_back(output), read_back(alone), rtol=1e-5, atol=1e-6)
     assert beside(output) == []
+    wait_until(lambda: not any(scratch.iterdir()))
+
+
+class Starting:
+    """In place of a LocalCluster: one whose start is slow and interrupted, and then perhaps fails."""
+
+    seen: ClassVar[list[str]] = []
+    fails = False
+
+    def __init__(self, **_: object) -> None:
+        warnings.warn("taking a surprisingly long time", stacklevel=1)
+        signal.raise_signal(signal.SIGINT)
+        if self.fails:
+            raise RuntimeError("Nanny failed to start.") from OSError("no port")
+        self.seen.append("started")
+
+    def __enter__(self) -> Starting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        self.seen.append("stopped")
+
+
+def test_ctrl_c_while_workers_start_or_stop_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distributed.LocalCluster", Starting)
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: nullcontext())
+    with pytest.raises(KeyboardInterrupt), workers_of(ClusterOptions("local", 1), "cpu"):
+        Starting.seen.append("used")
+    assert Starting.seen == ["started", "stopped"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_row_that_kills_its_worker_is_one_line(local: Workers, tmp_path: Path, pair: Pair) -> None:
@@ -238,6 +340,7 @@ def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
     manifest = tmp_path / "pairs.csv"
     rows = ["lr.tif,msi.tif,a.tif,", "lr.tif,none.tif,b.tif,", "lr.tif,msi.tif,c.tif,glp"]
     manifest.write_text("\n".join(["lr_hsi,hr_msi,output,method", *rows, ""]))
+    monkeypatch.setattr(cluster, "_ARRIVE", LONG)
     run = front_door(monkeypatch, capfd)
     options = ("--model", model, "--tile", 16, "--overlap", 4, "--batch-size", 2)
     assert run("fuse", *pair, tmp_path / "one.tif", *options, "-q").code == 0
@@ -255,12 +358,15 @@ def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
         output = tmp_path / "out.tif"
         with workers_of(ClusterOptions(address), "cpu") as workers:
             assert workers is not None
+            workers._client._timeout = 1  # for the scheduler to come back
             rest = (output, "glp", make_fake(0), TILES)
             with pytest.raises(EmrdiffError, match=r"no worker has been left .* --resume"):
                 fuse(*pair, *rest, sampling=partial(workers.sample_rows, make_deadly))
             processes[0].kill()
-            with pytest.raises(EmrdiffError, match=r"connection to the scheduler was lost: .* --resume"):
-                fuse(*pair, *rest, sampling=partial(workers.sample_rows, make_fake))
+            for _ in range(2):
+                with pytest.raises(EmrdiffError, match=r"connection to the scheduler was lost: .* --resume"):
+                    fuse(*pair, *rest, sampling=partial(workers.sample_rows, make_fake))
+                wait_until(lambda: workers._client.status == "closed")
     assert [name for name in beside(output) if name.startswith(".")] == []
 
 
@@ -268,18 +374,19 @@ def test_a_scheduler_that_is_no_use_is_one_line(
     tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cluster, "_CONNECT", 1)
-    monkeypatch.setattr(cluster, "_ARRIVE", 1)
     run: Run = front_door(monkeypatch, capfd)
     model = save_random_model(tmp_path / "model")
     command = ("fuse", *pair, tmp_path / "out.tif", "--model", model, "--scheduler")
     ended = run(*command, "tcp://127.0.0.1:9")
     assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended
     assert "no scheduler answers at tcp://127.0.0.1:9 within 1 s" in ended.err
+    monkeypatch.setattr(cluster, "_CONNECT", LONG)
+    monkeypatch.setattr(cluster, "_ARRIVE", 1)
     with dask_cluster(tmp_path, 0) as (address, _):
         ended = run(*command, address)
         assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended
         assert f"no worker came to {address} within 1 s: start some with `dask worker" in ended.err
-    monkeypatch.setattr(cluster, "_ARRIVE", 60)
+    monkeypatch.setattr(cluster, "_ARRIVE", LONG)
     (tmp_path / "old/emrdiff-0.0.7.dist-info").mkdir(parents=True)
     (tmp_path / "old/emrdiff-0.0.7.dist-info/METADATA").write_text("Name: emrdiff\nVersion: 0.0.7\n")
     with dask_cluster(tmp_path, 1, tmp_path / "old") as (address, _):
@@ -305,7 +412,9 @@ def test_workers_that_do_not_start_are_one_line(tmp_path: Path, pair: Pair) -> N
     before = "from emrdiff_cli import cluster; cluster._PRELOADED = ['emrdiff_cli.not_there']"
     ended = after(before, *arguments)
     assert ended.returncode == 1, ended
-    assert ended.stderr.splitlines()[-1].startswith("Error: the workers did not start (")
+    assert ended.stderr.splitlines()[-1].startswith(
+        "Error: the workers did not start (No module named 'emrdiff_cli.not_there')"
+    )
     assert not (tmp_path / "out.tif").exists()
 
 
@@ -314,7 +423,7 @@ def after(line: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     lines = [line, "import sys", f"sys.argv = {['emrdiff', *map(str, arguments)]!r}"]
     lines += ["from emrdiff_cli.cli.app import main", "main()"]
     return subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=100
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=LONG
     )
 
 
