@@ -14,7 +14,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -98,10 +98,11 @@ class Journal:
             return None
 
     def begin(self, key: Key, decided: Mapping[str, Any], scene: Mapping[str, NDArray[Any]]) -> None:
-        """Record a new run. Raises WriteError."""
+        """Record a new run. Raises WriteError, and leaves nothing then."""
         self.remove()
         self._key = _key_digest(key)
-        with self._failing_as_write_error():
+        with ExitStack() as begun, self._failing_as_write_error():
+            begun.callback(self.discard)
             self.folder.mkdir()
             with self._whole(_SCENE) as file:
                 np.savez(file, **dict(scene))  # type: ignore[arg-type]
@@ -109,6 +110,7 @@ class Journal:
             record = {"key": key, "decided": decided, "scene": digest}
             with self._whole(_RUN) as file:
                 file.write(json.dumps(record, indent=1).encode())
+            begun.pop_all()
 
     def keep(self, index: int, values: Field) -> None:
         """Keep a completed tile row (k, rows, columns). Raises WriteError."""

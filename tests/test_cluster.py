@@ -11,11 +11,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from socket import socket
+from typing import Any, ClassVar, cast
 
 import dask
 import held_rows as held
@@ -39,7 +40,7 @@ from emrdiff_cli.pairing import open_pair
 from emrdiff_cli.prepared_scene import PreparedScene, prepare_scene
 from emrdiff_cli.sampling import choose_device, gpu_count
 from emrdiff_cli.scene import Window
-from emrdiff_cli.tile_rows import sample_rows, tiling_over
+from emrdiff_cli.tile_rows import TileRow, sample_rows, tiling_over
 from emrdiff_cli.tile_worker import MakeSampler, Share, sample_row, share_of
 
 DASK = [sys.executable, "-m", "dask"]
@@ -127,13 +128,16 @@ def pair(tmp_path: Path) -> Pair:
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Workers]:
-    """Two workers of this machine; a row that kills one is not given to another."""
+    """Two workers of this machine, beside a process that has dask's port; a row that kills one is not repeated."""
     with (
+        socket() as other,
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        workers_of(ClusterOptions("local", 2), "cpu") as workers,
     ):
-        assert workers is not None
-        yield workers
+        with suppress(OSError):  # then something else has it
+            other.bind(("127.0.0.1", 8787))
+        with workers_of(ClusterOptions("local", 2), "cpu") as workers:
+            assert workers is not None
+            yield workers
 
 
 def prepared(pair: Any) -> PreparedScene:
@@ -143,10 +147,7 @@ def prepared(pair: Any) -> PreparedScene:
 # The same output
 
 
-def test_workers_give_the_rows_that_this_process_gives(
-    local: Workers, pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster, "_LOOK", 0.001)  # in which no row arrives
+def test_workers_give_the_rows_that_this_process_gives(local: Workers, pair: Pair) -> None:
     with open_pair(*pair) as opened:
         scene, area = prepared(opened), Window(0, 0, 64, 72)
         tiling = tiling_over(area, opened, settings(), TILES)
@@ -324,6 +325,27 @@ def test_ctrl_c_while_workers_start_or_stop_waits_for_them(monkeypatch: pytest.M
         Starting.seen.append("used")
     assert Starting.seen == ["started", "stopped"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_row_that_is_done_has_time_to_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.ones((1, 2, 3), np.float32)
+
+    class Slow:
+        def done(self) -> bool:
+            return True
+
+        def result(self, timeout: float) -> tuple[Any, float]:
+            if timeout < 60:
+                raise TimeoutError
+            return values, 1.5
+
+    class Empty:
+        def nthreads(self) -> dict[str, int]:
+            return {}
+
+    monkeypatch.setattr(cluster, "_PATIENCE", -1)
+    workers: Any = Workers(cast(Any, Empty()))
+    assert workers._result(cluster._Pending(TileRow(0, ()), cast(Any, Slow()))) == (values, 1.5)
 
 
 def test_a_row_that_kills_its_worker_is_one_line(local: Workers, tmp_path: Path, pair: Pair) -> None:

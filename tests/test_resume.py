@@ -208,6 +208,18 @@ def test_an_interruption_before_the_first_row_leaves_nothing(tmp_path: Path, pai
     assert beside(tmp_path / "out.tif") == []
 
 
+def test_a_disk_that_is_full_at_once_leaves_nothing(
+    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(WriteError, match="cannot be written: No space left on device"):
+        go(pair, tmp_path / "out.tif")
+    assert beside(tmp_path / "out.tif") == []
+
+
 def test_an_unfinished_run_is_not_lost_unasked(tmp_path: Path, pair: Pair) -> None:
     output = tmp_path / "out.tif"
     interrupt(pair, output)
