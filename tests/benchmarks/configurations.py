@@ -64,7 +64,7 @@ FILTERED = (
     # One step of a vanishing length leaves the network where it begins: at the end point.
     Row(
         "filter",
-        "glp-local and the archive's detail filter",
+        "glp-stacked and the archive's detail filter",
         model=_FILTER,
         training={"learning_rate": 1e-12},
         effort=0,
