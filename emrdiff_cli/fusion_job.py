@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from emrdiff_cli import zoo
+from emrdiff_cli.config import EndPoint
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
 from emrdiff_cli.fusion import FusionReport, check_fit, fuse
 from emrdiff_cli.fusion_options import FusionOptions
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.core.emr_diff import EMRDiff
     from emrdiff_cli.tile_rows import RowSampling
 
-JobMethod = Literal["emrdiff", "bicubic", "glp", "glp-local", "glp-stacked"]
+JobMethod = Literal["emrdiff", EndPoint]
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from emrdiff_cli.config import EndPoint
 
 Fused = Annotated[Path | None, typer.Argument(metavar="FUSED", help="Raster to score.")]
 Reference = Annotated[Path | None, typer.Argument(metavar="REFERENCE", help="Raster taken as the truth.")]
@@ -34,7 +36,7 @@ Model = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model that Wald's test fuses by.")
 ]
 Method = Annotated[
-    Literal["bicubic", "glp", "glp-local", "glp-stacked"] | None,
+    EndPoint | None,
     typer.Option(help="Method that Wald's test fuses by, without a model."),
 ]
 Manifest = Annotated[

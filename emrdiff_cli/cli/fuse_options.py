@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from emrdiff_cli.config import EndPoint
+
 LrHsi = Annotated[Path | None, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
 HrMsi = Annotated[Path | None, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
 Output = Annotated[Path | None, typer.Argument(metavar="OUTPUT", help="Fused raster, on the MSI's grid.")]
@@ -15,7 +17,7 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
 ]
 Method = Annotated[
-    Literal["emrdiff", "bicubic", "glp", "glp-local", "glp-stacked"],
+    Literal["emrdiff", EndPoint],
     typer.Option(help="The model's diffusion, or a method that needs no training."),
 ]
 Coregister = Annotated[

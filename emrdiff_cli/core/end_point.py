@@ -11,17 +11,18 @@ is a field at LR resolution; a tile is evaluated from those alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.config import EndPoint
 from emrdiff_cli.core.colour_regression import COLOUR_WINDOWS, colour_axes, regress_by_colour
 from emrdiff_cli.core.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
 
-Method = Literal["bicubic", "glp", "glp-local", "glp-stacked"]
+Method = EndPoint
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 

@@ -39,7 +39,7 @@ Field = NDArray[np.float32]
 _LEAST_GAIN = 0.01  # share of the squared error that a window must take away to be worth its noise
 _WINDOW_CHANNELS = 12  # leading components on which windows are chosen
 _MAP_RIDGE = (
-    30.0  # times channels over pixels, of each channel's own power: less cost 0.5 dB on 24 x 24 LR pixels
+    30.0  # times channels over pixels, of each channel's own power: small scenes must not be learned by heart
 )
 _LOCAL_ALONE: Floats = np.eye(1 + len(COLOUR_WINDOWS))[0]
 _TOWARDS_EQUAL = (
