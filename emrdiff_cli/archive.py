@@ -18,6 +18,7 @@ from emrdiff_cli.fusion_job import (
     write_report,
 )
 from emrdiff_cli.fusion_manifest import ListedJob
+from emrdiff_cli.interruption import deferred, safe_point
 
 if TYPE_CHECKING:
     from emrdiff_cli.cluster import Workers
@@ -60,22 +61,24 @@ def fuse_archive(
     goes on. `workers` are as in `run_job`.
     """
     codes: set[int] = set()
-    for number, listed in enumerate(jobs):
+    with deferred():
+        for number, listed in enumerate(jobs):
+            safe_point()
 
-        def report(
-            done: float, total: float, number: int = number, name: str = listed.job.output.name
-        ) -> None:
+            def report(
+                done: float, total: float, number: int = number, name: str = listed.job.output.name
+            ) -> None:
+                if progress is not None:
+                    progress(number + min(done / total if total else 0.0, 0.99), len(jobs), name)
+
+            report(0, 1)
+            status = _fuse_listed(listed, emit, skip_done, report, workers)
+            codes |= {status.exit_code} - {0}
+            if codes and not keep_going:
+                break
+        else:
             if progress is not None:
-                progress(number + min(done / total if total else 0.0, 0.99), len(jobs), name)
-
-        report(0, 1)
-        status = _fuse_listed(listed, emit, skip_done, report, workers)
-        codes |= {status.exit_code} - {0}
-        if codes and not keep_going:
-            break
-    else:
-        if progress is not None:
-            progress(len(jobs), len(jobs), "")
+                progress(len(jobs), len(jobs), "")
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 

@@ -20,9 +20,7 @@ from importlib.util import find_spec
 from itertools import islice
 from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
-from threading import current_thread, main_thread
 from time import monotonic
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -30,6 +28,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
 from emrdiff_cli.errors import EmrdiffError, InputError, UsageError
+from emrdiff_cli.interruption import at_once, deferred
 from emrdiff_cli.preflight import free_memory
 from emrdiff_cli.prepared_scene import PreparedScene
 from emrdiff_cli.tile_rows import TileRow, Tiling, Watch
@@ -141,7 +140,8 @@ class Workers:
         while True:
             try:
                 # A look would begin the transfer of a row anew.
-                values, seconds = pending.future.result(_FETCH if pending.future.done() else _LOOK)
+                with at_once():
+                    values, seconds = pending.future.result(_FETCH if pending.future.done() else _LOOK)
                 return values, seconds
             except TimeoutError as error:
                 seen = monotonic() if self._threads() else seen
@@ -254,26 +254,14 @@ def _undisturbed() -> Iterator[None]:
 
     What is started meanwhile does not hear a terminal's Ctrl-C: it is the business of this process.
     """
-    if current_thread() is not main_thread():
-        yield
-        return
-    came: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-
     # It would unblock SIGINT when it is started.
     resource_tracker.ensure_running()
-    usual = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, handler in usual.items():
-            signal.signal(name, handler)
-        if came:
-            signal.raise_signal(came[0])
+    with deferred():
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextmanager

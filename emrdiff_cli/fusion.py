@@ -16,6 +16,7 @@ from emrdiff_cli.fused_output import output_area, output_spec, with_detail
 from emrdiff_cli.fusion_options import FusionOptions
 from emrdiff_cli.fusion_run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.input_files import InputFiles
+from emrdiff_cli.interruption import deferred
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader, open_pair, refuse_inputs_as_output
 from emrdiff_cli.preflight import estimate_memory, uncompressed_bytes
 from emrdiff_cli.prepared_scene import Sampler
@@ -81,7 +82,7 @@ def fuse(
     started = time.monotonic()
     with bounded_cache(CACHE_MEGABYTES), open_pair(lr_path, msi_path) as pair:
         choice = _check(pair, output, sampler, method, options)
-        with sole_run(output):
+        with deferred(), sole_run(output):
             files = InputFiles(pair.lr_info, pair.msi_info)
             run = begin(pair, output, method, sampler, choice, options)
             try:

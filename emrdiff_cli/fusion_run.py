@@ -16,6 +16,7 @@ from emrdiff_cli.coregistration import Registration, register
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fused_output import expanded, output_area, output_spec, plain_rows
 from emrdiff_cli.fusion_options import FusionOptions
+from emrdiff_cli.interruption import safe_point
 from emrdiff_cli.journal import Begun, Journal, Key
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.pipeline import Behind
@@ -147,6 +148,7 @@ def write_rows(
 
         with closing(_rows(run, sampling, tally, report)) as rows, Behind(write) as behind:
             for item in rows:
+                safe_point()
                 behind.put(item)
         report(1.0)
     return tally

@@ -18,6 +18,7 @@ from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.observation import Resampling, Strip
 from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError, UsageError
+from emrdiff_cli.interruption import safe_point
 from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
 from emrdiff_cli.raster.warping import AlignedReader, aligned_grid
 from emrdiff_cli.scene import Grid, RasterInfo, Window
@@ -153,6 +154,7 @@ class PairReader:
         area = self.alignment.hr_window
         for top in range(0, area.height, _STRIP_ROWS):
             window = Window(top, 0, min(_STRIP_ROWS, area.height - top), area.width)
+            safe_point()
             yield Strip(top, *self.read_msi(window))
 
 

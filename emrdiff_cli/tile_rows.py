@@ -16,6 +16,7 @@ from emrdiff_cli.core.conditioning import Channels, TileInputs, hsi_correction, 
 from emrdiff_cli.core.tiling import Mosaic, tile_windows
 from emrdiff_cli.errors import EmrdiffError, UsageError
 from emrdiff_cli.fusion_options import FusionOptions
+from emrdiff_cli.interruption import at_once
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.pipeline import ahead
 from emrdiff_cli.prepared_scene import PreparedScene, Sampler
@@ -122,7 +123,8 @@ def sample_rows(
             while blended is None:
                 batch, inputs = next(prepared)
                 started = time.monotonic()
-                estimates = run(batch, inputs)
+                with at_once():
+                    estimates = run(batch, inputs)
                 watch(len(batch.tiles), time.monotonic() - started)
                 for window, tile, estimate in zip(batch.tiles, inputs, estimates, strict=True):
                     correction = hsi_correction(config, channels, estimate, tile.end_point)

@@ -12,6 +12,7 @@ import numpy as np
 import rasterio
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.interruption import safe_point
 from emrdiff_cli.raster.envi import clean_name
 from emrdiff_cli.raster.reading import RasterReader, ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
@@ -99,6 +100,7 @@ def _stored(spec: RasterSpec) -> float | None:
 def _of_rows(reader: RasterReader, checksums: Sequence[int], rows: int) -> str | None:
     grid = reader.info.grid
     for index, checksum in enumerate(checksums):
+        safe_point()
         first = index * rows
         if _checksum(reader, Window(first, 0, min(rows, grid.height - first), grid.width)) != checksum:
             return f"rows from {first} on differ"

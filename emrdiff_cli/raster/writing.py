@@ -21,6 +21,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError, UsageError, WriteError
+from emrdiff_cli.interruption import deferred, safe_point
 from emrdiff_cli.raster.cog import copy_as_cog
 from emrdiff_cli.raster.creation import creation_profile, named_interleave, write_metadata
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
@@ -43,7 +44,8 @@ class VerifiedWriter:
     """Writes a raster from the top down, as a context manager; the target changes on a clean exit only.
 
     On the way out the part is closed, opened again and compared, and takes the target's place in one step.
-    On any exception nothing is left of it and a previous file stays as it was.
+    On any exception nothing is left of it and a previous file stays as it was. Signals are put off meanwhile
+    (`interruption`), and raised when rows come in.
 
     A COG is copied from a GeoTIFF part, and itself compared.
 
@@ -60,6 +62,7 @@ class VerifiedWriter:
         header = _header_target(self._target, spec)
         self._part = PartFile(self._target, header, overwrite, drafted=spec.driver == "COG")
         self._profile = named_interleave(self._target, spec) | creation_profile(spec)
+        self._leaving = ExitStack()
         self._dataset: Any = None
         self._checksums: list[int] = []
         self._block_rows = 0
@@ -73,10 +76,11 @@ class VerifiedWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as cleaning, self._failing_as_write_error():
+            cleaning.enter_context(deferred())
             cleaning.callback(self._abandon)
             self._dataset = rasterio.open(self._part.draft, "w", sharing=False, **self._profile)
             write_metadata(self._dataset, self.spec)
-            cleaning.pop_all()
+            self._leaving = cleaning.pop_all()
         height = int(self._dataset.block_shapes[0][0])
         self._block_rows = height * max(1, _ROWS_HELD // height)
         shape = (self.spec.bands.count, self._block_rows, self.spec.grid.width)
@@ -86,11 +90,9 @@ class VerifiedWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with self._leaving:
             if error is None:
                 self._finish()
-        finally:
-            self._abandon()
 
     def append(self, values: NDArray[np.floating]) -> None:
         """Add the next rows: physical values, (bands, any number of rows, width); NaN becomes nodata.
@@ -155,6 +157,7 @@ class VerifiedWriter:
 
     def _push(self, stored: NDArray[Any]) -> None:
         """Copy rows into the buffer; whenever it is full, or the raster ends, write it."""
+        safe_point()
         done, height = 0, self._block_rows
         if height == 0:
             raise ValueError("rows appended outside the writer's context")

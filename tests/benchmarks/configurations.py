@@ -57,7 +57,7 @@ MAIN = (
         effort=1 + _LATER_SHARE,
         seeds=2,
     ),
-    Row("emr-diff-glp", "end point glp", model={"end_point": "glp", **_PLAIN}, seeds=2),
+    Row("emr-diff-glp", "end point glp", model={**_PLAIN, "end_point": "glp"}, seeds=2),
 )
 
 FILTERED = (
@@ -114,7 +114,7 @@ ABLATIONS = (
 
 
 def _plain(row: Row) -> Row:
-    return replace(row, model={**row.model, **_PLAIN})
+    return replace(row, model={**_PLAIN, **row.model})
 
 
 TABLES: Mapping[Table, tuple[Row, ...]] = {
