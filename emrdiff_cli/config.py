@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from emrdiff_cli.errors import ConfigError
 
-EndPoint = Literal["bicubic", "glp", "glp-local", "glp-stacked"]
+EndPoint = Literal["bicubic", "glp", "glp-local", "kriging"]
 Residual = Literal["multimodal", "unimodal", "none"]
 Noise = Literal["edge", "gaussian"]
 PseudoMsi = Literal["first", "last", "even", "srf"]
@@ -44,7 +44,7 @@ class ModelConfig:
     msi_bands: int
     ratio: float
     hsi_bands: int = 0
-    end_point: EndPoint = "glp-stacked"
+    end_point: EndPoint = "kriging"
     subspace: int = 12
     calibration: CalibrationSource = "archive"
     pseudo_msi: PseudoMsi = "first"

@@ -159,7 +159,7 @@ def _degraded_by(pair: PairReader) -> tuple[float, float, tuple[str, ...]]:
     else:
         raise InputError(
             f"{pair.lr_info.path.name}: {height} x {width} pixels are too few to be degraded by {ratio:.3g} or "
-            f"{_LEAST_RATIO:g} once more: train on an archive (`--archive`), or fuse with `--method glp-stacked`"
+            f"{_LEAST_RATIO:g} once more: train on an archive (`--archive`), or fuse with `--method kriging`"
         )
     if rows == place.rows.ratio:
         return rows, cols, ()

@@ -67,14 +67,14 @@ def match(lr: RasterInfo, msi: RasterInfo, ratio: float) -> ZooModel:
     if lr.bands.wavelengths_nm is None:
         raise ModelError(
             f"{lr.path.name} has no wavelengths, by which a model is found: write them into the file, name a "
-            "model (--model), or use --method glp-stacked"
+            "model (--model), or use --method kriging"
         )
     fitting = [model for model in shipped() if fits(model.config, lr, msi, ratio)]
     if not fitting:
         raise ModelError(
             f"no shipped model is made for {lr.bands.count} HSI bands and {msi.bands.count} MSI bands at ratio "
             f"{ratio:.3g} of this sensor: train one (`emrdiff train --scene {lr.path.name} {msi.path.name} "
-            "-o FOLDER`), name one (--model), or use --method glp-stacked"
+            "-o FOLDER`), name one (--model), or use --method kriging"
         )
     return min(fitting, key=lambda model: abs(model.config.ratio - ratio))
 

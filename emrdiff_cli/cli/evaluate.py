@@ -112,7 +112,7 @@ def evaluate(
     emrdiff evaluate fused.tif hr_hsi.tif --json -q --fail-under psnr_db=40 --fail-over sam_deg=2
     emrdiff evaluate fused.tif hr_hsi.tif --report report/ --seams 256,64
     emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif
-    emrdiff evaluate --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --wald --method glp-stacked
+    emrdiff evaluate --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --wald --method kriging
     emrdiff evaluate --manifest pairs.csv --csv scores.csv > scores.jsonl
     ```
     """

@@ -65,7 +65,7 @@ def fuse(
     ```
     emrdiff fuse lr_hsi.hdr hr_msi.tif fused.tif
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --model ./my-model --device cuda
-    emrdiff fuse lr_hsi.tif hr_msi.tif fused.dat -f ENVI --method glp-stacked
+    emrdiff fuse lr_hsi.tif hr_msi.tif fused.dat -f ENVI --method kriging
     emrdiff fuse lr_hsi.tif hr_msi.tif part.tif --bounds 383472 5815000 385000 5816500
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --srf sentinel-2a
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --resume

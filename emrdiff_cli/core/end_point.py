@@ -2,9 +2,9 @@
 
 `bicubic`: the LR-HSI upsampled (the paper's). `glp`: plus the MSI's detail through one least-squares map of
 the scene (GLP hypersharpening, Selva et al. 2015). `glp-local`: plus the detail that a regression in Gaussian
-windows around each LR pixel explains, then back-projection. `glp-stacked`: the mean of that and of regressions
-in windows that are narrow in colour too (core.colour_regression), its detail mended by a map that the pair,
-degraded once more, teaches. All work on k channels: bands, or coefficients of a subspace. Everything scene-wide
+windows around each LR pixel explains, then back-projection. `kriging`: plus what area-to-point kriging over the
+ground and the MSI's colour finds (core.kriging), then back-projection.
+All work on k channels: bands, or coefficients of a subspace. Everything scene-wide
 is a field at LR resolution; a tile is evaluated from those alone.
 """
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from emrdiff_cli.config import EndPoint
-from emrdiff_cli.core.colour_regression import COLOUR_WINDOWS, colour_axes, regress_by_colour
+from emrdiff_cli.core.colour_kernel import ColourKernel
+from emrdiff_cli.core.kriging import kriged_by_colour
 from emrdiff_cli.core.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
 
@@ -48,9 +49,8 @@ class EndPointFields:
 
     `base` (k) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
     the MSI lost at LR, Z - (Z down) up, with `msi` (m) = Z down; `unexplained` (k) is what the scene-wide map
-    leaves of the LR-HSI. With regressions by colour: what each window of COLOUR_WINDOWS counts (`colour_shares`),
-    the axes that colour is measured along, the LR pixels (h, w) that are fitted to, and `colour_at_lr` (k), what
-    they put in, degraded. `detail_map` (k, k): what the detail of all channels adds to each one's.
+    leaves of the LR-HSI. Kriged: the parts of the kernel in colour, the weights of its functions, the MSI's
+    `context` for them, and `colour_at_lr` (k), what they put in, degraded.
     """
 
     base: Field
@@ -58,11 +58,12 @@ class EndPointFields:
     slopes: NDArray[np.float32]
     unexplained: Field
     local_slopes: Field | None = None
-    colour_shares: Field | None = None
-    colour_axes: Field | None = None
-    colour_valid: NDArray[np.bool_] | None = None
+    kernel_axes: Field | None = None
+    kernel_landmarks: Field | None = None
+    kernel_level: Field | None = None
+    kernel_weights: Field | None = None
+    context: Field | None = None
     colour_at_lr: Field | None = None
-    detail_map: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -135,14 +136,6 @@ def local_regression(
     return np.concatenate(chunks).astype(np.float32)
 
 
-def with_colour(fields: EndPointFields, shares: Floats, valid: NDArray[np.bool_]) -> EndPointFields:
-    """The fields with regressions by colour that count `shares` (n,); `colour_at_lr` is not known yet."""
-    axes = colour_axes(fields.msi, valid)
-    return replace(
-        fields, colour_shares=np.asarray(shares, np.float32), colour_axes=axes, colour_valid=valid.copy()
-    )
-
-
 def back_projected(
     fields: EndPointFields,
     local_detail_at_lr: Floats,
@@ -177,8 +170,6 @@ def evaluate_tile(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps
     if fields.colour_at_lr is not None:
         local += colour_prediction(fields, hr_msi, rows, cols) - apply_taps(fields.colour_at_lr, rows, cols)
     injected = np.tensordot(fields.slopes, detail, axes=1) + local
-    if fields.detail_map is not None:
-        injected += np.tensordot(fields.detail_map, injected, axes=1)
     values = apply_taps(fields.base, rows, cols) + injected
     return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local)
 
@@ -193,23 +184,12 @@ def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps)
 
 
 def colour_prediction(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps) -> Field:
-    """The unexplained part (k, H, W) by the regressions by colour, each by its share; zero without any."""
-    result = np.zeros((len(fields.base), *hr_msi.shape[1:]), np.float32)
-    if fields.colour_shares is None or fields.colour_valid is None or fields.colour_axes is None:
-        return result
-    for share, window in zip(fields.colour_shares, COLOUR_WINDOWS, strict=True):
-        if share:
-            result += share * regress_by_colour(
-                window,
-                fields.unexplained,
-                fields.msi,
-                fields.colour_valid,
-                fields.colour_axes,
-                hr_msi,
-                rows,
-                cols,
-            )
-    return result
+    """What goes with an HR pixel's colour (k, H, W); zero unless kriged."""
+    axes, landmarks, level = fields.kernel_axes, fields.kernel_landmarks, fields.kernel_level
+    weights, context = fields.kernel_weights, fields.context
+    if axes is None or landmarks is None or level is None or weights is None or context is None:
+        return np.zeros((len(fields.base), *hr_msi.shape[1:]), np.float32)
+    return kriged_by_colour(ColourKernel(axes, landmarks, level), weights, context, hr_msi, rows, cols)
 
 
 class _MsiMoments:

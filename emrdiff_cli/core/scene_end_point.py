@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.colour_regression import COLOUR_WINDOWS
+from emrdiff_cli.core.colour_kernel import degraded_functions, learn_kernel, observe_context
 from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.end_point import (
     RIDGES,
     WINDOW_SIGMAS,
     EndPointFields,
-    EndPointTile,
     LocalWindow,
     Method,
     back_projected,
@@ -25,9 +24,9 @@ from emrdiff_cli.core.end_point import (
     local_detail,
     local_regression,
     regress,
-    with_colour,
 )
 from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.kriging import krige, unit_axes
 from emrdiff_cli.core.observation import LrScene, Resampling, Strip, Strips, degrade_strip, observe_msi
 from emrdiff_cli.core.resampling import apply_taps, chain, cubic_upsampler
 from emrdiff_cli.core.subspace import Basis, find_basis, identity_basis
@@ -38,13 +37,6 @@ Field = NDArray[np.float32]
 
 _LEAST_GAIN = 0.01  # share of the squared error that a window must take away to be worth its noise
 _WINDOW_CHANNELS = 12  # leading components on which windows are chosen
-_MAP_RIDGE = (
-    30.0  # times channels over pixels, of each channel's own power: small scenes must not be learned by heart
-)
-_LOCAL_ALONE: Floats = np.eye(1 + len(COLOUR_WINDOWS))[0]
-_TOWARDS_EQUAL = (
-    0.1  # of the mean squared error, as if it were each regression's own beside the errors they share
-)
 
 
 @dataclass(frozen=True)
@@ -78,16 +70,13 @@ def find_end_point(
     lr = basis.project(scene.hsi)
     outside = None if basis.is_identity else scene.hsi - basis.expand(lr)
     fields = regress(lr, scene.msi, scene.valid, method)
-    if method not in ("glp-local", "glp-stacked"):
+    if method == "kriging":
+        fields = _kriged(fields, scene, strips, resampling)
         return SceneEndPoint(basis, fields, outside, None)
-    leading = replace(scene, hsi=_leading(lr, scene.valid))
-    window = choose_window(leading)
-    if method == "glp-local":
-        fields = _with_windows(fields, scene, window, _LOCAL_ALONE, strips, resampling)
-        return SceneEndPoint(basis, fields, outside, window)
-    shares = choose_shares(leading, window)
-    detail_map = fit_detail_map(replace(scene, hsi=lr), window, shares)
-    fields = replace(_with_windows(fields, scene, window, shares, strips, resampling), detail_map=detail_map)
+    if method != "glp-local":
+        return SceneEndPoint(basis, fields, outside, None)
+    window = choose_window(replace(scene, hsi=_leading(lr, scene.valid)))
+    fields = _with_window(fields, scene, window, strips, resampling)
     return SceneEndPoint(basis, fields, outside, window)
 
 
@@ -98,47 +87,11 @@ def choose_window(scene: LrScene) -> LocalWindow | None:
         return None
 
     def error(window: LocalWindow | None) -> float:
-        return float(np.square(test.error(window, _LOCAL_ALONE), dtype=np.float64).sum())
+        return float(np.square(test.error(window), dtype=np.float64).sum())
 
     errors = {w: error(w) for w in (LocalWindow(s, r) for s in WINDOW_SIGMAS for r in RIDGES)}
     best = min(errors, key=errors.__getitem__)
     return best if errors[best] < (1 - _LEAST_GAIN) * error(None) else None
-
-
-def choose_shares(scene: LrScene, window: LocalWindow | None) -> Floats:
-    """What the regression in the local window, and those by colour, count in their mean: shares >= 0 of 1.
-
-    Those that make the error of the mean least in the same test, drawn towards equal ones; the local window alone
-    where there are too few pixels for a test.
-    """
-    test = _WaldTest.of(scene)
-    if test is None:
-        return _LOCAL_ALONE
-    errors = np.stack([test.error(window, alone).ravel() for alone in np.eye(len(_LOCAL_ALONE))])
-    products = errors.astype(np.float64) @ errors.T
-    products += _TOWARDS_EQUAL * np.trace(products) / len(products) * np.eye(len(products))
-    if not products.any():
-        return _LOCAL_ALONE
-    shares = np.maximum(np.linalg.solve(products, np.ones(len(products))), 0)
-    return np.asarray(shares / shares.sum())
-
-
-def fit_detail_map(scene: LrScene, window: LocalWindow | None, shares: Floats) -> Field | None:
-    """(k, k): what the detail of all channels has to add to each one's in the same test; None without a test.
-
-    Ridge regression, the firmer the fewer pixels there are for a channel.
-    """
-    test = _WaldTest.of(scene)
-    if test is None:
-        return None
-    tile, valid = test.fused(window, shares), scene.valid
-    detail = tile.detail[:, valid].astype(np.float64)
-    left = (scene.hsi - tile.values)[:, valid].astype(np.float64)
-    scale = np.sqrt(np.maximum(np.square(detail).sum(axis=1), 1e-30))
-    normal = (detail @ detail.T) / np.outer(scale, scale)
-    normal += _MAP_RIDGE * len(detail) / valid.sum() * np.eye(len(detail))
-    solved = np.linalg.solve(normal, (left @ detail.T / scale).T).T / scale
-    return np.asarray(solved, np.float32)
 
 
 @dataclass(frozen=True)
@@ -166,40 +119,59 @@ class _WaldTest:
         lower = LrScene(apply_taps(scene.hsi, *resampling.down), seen.msi_at_lr, seen.covered)
         return cls(scene, lower, regress(lower.hsi, lower.msi, lower.valid, "glp-local"), resampling)
 
-    def fused(self, window: LocalWindow | None, shares: Floats) -> EndPointTile:
-        """The end point of the degraded pair on the LR grid."""
+    def error(self, window: LocalWindow | None) -> Floats:
+        """What a window makes of the degraded pair less the LR-HSI, (k, n) at the n valid pixels."""
 
         def strips() -> Iterator[Strip]:
             yield Strip(0, self.scene.msi, self.scene.valid)
 
-        fitted = _with_windows(self.fields, self.lower, window, shares, strips, self.resampling)
-        return evaluate_tile(fitted, self.scene.msi, *self.resampling.up)
-
-    def error(self, window: LocalWindow | None, shares: Floats) -> Floats:
-        """What is fused less the LR-HSI, (k, n) at the n valid pixels."""
-        return np.asarray((self.fused(window, shares).values - self.scene.hsi)[:, self.scene.valid])
+        fitted = _with_window(self.fields, self.lower, window, strips, self.resampling)
+        fused = evaluate_tile(fitted, self.scene.msi, *self.resampling.up).values
+        return np.asarray((fused - self.scene.hsi)[:, self.scene.valid])
 
 
-def _with_windows(
+def _with_window(
     fields: EndPointFields,
     scene: LrScene,
     window: LocalWindow | None,
-    shares: Floats,
     strips: Strips,
     resampling: Resampling,
 ) -> EndPointFields:
-    """The fields with the local window's slopes (none: zero), regressions by colour, and back-projection.
-
-    `shares` is what the local window and each of the windows in colour count.
-    """
+    """The fields with the local window's slopes (none: zero) and back-projection."""
     slopes = np.zeros((*fields.slopes.shape, *scene.valid.shape), np.float32)
     if window is not None:
-        slopes = np.float32(shares[0]) * local_regression(fields.unexplained, scene.msi, scene.valid, window)
-    fields = replace(fields, local_slopes=slopes)
-    if shares[1:].any():
-        fields = with_colour(fields, shares[1:], scene.valid)
+        slopes = local_regression(fields.unexplained, scene.msi, scene.valid, window)
+    return _consistent(replace(fields, local_slopes=slopes), scene, strips, resampling)
+
+
+def _kriged(fields: EndPointFields, scene: LrScene, strips: Strips, resampling: Resampling) -> EndPointFields:
+    """The fields with what kriging makes of the unexplained part, and back-projection."""
+    context = observe_context(strips, resampling.up)
+    kernel = learn_kernel(strips, context, resampling)
+    functions = degraded_functions(kernel, context, strips, resampling)
+    axes = unit_axes(fields.msi, scene.valid)
+    centred = fields.msi - fields.msi[:, scene.valid].mean(axis=1)[:, None, None]
+    unit = fields.base[:, scene.valid].std(axis=1, dtype=np.float64)
+    along = np.tensordot(axes, centred, axes=1)
+    found = krige(fields.unexplained, unit, along, functions, kernel.whitening(), scene.valid)
+    fields = replace(
+        fields,
+        local_slopes=np.einsum("kjhw,jb->kbhw", found.slopes, axes),
+        kernel_axes=kernel.axes,
+        kernel_landmarks=kernel.landmarks,
+        kernel_level=kernel.level,
+        kernel_weights=found.weights,
+        context=context,
+    )
+    return _consistent(fields, scene, strips, resampling)
+
+
+def _consistent(
+    fields: EndPointFields, scene: LrScene, strips: Strips, resampling: Resampling
+) -> EndPointFields:
+    """The fields with what they put in, degraded, and back-projection."""
     local, colour = _degraded_detail(fields, strips, resampling)
-    if shares[1:].any():
+    if fields.kernel_weights is not None:
         fields = replace(fields, colour_at_lr=colour)
         there_and_back = [chain(up, down) for up, down in zip(resampling.up, resampling.down, strict=True)]
         local += colour - apply_taps(colour, *there_and_back)
@@ -213,7 +185,7 @@ def _degraded_detail(fields: EndPointFields, strips: Strips, resampling: Resampl
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
         detail = values - apply_taps(fields.msi, *up)
         local += degrade_strip(local_detail(fields, detail, *up) * valid, top, *resampling.down)
-        if fields.colour_shares is not None:
+        if fields.kernel_weights is not None:
             predicted = colour_prediction(fields, values, *up) * valid
             colour += degrade_strip(predicted, top, *resampling.down)
     return local, colour

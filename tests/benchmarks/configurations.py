@@ -42,6 +42,7 @@ WITHOUT_TRAINING = (
     Row("glp", "GLP hypersharpening: one least-squares map", "glp"),
     Row("glp-local", "the same in windows, back-projected", "glp-local"),
     Row("glp-stacked", "the mean of regressions in windows on the ground and in colour", "glp-stacked"),
+    Row("kriging", "area-to-point kriging over the ground and colour", "kriging"),
     Row("sfim-hs", "SFIM with a synthetic band for each HSI band", "sfim-hs"),
     Row("cnmf", "coupled non-negative matrix factorisation", "cnmf"),
     Row("hysure", "subspace and vector total variation", "hysure"),

@@ -1,0 +1,215 @@
+"""An HR pixel's colour, and functions of it: what kriging goes by beside the place.
+
+Colour is that of the pixel and, for less, of its surroundings: what looks the same may be told apart by what it
+lies in. Functions of it are Gaussians around landmarks, whose products make a kernel (Nystroem's approximation,
+Williams and Seeger 2001); an LR pixel has their mean under the PSF.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from emrdiff_cli.core.holes import fill_holes
+from emrdiff_cli.core.observation import Resampling, Strips
+from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.scene import Window
+
+Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+Field = NDArray[np.float32]
+
+# Settled, as the covariance is, on CAVE's train scenes.
+_BANDWIDTH = 1.6  # of a Gaussian: standard deviations along the axes of the roots,
+_CONTEXT = 0.5  # of which those of the surroundings are so much shorter
+_BRIGHTNESS = 0.25  # the power of brightness that functions go with
+_DARK = 0.1  # of the mean brightness, added to each pixel's
+_FINER = 2  # surroundings are known at so many places in an LR pixel, along each axis,
+_AROUND = 0.25  # as Gaussian means (sigma, LR pixels)
+_SEEN = 0.01  # share of the weight below which a place sees nothing
+_LANDMARKS = 192  # at most
+_LEAST_NEW = 1e-3  # of its variance, that a landmark must add
+_SAMPLE = 1 << 14  # HR pixels that landmarks are chosen among
+_NARROWEST = 1e-2  # of the largest axis' variance: narrower ones are not stretched further
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 64, 64  # HR rows and LR columns whose functions are held at once
+
+
+@dataclass(frozen=True)
+class ColourKernel:
+    """Functions of a pixel's colour, one for each landmark: Gaussians, times a power of the pixel's brightness.
+
+    Colour is the root of each band above `level[0]`, of the pixel and then of its surroundings, along `axes`
+    (2 m, 2 m + 1), the last column of which centres it; `landmarks` (n, 2 m). `level[1]` is the mean brightness.
+    """
+
+    axes: Field
+    landmarks: Field
+    level: Field
+
+    @classmethod
+    def learn(cls, sample: Floats, context: Floats) -> ColourKernel:
+        """From pixels (m, N) of a scene and their surroundings: the axes, and landmarks that cover the colours."""
+        least = min(0.0, float(sample.min()), float(context.min()))
+        level = np.array([least, max(float((sample - least).mean()), 1e-30)], np.float32)
+        own, around = (_centring_axes(np.sqrt(part.astype(np.float64) - least)) for part in (sample, context))
+        bands = len(sample)
+        axes = np.zeros((2 * bands, 2 * bands + 1))
+        axes[:bands, :bands], axes[:bands, -1] = own[:, :-1], own[:, -1]
+        axes[bands:, bands:-1], axes[bands:, -1] = _CONTEXT * around[:, :-1], _CONTEXT * around[:, -1]
+        kernel = cls(axes.astype(np.float32), np.empty((0, 2 * bands), np.float32), level)
+        return replace(kernel, landmarks=_cover(kernel._places(sample, context).T.astype(np.float64)))
+
+    def __call__(self, msi: Floats, context: Floats) -> Field:
+        """(n, ...): the functions of pixels (m, ...) in their surroundings (m, ...)."""
+        pixels, around = msi.reshape(len(msi), -1), context.reshape(len(msi), -1)
+        place = self._places(pixels, around)
+        apart = np.square(place).sum(axis=0) - 2 * (self.landmarks @ place)
+        apart += np.square(self.landmarks).sum(axis=1, keepdims=True)
+        values = np.exp(-0.5 * np.maximum(apart, 0))
+        brightness = np.maximum(pixels - self.level[0], 0).mean(axis=0) / self.level[1] + np.float32(_DARK)
+        values *= brightness ** np.float32(_BRIGHTNESS)
+        return np.asarray(values.reshape(-1, *msi.shape[1:]), np.float32)
+
+    def _places(self, pixels: Floats, around: Floats) -> Field:
+        roots = np.sqrt(np.maximum(np.concatenate([pixels, around]) - self.level[0], 0))
+        return np.asarray(self.axes[:, :-1] @ roots + self.axes[:, -1:], np.float32)
+
+    def whitening(self) -> Doubles:
+        """(n, n): from these functions to those whose products are the kernel (Nystroem's)."""
+        points = self.landmarks.astype(np.float64)
+        between = np.exp(-0.5 * np.square(points[:, None] - points).sum(axis=2))
+        root = linalg.cholesky(between + 1e-6 * np.eye(len(points)), lower=True)
+        return np.asarray(linalg.solve_triangular(root, np.eye(len(points)), lower=True))
+
+
+def _centring_axes(roots: Doubles) -> Doubles:
+    """(m, m + 1): to axes along which the roots (m, N) have mean zero and, but for narrow ones, one spread."""
+    mean = roots.mean(axis=1, keepdims=True)
+    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(roots)))
+    floor = max(float(variance[-1]) * _NARROWEST, 1e-30)
+    axes = (directions / (_BANDWIDTH * np.sqrt(np.maximum(variance, floor)))).T
+    return np.concatenate([axes, -axes @ mean], axis=1)
+
+
+def _cover(points: Doubles) -> Field:
+    """Landmarks among points (N, m): each the one that those before explain least (a pivoted Cholesky factor)."""
+    left = np.ones(len(points))
+    factor = np.zeros((_LANDMARKS, len(points)))
+    chosen: list[int] = []
+    for row in range(_LANDMARKS):
+        pivot = int(left.argmax())
+        if left[pivot] < _LEAST_NEW:
+            break
+        kernel = np.exp(-0.5 * np.square(points - points[pivot]).sum(axis=1))
+        factor[row] = (kernel - factor[:row, pivot] @ factor[:row]) / np.sqrt(left[pivot])
+        left = np.maximum(left - np.square(factor[row]), 0)
+        chosen.append(pivot)
+    return points[chosen].astype(np.float32)
+
+
+def observe_context(strips: Strips, up: tuple[Taps, Taps]) -> Field:
+    """(m, 2 h, 2 w): Gaussian means of the MSI around places twice as dense as LR pixels."""
+    rows, cols = down = (_context_means(up[0]), _context_means(up[1]))
+    context: Floats | None = None
+    covered = np.zeros((1, rows.n_out, cols.n_out), np.float32)
+    for strip in strips():
+        if context is None:
+            context = np.zeros((len(strip.values), rows.n_out, cols.n_out), np.float32)
+        _add_degraded(context, strip.top, strip.values * strip.valid, down)
+        _add_degraded(covered, strip.top, strip.valid[None].astype(np.float32), down)
+    if context is None:
+        raise ValueError("the MSI has no rows")
+    return fill_holes(context / np.maximum(covered, _SEEN), covered[0] > _SEEN)
+
+
+def context_of(context: Field, rows: Taps, cols: Taps) -> Field:
+    """The surroundings (m, H, W) of a tile's pixels; `rows` and `cols` are its LR -> HR."""
+    return apply_taps(context, _between_places(rows), _between_places(cols))
+
+
+def _context_means(up: Taps) -> Taps:
+    """Along an axis: HR -> places, from LR -> HR."""
+    centre, places = centre_of(up), (np.arange(_FINER * up.n_in) + 0.5) / _FINER - 0.5
+    first = np.searchsorted(centre, places - 3 * _AROUND)
+    indices = first[:, None] + np.arange(
+        int((np.searchsorted(centre, places + 3 * _AROUND) - first).max()) + 1
+    )
+    inside = indices < up.n_out
+    indices = np.minimum(indices, up.n_out - 1)
+    weights = np.where(inside, np.exp(-0.5 * ((centre[indices] - places[:, None]) / _AROUND) ** 2), 0)
+    return Taps(
+        up.n_out,
+        indices,
+        weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30),
+        np.ones(len(places)),
+    )
+
+
+def _between_places(up: Taps) -> Taps:
+    """Along an axis: places -> HR, linear, from LR -> HR."""
+    count = _FINER * up.n_in
+    place = np.clip(_FINER * (centre_of(up) + 0.5) - 0.5, 0, count - 1)
+    first = np.minimum(place.astype(np.int64), count - 2)
+    share = place - first
+    return Taps(
+        count, np.stack([first, first + 1], axis=1), np.stack([1 - share, share], axis=1), np.ones(len(share))
+    )
+
+
+def centre_of(up: Taps) -> Doubles:
+    """Along an axis: where each HR pixel lies, in LR pixels."""
+    return np.asarray(np.clip((up.indices * up.weights).sum(axis=1), 0, up.n_in - 1))
+
+
+def learn_kernel(strips: Strips, context: Field, resampling: Resampling) -> ColourKernel:
+    """A scene's kernel, from every so many of its valid pixels."""
+    height, width = (taps.n_out for taps in resampling.up)
+    step = max(1, int(np.sqrt(height * width / _SAMPLE)))
+    own: list[Floats] = []
+    around: list[Floats] = []
+    for top, values, valid in strips():
+        rows, kept = slice(-top % step, None, step), valid[-top % step :: step, ::step]
+        surroundings = context_of(context, *resampling.up_part(Window(top, 0, *valid.shape)))
+        own.append(values[:, rows, ::step][:, kept])
+        around.append(surroundings[:, rows, ::step][:, kept])
+    if sum(part.shape[1] for part in own) < 2:  # too few to tell colours apart by
+        own = around = [np.zeros((len(context), 2), np.float32)]
+    return ColourKernel.learn(np.concatenate(own, axis=1), np.concatenate(around, axis=1))
+
+
+def degraded_functions(kernel: ColourKernel, context: Field, strips: Strips, resampling: Resampling) -> Field:
+    """(n, h, w): the functions of colour as the LR pixels see them, in parts of the MSI."""
+    rows, cols = resampling.down
+    seen = np.zeros((len(kernel.landmarks), rows.n_out, cols.n_out), np.float32)
+    for top, values, _ in strips():
+        for start in range(0, values.shape[1], _ROWS_AT_ONCE):
+            part = values[:, start : start + _ROWS_AT_ONCE]
+            around = context_of(context, *resampling.up_part(Window(top + start, 0, *part.shape[1:])))
+            _add_degraded(seen, top + start, np.concatenate([part, around]), resampling.down, kernel)
+    return seen
+
+
+def _add_degraded(
+    total: Floats, top: int, values: Floats, down: tuple[Taps, Taps], kernel: ColourKernel | None = None
+) -> None:
+    """Add the share of HR rows top.. in a degraded image; with a kernel, of its functions of pixel and context."""
+    rows, cols = down
+    bottom, bands = top + values.shape[1], len(values) // 2
+    reached = np.flatnonzero(((rows.indices >= top) & (rows.indices < bottom)).any(axis=1))
+    if not reached.size:
+        return
+    first, last = int(reached[0]), int(reached[-1]) + 1
+    by_row = rows.part(first, last).matrix(top, bottom).astype(np.float32)
+    for left in range(0, cols.n_out, _COLUMNS_AT_ONCE):
+        right = min(left + _COLUMNS_AT_ONCE, cols.n_out)
+        part = cols.part(left, right)
+        begin, end = part.reach()
+        by_column = part.matrix(begin, end).astype(np.float32)
+        image = values[:, :, begin:end]
+        if kernel is not None:
+            image = kernel(image[:bands], image[bands:])
+        total[:, first:last, left:right] += by_row @ (image @ by_column.T)
