@@ -266,4 +266,4 @@ def _calibration(sampler: Sampler, scene: LrScene, usable: NDArray[np.bool_]) ->
 def _local_subspace(method: Method, scene: LrScene) -> int:
     """Windows alone on many bands regress their leading components; the rest is upsampled."""
     size = min(_LOCAL_COMPONENTS, int(scene.valid.sum()) - 1)
-    return size if method in ("glp-local", "glp-stacked", "kriging") and 0 < size < len(scene.hsi) else 0
+    return size if method in ("glp-local", "kriging") and 0 < size < len(scene.hsi) else 0

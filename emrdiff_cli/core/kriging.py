@@ -29,8 +29,8 @@ Field = NDArray[np.float32]
 # halving or doubling any of them changes the mean by less than 0.1 dB.
 _COLOUR = 0.22  # variance of the part that goes with colour and place
 _COLOUR_GROUND = 5.0  # its range (sigma) on the ground, LR pixels
-_SLOPE = 0.003  # variance of slopes that change over the ground
-_SLOPE_GROUND = 2.0
+# Variance and range of slopes that change over the ground: the likeliest of these.
+_SLOPES = ((0.003, 2.0), (0.03, 4.0), (0.1, 8.0))
 _COMMON_SLOPE = 0.14  # and of those that a block has in common
 _SMOOTH = 0.003  # variance of what goes with the place alone
 _SMOOTH_GROUND = 2.0
@@ -66,13 +66,13 @@ def krige(
     From the valid LR pixels, their MSI (m, h, w), with unit variances, and their functions of colour (n, h, w).
     """
     scene = _Scene(values, np.maximum(unit, 1e-30), msi, functions, whitening, valid)
-    nuggets = _choose_nuggets(scene)
+    chosen, nuggets = _choose_covariance(scene)
     k, (height, width) = len(values), valid.shape
     nodes = (-(-height // _NODE), -(-width // _NODE))
     weights = np.zeros((*nodes, len(functions), k), np.float32)
     slopes = np.zeros((k, len(msi), height, width), np.float32)
     for top, left in product(range(0, height, _BLOCK), range(0, width, _BLOCK)):
-        block = scene.block(top, left)
+        block = scene.block(top, left, chosen)
         if not len(block.places):
             continue
         solved = block.solve(nuggets) * scene.unit
@@ -93,8 +93,8 @@ class _Scene:
     whitening: Doubles
     valid: NDArray[np.bool_]
 
-    def block(self, top: int, left: int) -> _Block:
-        """The LR pixels from (top, left) on, with the valid ones around."""
+    def block(self, top: int, left: int, slopes: tuple[float, float]) -> _Block:
+        """The LR pixels from (top, left) on, with the valid ones around, with slopes of a variance and range."""
         height, width = self.valid.shape
         around = (
             slice(max(0, top - _HALO), top + _BLOCK + _HALO),
@@ -103,6 +103,7 @@ class _Scene:
         rows, cols = np.nonzero(self.valid[around])
         rows, cols = rows + around[0].start, cols + around[1].start
         return _Block(
+            slopes,
             (slice(top, min(top + _BLOCK, height)), slice(left, min(left + _BLOCK, width))),
             np.stack([rows, cols], axis=1).astype(np.float64),
             (self.values[:, rows, cols] / self.unit[:, None]).astype(np.float64),
@@ -115,6 +116,7 @@ class _Scene:
 class _Block:
     """LR pixels solved together: `places` (N, 2), values (k, N), MSI (m, N), functions of colour (n, N)."""
 
+    slopes: tuple[float, float]
     core: tuple[slice, slice]
     places: Doubles
     values: Doubles
@@ -124,12 +126,16 @@ class _Block:
     def covariance(self) -> Doubles:
         """(N, N), without noise."""
         near = _squared(self.places, self.places)
-        slopes = _SLOPE * _gaussian(near, _SLOPE_GROUND) + _COMMON_SLOPE
+        slopes = self._slope_covariance(near)
         return np.asarray(
             _COLOUR * _gaussian(near, _COLOUR_GROUND) * (self.functions.T @ self.functions)
             + slopes * (self.msi.T @ self.msi)
             + _SMOOTH * _gaussian(near, _SMOOTH_GROUND)
         )
+
+    def _slope_covariance(self, near: Doubles) -> Doubles:
+        variance, ground = self.slopes
+        return variance * _gaussian(near, ground) + _COMMON_SLOPE
 
     def solve(self, nuggets: Doubles) -> Doubles:
         """(N, k): what each pixel counts, with each channel's noise (k,)."""
@@ -149,18 +155,26 @@ class _Block:
         """Put in the slopes of the block's own pixels."""
         rows, cols = np.mgrid[self.core]
         near = _squared(np.stack([rows.ravel(), cols.ravel()], axis=1).astype(np.float64), self.places)
-        counted = _SLOPE * _gaussian(near, _SLOPE_GROUND) + _COMMON_SLOPE
+        counted = self._slope_covariance(near)
         for band, msi in enumerate(self.msi):
             slopes[:, band, *self.core] = ((counted * msi) @ solved).T.reshape(-1, *rows.shape)
 
 
-def _choose_nuggets(scene: _Scene) -> Doubles:
-    """(k,): the noise under which each channel is likeliest, whatever its variance, over some of the blocks."""
+def _choose_covariance(scene: _Scene) -> tuple[tuple[float, float], Doubles]:
+    """The slopes' variance and range, and each channel's noise (k,), under which the channels are likeliest."""
+    found = [_likelihoods(scene, slopes) for slopes in _SLOPES]
+    best = int(np.argmin([likelihood.min(axis=0).sum() for likelihood in found]))
+    nuggets = np.take(_NUGGETS, found[best].argmin(axis=0))
+    return _SLOPES[best], np.asarray(_CAUTION * nuggets)
+
+
+def _likelihoods(scene: _Scene, slopes: tuple[float, float]) -> Doubles:
+    """Minus twice the log likelihood of each channel under each noise, whatever its variance, on some blocks."""
     height, width = scene.valid.shape
     corners = list(product(range(0, height, _BLOCK), range(0, width, _BLOCK)))
     squares, logs, count = np.zeros((len(_NUGGETS), len(scene.values))), np.zeros(len(_NUGGETS)), 0
     for corner in corners[:: max(1, len(corners) // _TRIED)]:
-        block = scene.block(*corner)
+        block = scene.block(*corner, slopes)
         if not len(block.places):
             continue
         variances, directions = linalg.eigh(block.covariance())
@@ -170,8 +184,7 @@ def _choose_nuggets(scene: _Scene) -> Doubles:
             squares[i] += (along / noisy).sum(axis=1)
             logs[i] += np.log(noisy).sum()
         count += len(variances)
-    likelihood = count * np.log(np.maximum(squares, 1e-300)) + logs[:, None]
-    return np.asarray(_CAUTION * np.take(_NUGGETS, likelihood.argmin(axis=0)))
+    return np.asarray(count * np.log(np.maximum(squares, 1e-300)) + logs[:, None])
 
 
 def kriged_by_colour(

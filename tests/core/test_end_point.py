@@ -27,7 +27,7 @@ from emrdiff_cli.core.subspace import find_basis, identity_basis
 from emrdiff_cli.errors import InputError
 
 Image = NDArray[np.float32]
-METHODS: tuple[Method, ...] = ("bicubic", "glp", "glp-local", "glp-stacked")
+METHODS: tuple[Method, ...] = ("bicubic", "glp", "glp-local", "kriging")
 RATIO = 4
 
 
@@ -95,7 +95,7 @@ def test_bicubic_is_the_upsampled_lr_hsi() -> None:
     np.testing.assert_array_equal(pair.fused("bicubic"), apply_taps(pair.lr.hsi, *pair.maps.up))
 
 
-@pytest.mark.parametrize("method", ["glp", "glp-local", "glp-stacked"])
+@pytest.mark.parametrize("method", ["glp", "glp-local", "kriging"])
 def test_a_scene_linear_in_the_msi_is_recovered_exactly(method: Method) -> None:
     pair = linear_pair()
     np.testing.assert_allclose(pair.fused(method), pair.truth, atol=2e-4)
@@ -134,10 +134,10 @@ def test_stacked_gains_where_colour_tells_more_than_place() -> None:
     light = np.exp(ndimage.gaussian_filter(rng.normal(size=(96, 96)), 1.5))
     truth = rng.uniform(0.1, 0.9, (6, 4))[:, material] * light
     pair = Pair(truth.astype(np.float32), truth[:2].astype(np.float32))
-    local, stacked = (pair.end(method) for method in ("glp-local", "glp-stacked"))
+    local, stacked = (pair.end(method) for method in ("glp-local", "kriging"))
     assert stacked.fields.colour_shares is not None
     assert stacked.fields.colour_shares.sum() > 0.3
-    errors = [pair.error(pair.fused(method)) for method in ("glp-local", "glp-stacked")]
+    errors = [pair.error(pair.fused(method)) for method in ("glp-local", "kriging")]
     assert errors[1] < 0.95 * errors[0]
     assert local.fields.colour_shares is None
 
