@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
-_RIDGE = 1e-2  # of each input's own power
+_RIDGE = 1e-2  # of each input's own power,
+_OWN_RIDGE = 1e-4  # or this where it is the channel's own: blur and shift are of each channel
 _STRIDE = 3  # every third row and column of a scene is looked at
 
 
@@ -48,8 +49,10 @@ def fit_detail_filter(samples: Iterable[DetailSample], side: int) -> Field:
         right = cross if right is None else right + cross
     if products is None or right is None:
         raise ValueError("no scene to fit a detail filter on")
-    taps = np.stack([_ridge(p, r) for p, r in zip(products, right, strict=True)])
-    k = len(taps)
+    k = len(right)
+    own = np.tile(np.eye(k, dtype=bool), side * side)
+    ridges = np.where(own, _OWN_RIDGE, _RIDGE)
+    taps = np.stack(list(map(_solve, products, right, ridges)))
     return np.asarray(
         taps.reshape(k, side * side, k).transpose(0, 2, 1).reshape(k, k, side, side), np.float32
     )
@@ -74,7 +77,7 @@ def _shifts(detail: Floats, side: int) -> Iterator[Floats]:
             yield padded[:, row : row + height, col : col + width]
 
 
-def _ridge(products: Floats, right: Floats) -> Floats:
+def _solve(products: Floats, right: Floats, ridges: Floats) -> Floats:
     scale = np.sqrt(np.maximum(np.diag(products), 1e-30))
-    normal = products / np.outer(scale, scale) + _RIDGE * np.eye(len(scale))
+    normal = products / np.outer(scale, scale) + np.diag(ridges)
     return np.asarray(np.linalg.solve(normal, right / scale) / scale)
