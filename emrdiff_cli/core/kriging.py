@@ -25,16 +25,16 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-# The covariance, in units of each channel's variance in the LR-HSI: settled on CAVE's train scenes, where
-# halving or doubling any of them changes the mean by less than 0.1 dB.
-_COLOUR = 0.22  # variance of the part that goes with colour and place
+# The covariance, in units of each channel's variance in the LR-HSI: settled on CAVE's train scenes and the sample.
+_COLOUR = 0.4  # variance of the part that goes with colour and place
 _COLOUR_GROUND = 5.0  # its range (sigma) on the ground, LR pixels
 # Variance and range of slopes that change over the ground: the likeliest of these.
 _SLOPES = ((0.003, 2.0), (0.03, 4.0), (0.1, 8.0))
 _COMMON_SLOPE = 0.14  # and of those that a block has in common
 _SMOOTH = 0.003  # variance of what goes with the place alone
 _SMOOTH_GROUND = 2.0
-_NUGGETS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # variance of the noise: the likeliest of these for each channel,
+# Variance of the noise: the likeliest of these for each channel,
+_NUGGETS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 _CAUTION = 2.0  # times this, since the covariance is not quite the scene's
 
 _BLOCK = 8  # LR pixels solved together,
