@@ -65,7 +65,7 @@ def upsampled(pair: tuple[Path, Path]) -> Image:
 
 def by(way: str, folder: Path) -> dict[str, Any]:
     """The method or the sampler of a way to fuse; an archive's calibration is that of a pair without holes."""
-    if way in ("bicubic", "glp", "glp-local", "glp-stacked"):
+    if way in ("bicubic", "glp", "glp-local", "kriging"):
         return {"method": way}
     changes = {"subspace": 0} if way.endswith("all bands") else {}
     if way.startswith("scene"):
@@ -75,7 +75,7 @@ def by(way: str, folder: Path) -> dict[str, Any]:
 
 
 WAYS = (
-    *("bicubic", "glp", "glp-local", "glp-stacked"),
+    *("bicubic", "glp", "glp-local", "kriging"),
     *("scene's calibration", "scene's, all bands", "archive's calibration", "archive's, all bands"),
 )
 

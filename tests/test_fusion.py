@@ -130,7 +130,7 @@ def run(
 # Values and tiles
 
 
-@pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "glp-stacked"])
+@pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "kriging"])
 def test_zeros_give_the_end_point(tmp_path: Path, method: Method) -> None:
     pair = write_pair(tmp_path, count=None)
     by_method = run(tmp_path, pair, method=method)
@@ -679,7 +679,7 @@ def test_hsi_in_another_crs_is_fused_on_the_msis_grid(tmp_path: Path, angle: flo
 
 @pytest.mark.parametrize("window", [(0, 0, 64, 72), (9, 13, 30, 27), (40, 50, 24, 22), (17, 5, 1, 1)])
 @pytest.mark.parametrize(
-    ("sampled", "method"), [(False, "glp-local"), (False, "glp-stacked"), (True, "glp-local")]
+    ("sampled", "method"), [(False, "glp-local"), (False, "kriging"), (True, "glp-local")]
 )
 def test_bounds_give_the_pixels_of_the_whole(
     tmp_path: Path, window: tuple[int, int, int, int], sampled: bool, method: Method

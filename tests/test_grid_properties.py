@@ -221,7 +221,7 @@ def near(ratio: float, count: int, row: float, col: float, reach: float) -> NDAr
     return close[0][:, None] & close[1]
 
 
-@pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "glp-stacked"])
+@pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "kriging"])
 @settings(usual, max_examples=5)
 @given(
     ratio=st.floats(1.5, 6) | st.integers(2, 6).map(float),

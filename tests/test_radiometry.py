@@ -39,7 +39,7 @@ def fused_report(pair: tuple[Path, Path], output: Path, sampler: Fake) -> Fusion
 WAYS: dict[str, dict[str, Any]] = {
     "glp": {"method": "glp"},
     "glp-local": {"method": "glp-local"},
-    "glp-stacked": {"method": "glp-stacked"},
+    "kriging": {"method": "kriging"},
     "scene's calibration": {"sampler": Fake(settings(), of_everything)},
     "scene's, all bands": {"sampler": Fake(settings(subspace=0, pseudo_msi="srf"), of_everything)},
 }
@@ -56,7 +56,9 @@ def test_an_affine_change_of_the_msi_changes_nothing(
     lr, msi = write_pair(tmp_path, count=None)
     expected = run(tmp_path, (lr, msi), **WAYS[way])
     changed = write_msi(tmp_path / "changed.tif", (read(msi) * factor + offset).astype(np.float32))
-    np.testing.assert_allclose(run(tmp_path, (lr, changed), **WAYS[way]), expected, atol=5e-4)
+    # Kriging, which samplers begin at, goes by the root of a band: of another shape above another zero.
+    tolerance = 5e-4 if way.startswith("glp") or not offset else 5e-3
+    np.testing.assert_allclose(run(tmp_path, (lr, changed), **WAYS[way]), expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("way", WAYS)

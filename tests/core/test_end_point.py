@@ -122,24 +122,19 @@ def test_local_is_the_scenes_map_where_nothing_is_unexplained() -> None:
 def test_each_end_point_beats_the_one_before_on_a_scene_that_changes() -> None:
     pair = local_pair()
     errors = [pair.error(pair.fused(method)) for method in METHODS]
-    assert errors[0] > 1.2 * errors[1] > 1.2 * 1.2 * errors[2]
-    assert errors[3] < 1.02 * errors[2], "where place tells all, colour costs next to nothing"
+    assert errors[0] > 1.2 * errors[1] > 1.2 * 1.2 * errors[2] > 1.2 * 1.2 * 2 * errors[3]
     assert pair.end("glp-local").window is not None
 
 
-def test_stacked_gains_where_colour_tells_more_than_place() -> None:
+def test_kriging_gains_where_colour_tells_more_than_place() -> None:
     """Four materials side by side all over: two MSI bands tell them apart, but by no linear map."""
     rng = np.random.default_rng(4)
     material = ndimage.gaussian_filter(rng.normal(size=(4, 96, 96)), (0, 2.5, 2.5)).argmax(axis=0)
     light = np.exp(ndimage.gaussian_filter(rng.normal(size=(96, 96)), 1.5))
     truth = rng.uniform(0.1, 0.9, (6, 4))[:, material] * light
     pair = Pair(truth.astype(np.float32), truth[:2].astype(np.float32))
-    local, stacked = (pair.end(method) for method in ("glp-local", "kriging"))
-    assert stacked.fields.colour_shares is not None
-    assert stacked.fields.colour_shares.sum() > 0.3
-    errors = [pair.error(pair.fused(method)) for method in ("glp-local", "kriging")]
-    assert errors[1] < 0.95 * errors[0]
-    assert local.fields.colour_shares is None
+    local, kriged = (pair.error(pair.fused(method)) for method in ("glp-local", "kriging"))
+    assert kriged < 0.85 * local
 
 
 def test_local_regression_finds_slopes_that_change_over_the_scene() -> None:
@@ -238,7 +233,9 @@ def test_a_constant_msi_band_changes_nothing(method: Method, level: float) -> No
     pair = local_pair()
     constant = np.full((1, *pair.msi.shape[1:]), level, np.float32)
     more = Pair(pair.truth, np.concatenate([pair.msi, constant]))
-    np.testing.assert_allclose(more.fused(method), pair.fused(method), atol=2e-3)
+    # It lies in the mean brightness, a power of which kriging goes by.
+    tolerance = 8e-3 if method == "kriging" else 2e-3
+    np.testing.assert_allclose(more.fused(method), pair.fused(method), atol=tolerance)
 
 
 def test_in_a_subspace_of_all_that_is_there_the_end_point_is_the_same() -> None:
