@@ -23,6 +23,8 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
+ROUNDING = 1e-5  # of the mean: a smaller spread of what was resampled is float32 rounding
+
 # Settled, as the covariance is, on CAVE's train scenes.
 _BANDWIDTH = 1.6  # of a Gaussian: standard deviations along the axes of the roots,
 _CONTEXT = 0.5  # of which those of the surroundings are so much shorter
@@ -90,7 +92,7 @@ def _centring_axes(roots: Doubles) -> Doubles:
     """(m, m + 1): to axes along which the roots (m, N) have mean zero and, but for narrow ones, one spread."""
     mean = roots.mean(axis=1, keepdims=True)
     variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(roots)))
-    floor = max(float(variance[-1]) * _NARROWEST, 1e-30)
+    floor = max(float(variance[-1]) * _NARROWEST, (ROUNDING * float(mean.max())) ** 2, 1e-30)
     axes = (directions / (_BANDWIDTH * np.sqrt(np.maximum(variance, floor)))).T
     return np.concatenate([axes, -axes @ mean], axis=1)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from emrdiff_cli.core.colour_kernel import ColourKernel, centre_of, context_of
+from emrdiff_cli.core.colour_kernel import ROUNDING, ColourKernel, centre_of, context_of
 from emrdiff_cli.core.resampling import Taps
 
 Floats = NDArray[np.floating[Any]]
@@ -46,8 +46,10 @@ _TRIED = 16  # blocks on which the noise is estimated
 
 def unit_axes(msi_at_lr: Floats, valid: NDArray[np.bool_]) -> Field:
     """(m, m): from the MSI's bands to axes along which its valid LR pixels (m, h, w) have unit variance."""
-    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(msi_at_lr[:, valid].astype(np.float64))))
-    floor = max(float(variance[-1]) * _LEAST_SPREAD, 1e-30)
+    pixels = msi_at_lr[:, valid].astype(np.float64)
+    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(pixels)))
+    rounding = ROUNDING * float(np.abs(pixels.mean(axis=1)).max())
+    floor = max(float(variance[-1]) * _LEAST_SPREAD, rounding**2, 1e-30)
     return np.asarray((directions / np.sqrt(np.maximum(variance, floor))).T, np.float32)
 
 
