@@ -143,15 +143,15 @@ def test_functions_at_lr_are_the_means_of_those_at_hr() -> None:
     np.testing.assert_allclose(coarse, apply_taps(fine, *maps.down), atol=1e-5)
 
 
-@pytest.mark.parametrize("height", [1, 7, 64])
+@pytest.mark.parametrize("height", [7, 64])
 def test_strips_make_no_difference(height: int) -> None:
-    msi = texture(3, 72, 60, 2)
-    maps, (kernel, context), (other, by_parts) = resampling(72, 60), learned(msi, 72), learned(msi, height)
+    msi = texture(2, 260, 256, 2)  # so many that landmarks are chosen among some of them
+    maps, (kernel, context), (other, by_parts) = resampling(260, 256), learned(msi, 260), learned(msi, height)
     np.testing.assert_allclose(by_parts, context, atol=1e-6)
     np.testing.assert_allclose(other.landmarks, kernel.landmarks, atol=1e-4)
     np.testing.assert_allclose(
         degraded_functions(kernel, context, by_strips(msi, height), maps),
-        degraded_functions(kernel, context, by_strips(msi, 72), maps),
+        degraded_functions(kernel, context, by_strips(msi, 260), maps),
         atol=1e-5,
     )
 
