@@ -21,6 +21,7 @@ MOST_TILES = 4  # at a time, where nothing else is asked for
 _FLOAT = 4  # bytes
 _PROGRAM = 450e6  # Python with torch and GDAL
 _LR_COPIES = 6  # of the LR-HSI in float32, while the end point is fitted
+_FUNCTIONS = 400  # of colour at LR, with what is worked out from them, where it is kriged
 _HELD_ROWS = 256  # of the output, in the writer
 _ROW_COPIES = 6  # of a tile row's corrections, on their way to the writer
 _PREPARED = 3  # batches: one in the network, two ahead
@@ -49,7 +50,7 @@ def estimate_memory(
     msi, bands = pair.msi_info.bands.count, spec.bands.count
     itemsize = np.dtype(spec.dtype).itemsize
     fixed = _PROGRAM + CACHE_MEGABYTES * 2**20
-    fixed += _LR_COPIES * lr.height * lr.width * bands * _FLOAT
+    fixed += (_LR_COPIES * bands + _FUNCTIONS) * lr.height * lr.width * _FLOAT
     fixed += 6 * _STRIP_ROWS * hr.width * msi * _FLOAT
     fixed += bands * hr.width * (_HELD_ROWS * itemsize + 32 * 4 * _FLOAT)
     if config is None or tiling is None:

@@ -37,7 +37,7 @@ _LANDMARKS = 192  # at most
 _LEAST_NEW = 1e-3  # of its variance, that a landmark must add
 _SAMPLE = 1 << 14  # HR pixels that landmarks are chosen among
 _NARROWEST = 1e-2  # of the largest axis' variance: narrower ones are not stretched further
-_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 64, 64  # HR rows and LR columns whose functions are held at once
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 64, 512  # HR pixels whose functions are held at once
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,9 @@ def _add_degraded(
         return
     first, last = int(reached[0]), int(reached[-1]) + 1
     by_row = rows.part(first, last).matrix(top, bottom).astype(np.float32)
-    for left in range(0, cols.n_out, _COLUMNS_AT_ONCE):
-        right = min(left + _COLUMNS_AT_ONCE, cols.n_out)
+    step = max(1, _COLUMNS_AT_ONCE * cols.n_out // cols.n_in)
+    for left in range(0, cols.n_out, step):
+        right = min(left + step, cols.n_out)
         part = cols.part(left, right)
         begin, end = part.reach()
         by_column = part.matrix(begin, end).astype(np.float32)
