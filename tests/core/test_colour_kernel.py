@@ -37,7 +37,7 @@ def by_strips(msi: Image, height: int = 7, valid: Mask | None = None) -> Strips:
 
 def learned(msi: Image, height: int = 7, ratio: float = 4) -> tuple[ColourKernel, Image]:
     """A scene's kernel and context."""
-    maps, strips = resampling(*msi.shape[1:], ratio), by_strips(msi, height)
+    maps, strips = resampling(msi.shape[1], msi.shape[2], ratio), by_strips(msi, height)
     context = observe_context(strips, maps.up)
     return learn_kernel(strips, context, maps), context
 
