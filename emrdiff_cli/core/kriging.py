@@ -31,7 +31,7 @@ _COLOUR_GROUND = 5.0  # its range (sigma) on the ground, LR pixels
 # Variance and range of slopes that change over the ground: the likeliest of these.
 _SLOPES = ((0.003, 2.0), (0.03, 4.0), (0.1, 8.0))
 _COMMON_SLOPE = 0.14  # and of those that a block has in common
-_SMOOTH = 0.003  # variance of what goes with the place alone
+_SMOOTH = 0.03  # variance of what goes with the place alone
 _SMOOTH_GROUND = 2.0
 # Variance of the noise: the likeliest of these for each channel,
 _NUGGETS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
