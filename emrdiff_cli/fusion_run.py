@@ -16,7 +16,7 @@ from emrdiff_cli.coregistration import Registration, register
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fused_output import expanded, output_area, output_spec, plain_rows
 from emrdiff_cli.fusion_options import FusionOptions
-from emrdiff_cli.interruption import safe_point
+from emrdiff_cli.interruption import at_once, safe_point
 from emrdiff_cli.journal import Begun, Journal, Key
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.pipeline import Behind
@@ -105,17 +105,18 @@ def begin(
         registration = _registration(begun)
         options = replace(options, batch_size=options.batch_size or int(begun.decided["batch_size"]))
     else:
-        registration = register(pair, options.coregister)
+        with at_once():
+            registration = register(pair, options.coregister)
     pair = pair.moved(registration.move)
     options = replace(options, provenance=options.provenance | registration.tags)
     named = method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
     arrays = None if begun is None else begun.scene
-    scene = (
-        PreparedScene.from_arrays(pair, arrays)
-        if arrays is not None
-        else prepare_scene(pair, method, sampler)
-    )
+    if arrays is not None:
+        scene = PreparedScene.from_arrays(pair, arrays)
+    else:
+        with at_once():
+            scene = prepare_scene(pair, method, sampler)
     plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
     if sampler is None or plan.tiling is None:
         return FusionRun(plan, scene, registration, None, notes=(_NOTHING,) if options.resume else ())
