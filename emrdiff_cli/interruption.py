@@ -64,8 +64,8 @@ def deferred() -> Iterator[None]:
         handler = signal.getsignal(name)
         if callable(handler):
             deferral.usual[name] = handler
-    _current.append(deferral)
     try:
+        _current.append(deferral)
         for number in deferral.usual:
             signal.signal(number, deferral.note)
         yield

@@ -2,10 +2,9 @@
 
 `bicubic`: the LR-HSI upsampled (the paper's). `glp`: plus the MSI's detail through one least-squares map of
 the scene (GLP hypersharpening, Selva et al. 2015). `glp-local`: plus the detail that a regression in Gaussian
-windows around each LR pixel explains, then back-projection. `kriging`: plus what area-to-point kriging over the
-ground and the MSI's colour finds (core.kriging), then back-projection.
-All work on k channels: bands, or coefficients of a subspace. Everything scene-wide
-is a field at LR resolution; a tile is evaluated from those alone.
+windows around each LR pixel explains, then back-projection. `kriging`: in its place, what area-to-point kriging
+over the ground and the MSI's colour finds (core.kriging). All work on k channels: bands, or coefficients of a
+subspace. Everything scene-wide is a field at LR resolution; a tile is evaluated from those alone.
 """
 
 from __future__ import annotations
