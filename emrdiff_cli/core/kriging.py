@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from scipy.spatial.distance import cdist
 
 from emrdiff_cli.core.colour_kernel import ROUNDING, ColourKernel, centre_of, context_of
 from emrdiff_cli.core.resampling import Taps
@@ -107,6 +109,7 @@ class _Scene:
         return _Block(
             slopes,
             (slice(top, min(top + _BLOCK, height)), slice(left, min(left + _BLOCK, width))),
+            self.valid[around].shape,
             np.stack([rows, cols], axis=1).astype(np.float64),
             (self.values[:, rows, cols] / self.unit[:, None]).astype(np.float64),
             self.msi[:, rows, cols].astype(np.float64),
@@ -120,6 +123,7 @@ class _Block:
 
     slopes: tuple[float, float]
     core: tuple[slice, slice]
+    window: tuple[int, ...]
     places: Doubles
     values: Doubles
     msi: Doubles
@@ -127,37 +131,40 @@ class _Block:
 
     def covariance(self) -> Doubles:
         """(N, N), without noise."""
-        near = _squared(self.places, self.places)
-        slopes = self._slope_covariance(near)
+        variance, ground = self.slopes
+        slopes = variance * self._near(ground) + _COMMON_SLOPE
         return np.asarray(
-            _COLOUR * _gaussian(near, _COLOUR_GROUND) * (self.functions.T @ self.functions)
+            _COLOUR * self._near(_COLOUR_GROUND) * (self.functions.T @ self.functions)
             + slopes * (self.msi.T @ self.msi)
-            + _SMOOTH * _gaussian(near, _SMOOTH_GROUND)
+            + _SMOOTH * self._near(_SMOOTH_GROUND)
         )
 
-    def _slope_covariance(self, near: Doubles) -> Doubles:
-        variance, ground = self.slopes
-        return variance * _gaussian(near, ground) + _COMMON_SLOPE
+    def _near(self, sigma: float) -> Doubles:
+        if len(self.places) == self.window[0] * self.window[1]:
+            return _near_in_window(*self.window, sigma)
+        return _near(self.places, self.places, sigma)
 
     def solve(self, nuggets: Doubles) -> Doubles:
         """(N, k): what each pixel counts, with each channel's noise (k,)."""
         covariance, solved = self.covariance(), np.empty_like(self.values.T)
         for nugget in np.unique(nuggets):
             alike = nuggets == nugget
-            factor = linalg.cho_factor(covariance + nugget * np.eye(len(covariance)), lower=True)
-            solved[:, alike] = linalg.cho_solve(factor, self.values[alike].T)
+            noisy = covariance.copy()
+            noisy.flat[:: len(noisy) + 1] += nugget
+            factor = linalg.cho_factor(noisy, lower=True, overwrite_a=True, check_finite=False)
+            solved[:, alike] = linalg.cho_solve(factor, self.values[alike].T, check_finite=False)
         return solved
 
     def colour_weights(self, row: float, col: float, solved: Doubles) -> Doubles:
         """(n, k): the weights of the functions of colour at a place."""
-        near = _gaussian(_squared(np.array([[row, col]]), self.places), _COLOUR_GROUND)
+        near = _near(np.array([[row, col]]), self.places, _COLOUR_GROUND)
         return np.asarray(_COLOUR * (self.functions * near) @ solved)
 
     def add_slopes(self, slopes: Field, solved: Doubles) -> None:
         """Put in the slopes of the block's own pixels."""
         rows, cols = np.mgrid[self.core]
-        near = _squared(np.stack([rows.ravel(), cols.ravel()], axis=1).astype(np.float64), self.places)
-        counted = self._slope_covariance(near)
+        own, (variance, ground) = np.stack([rows.ravel(), cols.ravel()], axis=1), self.slopes
+        counted = variance * _near(own.astype(np.float64), self.places, ground) + _COMMON_SLOPE
         for band, msi in enumerate(self.msi):
             slopes[:, band, *self.core] = ((counted * msi) @ solved).T.reshape(-1, *rows.shape)
 
@@ -241,9 +248,13 @@ def _node_place(number: int) -> float:
     return number * _NODE + (_NODE - 1) / 2
 
 
-def _squared(one: Doubles, other: Doubles) -> Doubles:
-    return np.asarray(np.square(one[:, None] - other).sum(axis=2))
+@lru_cache(maxsize=16)
+def _near_in_window(height: int, width: int, sigma: float) -> Doubles:
+    """The same between all pixels of a window: most blocks have the same."""
+    places = np.argwhere(np.ones((height, width), bool)).astype(np.float64)
+    return _near(places, places, sigma)
 
 
-def _gaussian(squared: Doubles, sigma: float) -> Doubles:
-    return np.asarray(np.exp(-0.5 / sigma**2 * squared))
+def _near(one: Doubles, other: Doubles, sigma: float) -> Doubles:
+    """(N, M): Gaussians of the distances between places."""
+    return np.asarray(np.exp(-0.5 / sigma**2 * cdist(one, other, "sqeuclidean")))
