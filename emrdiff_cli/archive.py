@@ -45,6 +45,7 @@ class Status:
         return own | {key: value for key, value in own.pop("report").items() if key not in own}
 
 
+@deferred()
 def fuse_archive(
     jobs: Sequence[ListedJob],
     emit: Callable[[Status], None],
@@ -61,24 +62,23 @@ def fuse_archive(
     goes on. `workers` are as in `run_job`.
     """
     codes: set[int] = set()
-    with deferred():
-        for number, listed in enumerate(jobs):
-            safe_point()
+    for number, listed in enumerate(jobs):
+        safe_point()
 
-            def report(
-                done: float, total: float, number: int = number, name: str = listed.job.output.name
-            ) -> None:
-                if progress is not None:
-                    progress(number + min(done / total if total else 0.0, 0.99), len(jobs), name)
-
-            report(0, 1)
-            status = _fuse_listed(listed, emit, skip_done, report, workers)
-            codes |= {status.exit_code} - {0}
-            if codes and not keep_going:
-                break
-        else:
+        def report(
+            done: float, total: float, number: int = number, name: str = listed.job.output.name
+        ) -> None:
             if progress is not None:
-                progress(len(jobs), len(jobs), "")
+                progress(number + min(done / total if total else 0.0, 0.99), len(jobs), name)
+
+        report(0, 1)
+        status = _fuse_listed(listed, emit, skip_done, report, workers)
+        codes |= {status.exit_code} - {0}
+        if codes and not keep_going:
+            break
+    else:
+        if progress is not None:
+            progress(len(jobs), len(jobs), "")
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 

@@ -7,7 +7,9 @@ Williams and Seeger 2001); an LR pixel has their mean under the PSF.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-ROUNDING = 1e-5  # of the mean: a smaller spread of what was resampled is float32 rounding
+_ROUNDING = 1e-5  # of the mean: a smaller spread of what was resampled is float32 rounding
 
 # Settled, as the covariance is, on CAVE's train scenes.
 _BANDWIDTH = 1.6  # of a Gaussian: standard deviations along the axes of the roots,
@@ -90,11 +92,19 @@ class ColourKernel:
 
 def _centring_axes(roots: Doubles) -> Doubles:
     """(m, m + 1): to axes along which the roots (m, N) have mean zero and, but for narrow ones, one spread."""
-    mean = roots.mean(axis=1, keepdims=True)
-    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(roots)))
-    floor = max(float(variance[-1]) * _NARROWEST, (ROUNDING * float(mean.max())) ** 2, 1e-30)
-    axes = (directions / (_BANDWIDTH * np.sqrt(np.maximum(variance, floor)))).T
-    return np.concatenate([axes, -axes @ mean], axis=1)
+    axes = unit_axes(roots, _NARROWEST) / _BANDWIDTH
+    return np.concatenate([axes, -axes @ roots.mean(axis=1, keepdims=True)], axis=1)
+
+
+def unit_axes(pixels: Doubles, narrowest: float) -> Doubles:
+    """(m, m): from bands to axes along which pixels (m, N) have unit variance.
+
+    Axes of less than `narrowest` of the largest variance are not stretched further, nor is what is rounding.
+    """
+    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(pixels)))
+    rounding = _ROUNDING * float(np.abs(pixels.mean(axis=1)).max())
+    floor = max(float(variance[-1]) * narrowest, rounding**2, 1e-30)
+    return np.asarray((directions / np.sqrt(np.maximum(variance, floor))).T)
 
 
 def _cover(points: Doubles) -> Field:
@@ -121,8 +131,11 @@ def observe_context(strips: Strips, up: tuple[Taps, Taps]) -> Field:
     for strip in strips():
         if context is None:
             context = np.zeros((len(strip.values), rows.n_out, cols.n_out), np.float32)
-        _add_degraded(context, strip.top, strip.values * strip.valid, down)
-        _add_degraded(covered, strip.top, strip.valid[None].astype(np.float32), down)
+        for total, image in (
+            (context, strip.values * strip.valid),
+            (covered, strip.valid[None].astype(np.float32)),
+        ):
+            _add_degraded(total, strip.top, image.shape[1], partial(_columns, image), down)
     if context is None:
         raise ValueError("the MSI has no rows")
     return fill_holes(context / np.maximum(covered, _SEEN), covered[0] > _SEEN)
@@ -191,16 +204,25 @@ def degraded_functions(kernel: ColourKernel, context: Field, strips: Strips, res
         for start in range(0, values.shape[1], _ROWS_AT_ONCE):
             part = values[:, start : start + _ROWS_AT_ONCE]
             around = context_of(context, *resampling.up_part(Window(top + start, 0, *part.shape[1:])))
-            _add_degraded(seen, top + start, np.concatenate([part, around]), resampling.down, kernel)
+            functions = partial(_functions_in_columns, kernel, part, around)
+            _add_degraded(seen, top + start, part.shape[1], functions, resampling.down)
     return seen
 
 
+def _columns(image: Floats, columns: slice) -> Floats:
+    return image[:, :, columns]
+
+
+def _functions_in_columns(kernel: ColourKernel, msi: Floats, context: Floats, columns: slice) -> Field:
+    return kernel(msi[:, :, columns], context[:, :, columns])
+
+
 def _add_degraded(
-    total: Floats, top: int, values: Floats, down: tuple[Taps, Taps], kernel: ColourKernel | None = None
+    total: Floats, top: int, height: int, image: Callable[[slice], Floats], down: tuple[Taps, Taps]
 ) -> None:
-    """Add the share of HR rows top.. in a degraded image; with a kernel, of its functions of pixel and context."""
+    """Add the share of HR rows top.. in a degraded image, of which `image` gives columns (n, height, ...)."""
     rows, cols = down
-    bottom, bands = top + values.shape[1], len(values) // 2
+    bottom = top + height
     reached = np.flatnonzero(((rows.indices >= top) & (rows.indices < bottom)).any(axis=1))
     if not reached.size:
         return
@@ -212,7 +234,4 @@ def _add_degraded(
         part = cols.part(left, right)
         begin, end = part.reach()
         by_column = part.matrix(begin, end).astype(np.float32)
-        image = values[:, :, begin:end]
-        if kernel is not None:
-            image = kernel(image[:bands], image[bands:])
-        total[:, first:last, left:right] += by_row @ (image @ by_column.T)
+        total[:, first:last, left:right] += by_row @ (image(slice(begin, end)) @ by_column.T)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.spatial.distance import cdist
 
-from emrdiff_cli.core.colour_kernel import ROUNDING, ColourKernel, centre_of, context_of
+from emrdiff_cli.core.colour_kernel import ColourKernel, centre_of, context_of
 from emrdiff_cli.core.resampling import Taps
 
 Floats = NDArray[np.floating[Any]]
@@ -42,17 +42,7 @@ _CAUTION = 2.0  # times this, since the covariance is not quite the scene's
 _BLOCK = 8  # LR pixels solved together,
 _HALO = 6  # with so many around them
 _NODE = 4  # LR pixels between the places where weights in colour are known
-_LEAST_SPREAD = 1e-6  # of the MSI's largest axis' variance: a narrower one is noise
 _TRIED = 16  # blocks on which the noise is estimated
-
-
-def unit_axes(msi_at_lr: Floats, valid: NDArray[np.bool_]) -> Field:
-    """(m, m): from the MSI's bands to axes along which its valid LR pixels (m, h, w) have unit variance."""
-    pixels = msi_at_lr[:, valid].astype(np.float64)
-    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(pixels)))
-    rounding = ROUNDING * float(np.abs(pixels.mean(axis=1)).max())
-    floor = max(float(variance[-1]) * _LEAST_SPREAD, rounding**2, 1e-30)
-    return np.asarray((directions / np.sqrt(np.maximum(variance, floor))).T, np.float32)
 
 
 class Kriged(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.colour_kernel import degraded_functions, learn_kernel, observe_context
+from emrdiff_cli.core.colour_kernel import degraded_functions, learn_kernel, observe_context, unit_axes
 from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.end_point import (
     RIDGES,
@@ -26,7 +26,7 @@ from emrdiff_cli.core.end_point import (
     regress,
 )
 from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.kriging import krige, unit_axes
+from emrdiff_cli.core.kriging import krige
 from emrdiff_cli.core.observation import LrScene, Resampling, Strip, Strips, degrade_strip, observe_msi
 from emrdiff_cli.core.resampling import apply_taps, chain, cubic_upsampler
 from emrdiff_cli.core.subspace import Basis, find_basis, identity_basis
@@ -36,6 +36,7 @@ Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 _LEAST_GAIN = 0.01  # share of the squared error that a window must take away to be worth its noise
+_NARROWEST = 1e-6  # of the MSI's largest axis' variance: a narrower one is noise
 _WINDOW_CHANNELS = 12  # leading components on which windows are chosen
 
 
@@ -149,7 +150,8 @@ def _kriged(fields: EndPointFields, scene: LrScene, strips: Strips, resampling: 
     context = observe_context(strips, resampling.up)
     kernel = learn_kernel(strips, context, resampling)
     functions = degraded_functions(kernel, context, strips, resampling)
-    axes = unit_axes(fields.msi, scene.valid)
+    pixels = fields.msi[:, scene.valid].astype(np.float64)
+    axes = unit_axes(pixels, _NARROWEST).astype(np.float32)
     centred = fields.msi - fields.msi[:, scene.valid].mean(axis=1)[:, None, None]
     unit = fields.base[:, scene.valid].std(axis=1, dtype=np.float64)
     along = np.tensordot(axes, centred, axes=1)

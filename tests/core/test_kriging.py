@@ -11,9 +11,9 @@ from scipy import ndimage
 from test_colour_kernel import by_strips, learned
 from test_end_point import local_pair, resampling, texture
 
-from emrdiff_cli.core.colour_kernel import ColourKernel, degraded_functions
+from emrdiff_cli.core.colour_kernel import ColourKernel, degraded_functions, unit_axes
 from emrdiff_cli.core.end_point import EndPointFields, Method, evaluate_tile
-from emrdiff_cli.core.kriging import Kriged, krige, kriged_by_colour, unit_axes
+from emrdiff_cli.core.kriging import Kriged, krige, kriged_by_colour
 from emrdiff_cli.core.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.scene_end_point import find_end_point
@@ -52,7 +52,7 @@ class Observed(NamedTuple):
 def observed(msi: Image) -> Observed:
     maps, (kernel, context) = resampling(*msi.shape[1:]), learned(msi)
     seen = observe_msi(by_strips(msi), maps.down)
-    axes = unit_axes(seen.msi_at_lr, seen.covered)
+    axes = unit_axes(seen.msi_at_lr[:, seen.covered].astype(np.float64), 1e-6)
     centred = seen.msi_at_lr - seen.msi_at_lr[:, seen.covered].mean(axis=1)[:, None, None]
     functions = degraded_functions(kernel, context, by_strips(msi), maps)
     at_lr = np.tensordot(axes, centred, axes=1)
@@ -272,7 +272,7 @@ def test_along_unit_axes_valid_pixels_vary_by_one_and_apart() -> None:
     msi = np.tensordot(rng.normal(size=(3, 3)), rng.normal(size=(3, 20, 20)), axes=1)
     valid = rng.random((20, 20)) < 0.7
     msi[:, ~valid] = 1e3
-    along = unit_axes(msi, valid) @ msi[:, valid]
+    along = unit_axes(msi[:, valid].astype(np.float64), 1e-6) @ msi[:, valid]
     np.testing.assert_allclose(np.cov(along), np.eye(3), atol=1e-4)
 
 
@@ -280,5 +280,5 @@ def test_bands_that_tell_the_same_are_not_stretched_to_noise() -> None:
     rng = np.random.default_rng(3)
     band = rng.normal(size=(1, 20, 20))
     msi = np.concatenate([band, 2 * band, 0 * band + 0.3]) + 1e-9 * rng.normal(size=(3, 20, 20))
-    along = unit_axes(msi, np.ones((20, 20), bool)) @ msi.reshape(3, -1)
+    along = unit_axes(msi.reshape(3, -1).astype(np.float64), 1e-6) @ msi.reshape(3, -1)
     np.testing.assert_allclose(np.sort(np.var(along, axis=1, ddof=1)), [0, 0, 1], atol=1e-3)
