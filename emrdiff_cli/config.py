@@ -34,8 +34,9 @@ class ModelConfig:
     chain's channel count.
     `gates`: a block's branches are weighed by their averages over the `tile` (the paper's), or by the mean
     of those over `training` patches, which makes a pixel independent of the tile that it is computed in.
-    `detail_filter`: side of a linear filter over all bands that refines the end point's detail, fitted on the
-    archive before training; 0: none.
+    `detail_filter`: side of a linear filter that refines the end point's detail, fitted on the archive before
+    training; 0: none. `lateral_colour`: it follows the lens' lateral chromatic aberration too, by the distance
+    from the image's centre; for cameras of which an image is a whole frame, or the middle of one.
     `tile`: side in HR pixels that the model was trained on and is best run at. Found in training:
     `residual_gain`, each channel's residual at HR over what the LR pixels leave unexplained, and the HSI's
     and MSI's wavelengths.
@@ -59,6 +60,7 @@ class ModelConfig:
     width: int = 0
     levels: int = 3
     detail_filter: int = 0
+    lateral_colour: bool = False
     tile: int = 64
     residual_gain: tuple[float, ...] = ()
     hsi_range_nm: tuple[float, ...] = ()
@@ -89,6 +91,12 @@ class ModelConfig:
             "detail_filter",
             self.detail_filter,
             "0 with calibration = scene",
+        )
+        _check(
+            self.detail_filter > 0 or not self.lateral_colour,
+            "lateral_colour",
+            self.lateral_colour,
+            "false without a detail_filter",
         )
         _check(len(self.hsi_range_nm) in (0, 2), "hsi_range_nm", self.hsi_range_nm, "two numbers, or none")
         centres = self.msi_centres_nm
@@ -133,7 +141,6 @@ class TrainConfig:
     `amplitude_power` p: a channel of the HSI weighs (its residual's size)^p in the loss, 0 all alike, 1 as in
     the image; `pseudo_weight` is what a pseudo-MSI channel weighs beside the mean of those.
     `scene_power` p: a scene weighs (its own residual's size)^-p in each channel: 0 pixels alike, 1 scenes alike.
-    `variants`: how often the detail filter sees each scene of an archive under another light as well.
     """
 
     iterations: int = 3000
@@ -150,7 +157,6 @@ class TrainConfig:
     amplitude_power: float = 0.5
     pseudo_weight: float = 0.1
     scene_power: float = 0.0
-    variants: int = 4
     validate_every: int = 250
     checkpoint_every: int = 50
     seed: int = 0
@@ -167,7 +173,6 @@ class TrainConfig:
             self.weight_decay,
             "0 with muon",
         )
-        _check(self.variants >= 0, "variants", self.variants, "0 or more")
         _check(self.seed >= 0, "seed", self.seed, "0 or more")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
@@ -190,6 +195,7 @@ PAPER_MODEL: Mapping[str, Any] = {
     "width": 0,
     "levels": 5,
     "detail_filter": 0,
+    "lateral_colour": False,
 }
 PAPER_TRAINING: Mapping[str, Any] = {
     "chain": "truth",
@@ -209,7 +215,7 @@ def build_config(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
         if key not in known:
             raise ConfigError(f"unknown option {key!r}: known are {', '.join(sorted(known))}")
         wanted = types[key]
-        if wanted in (int, float, str) and not _is(value, wanted):
+        if wanted in (bool, int, float, str) and not _is(value, wanted):
             raise ConfigError(f"{key} = {value!r} is not of type {wanted.__name__}")
         if get_origin(wanted) is tuple and not isinstance(value, list | tuple):
             raise ConfigError(f"{key} = {value!r} is not a list")
@@ -243,6 +249,8 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _is(value: object, wanted: type) -> bool:
+    if wanted is bool:
+        return isinstance(value, bool)
     if wanted is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, wanted) and not isinstance(value, bool)

@@ -75,6 +75,11 @@ def make_job(
     team.share(training.batch)
     usual = _usual(examples, model_values)
     model = build_config(ModelConfig, {**usual, **model_values, **facts, "tile": 2**10})
+    if model.lateral_colour and not examples.uncut:
+        raise ConfigError(
+            "lateral_colour = True: goes by the place in a frame, and these are not whole frames (scenes of more "
+            "than 512 pixels are cut): give their middle 512 x 512 pixels, or leave it out"
+        )
     shortest = min(side for pair in examples.learned for side in pair.judged.shape)
     patch = min(training.patch, shortest) // model.stride * model.stride
     if patch == 0:
@@ -82,9 +87,7 @@ def make_job(
             f"scenes of {shortest} pixels are too small for {model.levels} levels: --set levels=2"
         )
     training = replace(training, patch=patch)
-    learned, held_out, model = make_lessons(
-        examples, replace(model, tile=patch), training.variants, training.seed, progress
-    )
+    learned, held_out, model = make_lessons(examples, replace(model, tile=patch), progress)
     count, kept = len(examples.learned), len(examples.held_out)
     source = f"{count} {examples.kind} like {examples.hsi.path.name}, {kept} held out"
     return Job(Curriculum(learned, held_out, examples.peak), model, training, source)
@@ -170,6 +173,8 @@ def _toml(job: Job) -> str:
 def _toml_value(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 

@@ -29,7 +29,6 @@ from emrdiff_cli.core.supervision import (
     residual_gain,
 )
 from emrdiff_cli.core.tiling import tile_windows
-from emrdiff_cli.core.variation import varied
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.raster.reading import open_raster, read_info
@@ -48,7 +47,7 @@ class Examples:
     """Pairs to learn from and pairs held out, and what the model's configuration takes from their rasters.
 
     `calibration`: the scenes at LR on which an archive's basis and scales are found; `kind`: what the pairs are;
-    `notes`: what a user has to know of them.
+    `notes`: what a user has to know of them; `uncut`: each pair is a whole raster's.
     """
 
     calibration: Sequence[LrScene]
@@ -61,6 +60,7 @@ class Examples:
     peak: float
     kind: str
     notes: tuple[str, ...] = ()
+    uncut: bool = False
 
 
 def read_archive(
@@ -100,6 +100,7 @@ def read_archive(
         float(ratio),
         _peak(first, kept),
         "scenes",
+        uncut=all(len(scene) == 1 for scene in pairs),
     )
 
 
@@ -202,16 +203,10 @@ def simulated_pairs(
 def make_lessons(
     examples: Examples,
     config: ModelConfig,
-    variants: int = 0,
-    seed: int = 0,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[list[Lesson], list[Lesson], ModelConfig]:
-    """Lessons to learn and lessons held out, and the configuration with what they taught of its units.
-
-    The detail filter is fitted to `variants` of each pair too, made one at a time and not kept.
-    """
-    seen = 1 + variants if config.detail_filter else 1
-    total = len(examples.learned) * seen + len(examples.held_out)
+    """Lessons to learn and lessons held out, and the configuration with what they taught of its units."""
+    total = len(examples.learned) + len(examples.held_out)
     shared = None
     if config.calibration == "archive":
         shared = calibrate(config, examples.calibration, _good_anywhere(examples.learned))
@@ -222,30 +217,13 @@ def make_lessons(
             progress(number, total)
     split = len(examples.learned)
     if config.detail_filter:
-        made = len(lessons)
-
-        def taught() -> Iterator[Lesson]:
-            yield from lessons[:split]
-            for number, pair in enumerate(_variants(examples.learned, variants, seed), made + 1):
-                yield make_lesson(config, pair, shared)
-                if progress is not None:
-                    progress(number, total)
-
-        taps = fitted_filter(taught(), config.detail_filter)
-        lessons = [refined(config, lesson, taps) for lesson in lessons]
+        found = fitted_filter(config, lessons[:split])
+        lessons = [refined(config, lesson, found) for lesson in lessons]
     if config.units == "residual" and config.residual != "none":
         gain = residual_gain(lessons[:split])
         config = replace(config, residual_gain=gain)
         lessons = [rescaled(lesson, gain) for lesson in lessons]
     return lessons[:split], lessons[split:], config
-
-
-def _variants(pairs: Sequence[SupervisedPair], count: int, seed: int) -> Iterator[SupervisedPair]:
-    """`count` of each pair whose MSI a known response made."""
-    for number, pair in enumerate(pairs):
-        if pair.srf is not None:
-            generator = np.random.default_rng([seed, number])
-            yield from (varied(pair, generator) for _ in range(count))
 
 
 def archive_rasters(folder: Path) -> list[Path]:
@@ -287,7 +265,7 @@ def _simulate_window(
         protocol, AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
     )
     lr_hsi, hr_msi = simulate_pair(truth, matrix, resampling.down)
-    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling, valid, ~unusable, matrix)
+    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling, valid, ~unusable)
 
 
 def _degraded_pair(

@@ -80,23 +80,6 @@ def uninterrupted(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[W
 # What is learned from
 
 
-def test_variants_teach_the_detail_filter_alone_and_the_same_seed_the_same_one(examples: Examples) -> None:
-    def filter_of(**training: Any) -> tuple[int, Any]:
-        job = make_job(examples, SMALL_MODEL, SMALL_TRAINING | training)
-        return len(job.curriculum.learned), job.curriculum.learned[0].channels.detail_filter
-
-    (count, plain), (same_count, varied), again, other = (
-        filter_of(variants=0),
-        filter_of(variants=2),
-        filter_of(variants=2),
-        filter_of(variants=2, seed=1),
-    )
-    assert count == same_count == len(examples.learned)
-    assert np.abs(varied - plain).max() > 1e-3
-    np.testing.assert_array_equal(varied, again[1])
-    assert np.abs(varied - other[1]).max() > 1e-4
-
-
 def test_a_scene_may_weigh_by_its_own_residual(job: Job) -> None:
     def weights(power: float) -> list[torch.Tensor]:
         config = dataclasses.replace(job.training, scene_power=power)
@@ -105,6 +88,23 @@ def test_a_scene_may_weigh_by_its_own_residual(job: Job) -> None:
     for lesson, alike, own in zip(job.curriculum.learned, weights(0.0), weights(1.0), strict=True):
         size = np.sqrt(np.square(lesson.target[:, lesson.pair.judged]).mean(axis=1))
         np.testing.assert_allclose(own.numpy() * size, alike.numpy(), rtol=1e-5)
+
+
+def test_lateral_colour_is_learned_from_whole_frames_alone(tmp_path: Path) -> None:
+    options = {**SMALL_MODEL, "detail_filter": 3, "lateral_colour": True}
+    whole = make_job(
+        read_archive(write_archive(tmp_path / "whole"), 4, RESPONSE, 0.3), options, SMALL_TRAINING
+    )
+    found = whole.curriculum.learned[0].channels.detail_filter
+    assert found is not None
+    assert found.shape == (4, 1 + 3, 9 + 2)
+    (tmp_path / "cut").mkdir()
+    for number in range(2):
+        write_cube(tmp_path / "cut" / f"{number}.tif", textured(BANDS, 520, 16, number))
+    cut = read_archive(tmp_path / "cut", 4, RESPONSE, 0.3)
+    with pytest.raises(ConfigError, match=r"lateral_colour.*512 x 512 pixels, or leave it out"):
+        make_job(cut, options, SMALL_TRAINING)
+    make_job(cut, {**options, "lateral_colour": False}, SMALL_TRAINING)
 
 
 def test_an_archives_last_scenes_are_held_out(examples: Examples) -> None:
@@ -213,7 +213,7 @@ def test_training_lowers_the_loss_and_ends_above_the_end_point(examples: Example
     """From the upsampled LR-HSI there is much to learn from the MSI."""
     job = make_job(
         examples,
-        {**SMALL_MODEL, "width": 8, "end_point": "bicubic"},
+        {**SMALL_MODEL, "width": 8, "end_point": "bicubic", "detail_filter": 0},
         {**SMALL_TRAINING, "iterations": 40, "validate_every": 20, "learning_rate": 1e-2},
     )
     losses: list[float] = []
@@ -423,6 +423,8 @@ def test_an_interrupted_training_is_not_lost_by_mistake(job: Job, tmp_path: Path
         ({"calibration": "scene", "residual": "unimodal", "subspace": 0}, {}),
         ({"steps": 1, "levels": 1}, {}),
         ({"gates": "tile"}, {}),
+        ({"detail_filter": 0}, {}),
+        ({"detail_filter": 5, "lateral_colour": True, "subspace": 0}, {}),
     ],
     ids=str,
 )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.detail_filter import apply_detail_filter
+from emrdiff_cli.core.detail_filter import FilterInputs, apply_detail_filter
 from emrdiff_cli.core.edges import edge_weights, sobel_magnitude
 from emrdiff_cli.core.end_point import EndPointTile, evaluate_tile, fit_linear, regress
 from emrdiff_cli.core.observation import LrScene
@@ -34,7 +34,7 @@ class Channels:
     """Shift and scale of each channel of a scene, its residual's unit and the pseudo-MSI's map.
 
     Chain channels are (value - shift) / scale for the HSI's k, then the MSI's m; the pseudo-MSI is
-    `pseudo_map` (m, k) x coefficients + `pseudo_offset` (m,), in the MSI's place. `detail_filter` (k, k, n, n)
+    `pseudo_map` (m, k) x coefficients + `pseudo_offset` (m,), in the MSI's place. `detail_filter` (k, 1 + m, n)
     is an archive's (core.detail_filter); None: the end point stays as it is.
     """
 
@@ -170,7 +170,8 @@ def tile_inputs(
     z = hr_msi[:, 1:-1, 1:-1]
     tile = evaluate_tile(end.fields, z, *up)
     if channels.detail_filter is not None:
-        tile = replace(tile, refinement=apply_detail_filter(channels.detail_filter, tile.detail))
+        inputs = FilterInputs.of(tile.detail, z, end.fields.msi, up)
+        tile = replace(tile, refinement=apply_detail_filter(channels.detail_filter, inputs))
     hsi = _normal(tile.refined, channels.hsi_shift, channels.hsi_scale)
     msi = _normal(z, channels.msi_shift, channels.msi_scale)
     extras = {

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import Calibration, Channels
+from emrdiff_cli.core.detail_filter import input_count
 from emrdiff_cli.core.diffusion import eta_schedule, sample
 from emrdiff_cli.core.network import BAFUNet
 from emrdiff_cli.core.subspace import Basis
@@ -74,9 +75,10 @@ def _calibration_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the arrays of a Calibration that is kept with the weights."""
     if config.calibration == "scene":
         return {}
-    bands, k, m, side = config.hsi_bands, config.hsi_channels, config.msi_bands, config.detail_filter
+    bands, k, m = config.hsi_bands, config.hsi_channels, config.msi_bands
+    inputs = input_count(config.detail_filter, config.lateral_colour)
     return {
-        **({"detail_filter": (k, k, side, side)} if side else {}),
+        **({"detail_filter": (k, 1 + m, inputs)} if config.detail_filter else {}),
         "mean": (bands,),
         "vectors": (bands, k),
         "hsi_shift": (k,),

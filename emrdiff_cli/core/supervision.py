@@ -20,7 +20,7 @@ from emrdiff_cli.core.conditioning import (
     hsi_correction,
     tile_inputs,
 )
-from emrdiff_cli.core.detail_filter import DetailSample, fit_detail_filter
+from emrdiff_cli.core.detail_filter import DetailSample, FilterInputs, fit_detail_filter
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.learning import TrainingScene, channel_weights
 from emrdiff_cli.core.noise import edge_noise
@@ -39,8 +39,7 @@ class SupervisedPair:
     """An HR-HSI (B, H, W) with its `valid` pixels, filled elsewhere, and the pair made from it.
 
     Only the pixels `judged` are learned from, or scored, and only the `good` bands (B,; None: all are): the
-    others are interpolated between them in both HSIs. `srf`: the (m, B) matrix that made the MSI; None where it
-    is a sensor's own.
+    others are interpolated between them in both HSIs.
     """
 
     hr_hsi: Field
@@ -50,7 +49,6 @@ class SupervisedPair:
     resampling: Resampling
     judged: NDArray[np.bool_]
     good: NDArray[np.bool_] | None = None
-    srf: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,16 @@ def make_lesson(config: ModelConfig, pair: SupervisedPair, calibration: Calibrat
     return _lesson(config, pair, end, calibration.channels, edge_range)
 
 
-def fitted_filter(lessons: Iterable[Lesson], side: int) -> Field:
-    """The detail filter (k, k, side, side) that fits what the end points of the lessons leave, one by one."""
+def fitted_filter(config: ModelConfig, lessons: Iterable[Lesson]) -> Field:
+    """The configuration's detail filter that fits what the end points of the lessons leave, one by one."""
 
     def sample(lesson: Lesson) -> DetailSample:
-        tile = lesson.inputs.end_point
-        residual = lesson.end.basis.project(lesson.pair.hr_hsi) - tile.values
-        return DetailSample(tile.detail, residual, lesson.pair.judged)
+        pair, tile = lesson.pair, lesson.inputs.end_point
+        residual = lesson.end.basis.project(pair.hr_hsi) - tile.values
+        seen = FilterInputs.of(tile.detail, pair.hr_msi, lesson.end.fields.msi, pair.resampling.up)
+        return DetailSample(seen, residual, pair.judged)
 
-    return fit_detail_filter(map(sample, lessons), side)
+    return fit_detail_filter(map(sample, lessons), config.detail_filter, config.lateral_colour)
 
 
 def refined(config: ModelConfig, lesson: Lesson, detail_filter: Field) -> Lesson:
