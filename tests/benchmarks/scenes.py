@@ -87,7 +87,8 @@ def _examples(
 ) -> Examples:
     calibration: list[LrScene] = [at_lr(pair)[0] for pair in learned]
     centres = response.centres_nm()
-    return Examples(calibration, learned, held_out, info, centres, len(response.names), ratio, peak, "scenes")
+    count = len(response.names)
+    return Examples(calibration, learned, held_out, info, centres, count, ratio, peak, "scenes", uncut=True)
 
 
 def _pair(path: Path, ratio: int, response: SpectralResponse) -> SupervisedPair:
