@@ -104,13 +104,12 @@ def apply_detail_filter(weights: Field, inputs: FilterInputs) -> Field:
 
 def _products(sample: DetailSample, count: int) -> Floats:
     """(k, N + 1, N + 1): sums of products of a channel's N inputs and its residual, over the residual's power."""
-    own, msi = (
-        np.stack(parts)[:, :, sample.judged] for parts in zip(*sample.inputs.parts(count), strict=True)
-    )
-    of_msi = msi.swapaxes(0, 1).reshape(-1, msi.shape[2])
+    own, msi = zip(*sample.inputs.parts(count), strict=True)
+    of_msi = [part[band][sample.judged] for band in range(len(msi[0])) for part in msi]
     products = []
-    for channel, left in enumerate(sample.residual[:, sample.judged]):
-        x = np.concatenate([own[:, channel], of_msi, left[None]]).astype(np.float64)
+    for channel, left in enumerate(sample.residual):
+        of_channel = [part[channel][sample.judged] for part in own]
+        x = np.stack([*of_channel, *of_msi, left[sample.judged]]).astype(np.float64)
         both = x @ x.T
         products.append(both / max(both[-1, -1], 1e-30))
     return np.stack(products)
