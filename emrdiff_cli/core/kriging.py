@@ -22,6 +22,7 @@ from scipy.spatial.distance import cdist
 
 from emrdiff_cli.core.colour_kernel import ColourKernel, centre_of, context_of
 from emrdiff_cli.core.resampling import Taps
+from emrdiff_cli.core.side_by_side import side_by_side
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
@@ -65,14 +66,17 @@ def krige(
     nodes = (-(-height // _NODE), -(-width // _NODE))
     weights = np.zeros((*nodes, len(functions), k), np.float32)
     slopes = np.zeros((k, len(msi), height, width), np.float32)
-    for top, left in product(range(0, height, _BLOCK), range(0, width, _BLOCK)):
-        block = scene.block(top, left, chosen)
+
+    def put_in(corner: tuple[int, int]) -> None:
+        block = scene.block(*corner, chosen)
         if not len(block.places):
-            continue
+            return
         solved = block.solve(nuggets) * scene.unit
-        for row, col in _nodes_in(top, left, nodes):
+        for row, col in _nodes_in(*corner, nodes):
             weights[row, col] = whitening.T @ block.colour_weights(_node_place(row), _node_place(col), solved)
         block.add_slopes(slopes, solved)
+
+    side_by_side(put_in, product(range(0, height, _BLOCK), range(0, width, _BLOCK)))
     return Kriged(weights, slopes)
 
 
@@ -171,18 +175,19 @@ def _likelihoods(scene: _Scene, slopes: tuple[float, float]) -> Doubles:
     """Minus twice the log likelihood of each channel under each noise, whatever its variance, on some blocks."""
     height, width = scene.valid.shape
     corners = list(product(range(0, height, _BLOCK), range(0, width, _BLOCK)))
-    squares, logs, count = np.zeros((len(_NUGGETS), len(scene.values))), np.zeros(len(_NUGGETS)), 0
-    for corner in corners[:: max(1, len(corners) // _TRIED)]:
+    nuggets = np.array(_NUGGETS)[:, None]
+
+    def of_block(corner: tuple[int, int]) -> tuple[Doubles, Doubles, int]:
+        """Squares (nuggets, k) in units of the covariance's, logarithms of its determinants, and pixels."""
         block = scene.block(*corner, slopes)
         if not len(block.places):
-            continue
+            return np.zeros((len(nuggets), len(scene.values))), np.zeros(len(nuggets)), 0
         variances, directions = linalg.eigh(block.covariance())
-        along = np.square(block.values @ directions)
-        for i, nugget in enumerate(_NUGGETS):
-            noisy = np.maximum(variances, 0) + nugget
-            squares[i] += (along / noisy).sum(axis=1)
-            logs[i] += np.log(noisy).sum()
-        count += len(variances)
+        noisy = np.maximum(variances, 0) + nuggets
+        return (1 / noisy) @ np.square(block.values @ directions).T, np.log(noisy).sum(axis=1), len(variances)
+
+    found = side_by_side(of_block, corners[:: max(1, len(corners) // _TRIED)])
+    squares, logs, count = (sum(parts) for parts in zip(*found, strict=True))
     return np.asarray(count * np.log(np.maximum(squares, 1e-300)) + logs[:, None])
 
 
