@@ -249,11 +249,9 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _is(value: object, wanted: type) -> bool:
-    if wanted is bool:
-        return isinstance(value, bool)
-    if wanted is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, wanted) and not isinstance(value, bool)
+    if isinstance(value, bool):
+        return wanted is bool
+    return isinstance(value, int | float if wanted is float else wanted)
 
 
 def _check(holds: bool, name: str, value: object, limit: str) -> None:

@@ -18,7 +18,7 @@ from emrdiff_cli.distributed import ALONE, Team
 from emrdiff_cli.errors import ConfigError, InputError, OutputExistsError, WriteError
 from emrdiff_cli.page import REPORT
 from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, require_state, train
-from emrdiff_cli.training_data import Examples, make_lessons
+from emrdiff_cli.training_data import LONGEST_SIDE, Examples, make_lessons
 from emrdiff_cli.training_report import training_report
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
@@ -78,7 +78,8 @@ def make_job(
     if model.lateral_colour and not examples.uncut:
         raise ConfigError(
             "lateral_colour = True: goes by the place in a frame, and these are not whole frames (scenes of more "
-            "than 512 pixels are cut): give their middle 512 x 512 pixels, or leave it out"
+            f"than {LONGEST_SIDE} pixels are cut): give their middle {LONGEST_SIDE} x {LONGEST_SIDE} pixels, or "
+            "leave it out"
         )
     shortest = min(side for pair in examples.learned for side in pair.judged.shape)
     patch = min(training.patch, shortest) // model.stride * model.stride

@@ -37,7 +37,7 @@ from emrdiff_cli.simulation import response_matrix
 
 Field = NDArray[np.float32]
 
-_LONGEST_SIDE = 512  # larger scenes are cut, so that lessons stay in memory and their statistics local
+LONGEST_SIDE = 512  # larger scenes are cut, so that lessons stay in memory and their statistics local
 _LEAST_RATIO = 2.0  # by which a pair is degraded where its own ratio leaves too few pixels
 _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in its pixels
 
@@ -195,7 +195,7 @@ def simulated_pairs(
                 f"{path}: {info.grid.height} x {info.grid.width} pixels are less than two LR pixels "
                 f"at ratio {ratio}"
             )
-        side = max(ratio, _LONGEST_SIDE // ratio * ratio)
+        side = max(ratio, LONGEST_SIDE // ratio * ratio)
         for window in tile_windows(info.grid.height, info.grid.width, side, 0):
             yield _simulate_window(reader.read(window), info.bands, matrix, ratio, protocol)
 

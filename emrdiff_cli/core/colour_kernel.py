@@ -177,7 +177,7 @@ def _between_places(up: Taps) -> Taps:
 
 def centre_of(up: Taps) -> Doubles:
     """Along an axis: where each HR pixel lies, in LR pixels."""
-    return np.asarray(np.clip((up.indices * up.weights).sum(axis=1), 0, up.n_in - 1))
+    return np.asarray(np.clip(up.centres(), 0, up.n_in - 1))
 
 
 def learn_kernel(strips: Strips, context: Field, resampling: Resampling) -> ColourKernel:

@@ -170,7 +170,7 @@ def tile_inputs(
     z = hr_msi[:, 1:-1, 1:-1]
     tile = evaluate_tile(end.fields, z, *up)
     if channels.detail_filter is not None:
-        inputs = FilterInputs.of(tile.detail, z, end.fields.msi, up)
+        inputs = FilterInputs.of(tile, z, end.fields.msi, up)
         tile = replace(tile, refinement=apply_detail_filter(channels.detail_filter, inputs))
     hsi = _normal(tile.refined, channels.hsi_shift, channels.hsi_scale)
     msi = _normal(z, channels.msi_shift, channels.msi_scale)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.core.end_point import EndPointTile
+from emrdiff_cli.core.resampling import Taps
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
@@ -40,13 +41,12 @@ class FilterInputs:
     cols: Floats
 
     @classmethod
-    def of(cls, detail: Floats, hr_msi: Floats, msi_at_lr: Floats, up: tuple[Taps, Taps]) -> FilterInputs:
-        """Of a tile's detail and MSI (m, H, W), the scene's MSI at LR (m, h, w) and the tile's part of LR -> HR."""
+    def of(cls, tile: EndPointTile, hr_msi: Floats, msi_at_lr: Floats, up: tuple[Taps, Taps]) -> FilterInputs:
+        """Of a tile and its MSI (m, H, W), the scene's MSI at LR (m, h, w) and the tile's part of LR -> HR."""
         usual = np.maximum(msi_at_lr, 0).mean(axis=(1, 2))
         relative = np.maximum(hr_msi, 0) / np.where(usual > 0, usual, np.inf)[:, None, None]
-        rows, cols = ((taps.indices * taps.weights).sum(axis=1) - (taps.n_in - 1) / 2 for taps in up)
-        lost = hr_msi - apply_taps(msi_at_lr, *up)
-        return cls(detail, lost, np.log(relative.mean(axis=0) + _DARK), rows, cols)
+        rows, cols = (taps.centres() - (taps.n_in - 1) / 2 for taps in up)
+        return cls(tile.detail, tile.msi_detail, np.log(relative.mean(axis=0) + _DARK), rows, cols)
 
     def parts(self, count: int) -> Iterator[tuple[Field, Field]]:
         """The filter's `count` inputs, (k, H, W) of the channels and (m, H, W) of the MSI: see `input_count`."""
@@ -84,13 +84,13 @@ def fit_detail_filter(samples: Iterable[DetailSample], side: int, lateral: bool 
     Every scene weighs by the inverse of its residual's power in the channel, so that quiet ones count too.
     """
     sums: Floats | None = None
+    count = input_count(side, lateral)
     for sample in samples:
-        of_scene = _products(sample, input_count(side, lateral))
+        of_scene = _products(sample, count)
         sums = of_scene if sums is None else sums + of_scene
     if sums is None:
         raise ValueError("no scene to fit a detail filter on")
-    bands = 1 + len(sample.inputs.msi)
-    return np.stack([_solve(both[:-1, :-1], both[:-1, -1]).reshape(bands, -1) for both in sums])
+    return np.stack([_solve(both[:-1, :-1], both[:-1, -1]).reshape(-1, count) for both in sums])
 
 
 def apply_detail_filter(weights: Field, inputs: FilterInputs) -> Field:

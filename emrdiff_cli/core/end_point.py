@@ -67,14 +67,16 @@ class EndPointFields:
 
 @dataclass(frozen=True)
 class EndPointTile:
-    """A tile's end point, the MSI's detail in it and the part of that which windows put in; (k, H, W) each.
+    """A tile's end point, the detail in it and the part of that which is not the scene's map's; (k, H, W) each.
 
-    `refinement` is what an archive's detail filter adds; None without one.
+    `msi_detail` (m, H, W) is what the MSI lost at LR; `refinement` what an archive's detail filter adds, None
+    without one.
     """
 
     values: Field
     detail: Field
     local_detail: Field
+    msi_detail: Floats
     refinement: Field | None = None
 
     @property
@@ -170,7 +172,7 @@ def evaluate_tile(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps
         local += colour_prediction(fields, hr_msi, rows, cols) - apply_taps(fields.colour_at_lr, rows, cols)
     injected = np.tensordot(fields.slopes, detail, axes=1) + local
     values = apply_taps(fields.base, rows, cols) + injected
-    return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local)
+    return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local, detail)
 
 
 def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps) -> Field:

@@ -43,6 +43,10 @@ class Taps:
         kept = np.clip(np.arange(start, stop), 0, self.n_out - 1)
         return Taps(self.n_in, self.indices[kept], self.weights[kept], self.inside[kept])
 
+    def centres(self) -> NDArray[np.float64]:
+        """Where each output lies (n_out,), in inputs; a little inwards where taps are folded back at the ends."""
+        return np.asarray((self.indices * self.weights).sum(axis=1))
+
     def reach(self) -> tuple[int, int]:
         """First and one past the last input that any output uses."""
         return int(self.indices.min()), int(self.indices.max()) + 1

@@ -1,7 +1,7 @@
 """Many small computations at once, each on one processor.
 
-BLAS spreads a product or a factorisation over its threads. Of matrices of a few hundred rows that costs more than
-it saves (on two processors, kriging took four times as long), and the result depends on the number of threads.
+BLAS spreads a product or a factorisation over its threads. Of matrices of a few hundred rows that costs much more
+than it saves, and the result depends on the number of threads.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from emrdiff_cli.core.detail_filter import (
     fit_detail_filter,
     input_count,
 )
+from emrdiff_cli.core.end_point import EndPointTile
 from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.resampling import apply_taps, cubic_upsampler
+from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.errors import ConfigError
 
 
@@ -33,6 +34,10 @@ def inputs(seed: int, channels: int, bands: int, height: int, width: int) -> Fil
         np.linspace(-4, 4, height),
         np.linspace(-5, 5, width),
     )
+
+
+def tile_of(detail: np.ndarray, msi_detail: np.ndarray) -> EndPointTile:
+    return EndPointTile(detail, detail, detail, msi_detail)
 
 
 def sample(seen: FilterInputs, residual: np.ndarray) -> DetailSample:
@@ -83,7 +88,8 @@ def test_a_magnified_band_is_brought_back() -> None:
 
     taps = cubic_upsampler(AxisPlacement(float(ratio), 0.0), lr, ratio * lr)
     plain = np.zeros((1, lr, lr), np.float32)
-    seen = FilterInputs.of(picture(1.0)[None], noise(0, 1, 64, 64), plain, (taps, taps))
+    tile = tile_of(picture(1.0)[None], noise(0, 1, 64, 64))
+    seen = FilterInputs.of(tile, noise(0, 1, 64, 64), plain, (taps, taps))
     weights = np.zeros((1, 2, 11), np.float32)
     weights[0, 0, -1] = 0.01 * ratio  # of LR pixels, in HR pixels
     moved = picture(1.0) + apply_detail_filter(weights, seen)[0]
@@ -96,14 +102,13 @@ def test_inputs_of_a_tile_are_those_of_the_scene_there() -> None:
     ratio, lr = 4, 12
     taps = cubic_upsampler(AxisPlacement(float(ratio), 0.0), lr, ratio * lr)
     msi, at_lr = noise(6, 3, 48, 48) + 5, noise(7, 3, lr, lr) + 5
-    detail = noise(8, 2, 48, 48)
-    whole = FilterInputs.of(detail, msi, at_lr, (taps, taps))
-    assert whole.msi == pytest.approx(msi - apply_taps(at_lr, taps, taps))
+    detail, lost = noise(8, 2, 48, 48), noise(10, 3, 48, 48)
+    whole = FilterInputs.of(tile_of(detail, lost), msi, at_lr, (taps, taps))
+    assert whole.msi is lost
     assert whole.rows[8:40] == pytest.approx((np.arange(48) - 23.5)[8:40] / ratio)
     rows, cols = slice(8, 32), slice(16, 48)
-    part = FilterInputs.of(
-        detail[:, rows, cols], msi[:, rows, cols], at_lr, (taps.part(8, 32), taps.part(16, 48))
-    )
+    tile = tile_of(detail[:, rows, cols], lost[:, rows, cols])
+    part = FilterInputs.of(tile, msi[:, rows, cols], at_lr, (taps.part(8, 32), taps.part(16, 48)))
     weights = 0.1 * noise(9, 2, 4, input_count(3, True))
     of_whole, of_part = apply_detail_filter(weights, whole), apply_detail_filter(weights, part)
     assert of_part[:, 1:-1, 1:-1] == pytest.approx(of_whole[:, rows, cols][:, 1:-1, 1:-1], abs=1e-4)
@@ -112,9 +117,8 @@ def test_inputs_of_a_tile_are_those_of_the_scene_there() -> None:
 @pytest.mark.parametrize("level", [0.0, -3.0])
 def test_a_dark_msi_has_no_brightness_and_does_no_harm(level: float) -> None:
     taps = cubic_upsampler(AxisPlacement(4.0, 0.0), 8, 32)
-    seen = FilterInputs.of(
-        noise(1, 2, 32, 32), np.full((3, 32, 32), level), np.full((3, 8, 8), level), (taps, taps)
-    )
+    tile, msi = tile_of(noise(1, 2, 32, 32), noise(2, 3, 32, 32)), np.full((3, 32, 32), level)
+    seen = FilterInputs.of(tile, msi, msi[:, ::4, ::4], (taps, taps))
     assert np.isfinite(seen.brightness).all()
     assert seen.brightness.std() == 0
 

@@ -102,6 +102,14 @@ def test_a_scene_linear_in_the_msi_is_recovered_exactly(method: Method) -> None:
     assert pair.error(pair.fused("bicubic")) > 0.02
 
 
+def test_a_tiles_msi_detail_is_what_the_msi_lost_at_lr() -> None:
+    pair = linear_pair()
+    tile = evaluate_tile(pair.end("glp").fields, pair.msi, *pair.maps.up)
+    lost = pair.msi - apply_taps(pair.lr.msi, *pair.maps.up)
+    np.testing.assert_allclose(tile.msi_detail, lost, atol=1e-6)
+    assert np.abs(lost).max() > 0.01
+
+
 def test_unexplained_is_what_the_scenes_map_leaves_of_the_lr_hsi() -> None:
     pair = local_pair()
     for method in METHODS:
