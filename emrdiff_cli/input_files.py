@@ -7,17 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.envi import find_header
+from emrdiff_cli.raster.files import files_of
 from emrdiff_cli.scene import RasterInfo
-
-_SIDECARS = (".aux.xml", ".msk")  # that change what GDAL reads
 
 
 class InputFiles:
     """The files of some rasters, as they were when this was made."""
 
     def __init__(self, *rasters: RasterInfo) -> None:
-        self._files = [path for info in rasters for path in _files_of(info)]
+        self._files = [path for info in rasters for path in files_of(info.path)]
         self._stamps = self._look()
 
     def refuse_changed(self) -> None:
@@ -32,7 +30,7 @@ class InputFiles:
 
 def content_hash(info: RasterInfo) -> str:
     """BLAKE2b of a raster's files: the data, an ENVI header and what else GDAL reads beside it."""
-    return hash_files(_files_of(info))
+    return hash_files(files_of(info.path))
 
 
 def hash_files(paths: Iterable[Path]) -> str:
@@ -45,12 +43,6 @@ def hash_files(paths: Iterable[Path]) -> str:
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     return digest.hexdigest()
-
-
-def _files_of(info: RasterInfo) -> list[Path]:
-    beside = [info.path.with_name(info.path.name + suffix) for suffix in _SIDECARS]
-    header = find_header(info.path) if info.driver == "ENVI" else None
-    return [info.path, *([] if header is None else [header]), *(path for path in beside if path.is_file())]
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

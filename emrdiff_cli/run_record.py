@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.fusion_options import FusionOptions
-from emrdiff_cli.raster.envi import find_data, find_header
+from emrdiff_cli.raster.files import files_of
 from emrdiff_cli.raster.reading import read_info
 
 RUN_TAG = "emrdiff_run"
@@ -17,7 +17,6 @@ RUN_TAG = "emrdiff_run"
 Stamp = tuple[str, int, int]
 """A file's name, size and time of change."""
 
-_SIDECARS = (".aux.xml", ".msk")
 # None of these changes a pixel.
 _PASSING = ("batch_size", "overwrite", "provenance", "resume", "max_memory")
 
@@ -44,13 +43,7 @@ def holds_run(output: Path, record: str) -> bool:
 def stamps(raster: Path) -> list[Stamp]:
     """Of a raster's files. Raises InputError where it is not there."""
     try:
-        data = find_data(raster) if raster.suffix.lower() == ".hdr" else raster
-        header = find_header(data)
-        beside = [data.with_name(data.name + suffix) for suffix in _SIDECARS]
-        there = [data, *([] if header is None else [header]), *(path for path in beside if path.is_file())]
-        states = [(path.name, path.stat()) for path in there]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{raster}: no such file") from error
+        states = [(path.name, path.stat()) for path in files_of(raster)]
     except OSError as error:
         raise InputError(f"{raster}: cannot be read: {error.strerror}") from error
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]

@@ -22,7 +22,8 @@ from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.crs import same_crs
-from emrdiff_cli.raster.envi import DATA_SUFFIXES, check_text, find_data, find_header, header_paths
+from emrdiff_cli.raster.envi import check_text
+from emrdiff_cli.raster.files import locate
 from emrdiff_cli.raster.metadata import (
     StoredTags,
     common_value,
@@ -45,7 +46,6 @@ __all__ = [
     "same_crs",
 ]
 
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # rasterio lets some of GDAL's errors through, raises SystemError where GDAL gives none, and insists on UTF-8.
 _GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError, UnicodeDecodeError)
 _filters_lock = threading.Lock()
@@ -63,7 +63,7 @@ def open_raster(path: Path) -> RasterReader:
     Raises InputError: no such file, another format, a header or data file missing, a size other than the
     header's, a GeoTIFF cut short, complex values, bands that differ in nodata or scale.
     """
-    data, driver = _locate(Path(path))
+    data, driver = locate(Path(path))
     try:
         if driver == "ENVI":
             check_text(data)
@@ -226,38 +226,6 @@ def ignoring_missing_georeference() -> Iterator[None]:
     with _filters_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
-
-
-def _locate(path: Path) -> tuple[Path, str]:
-    """Find the data file and its driver by content, so that no other driver of GDAL gets to see it."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder: name a raster file in it")
-        if not path.exists():
-            raise InputError(f"{path}: no such file")
-        if not path.is_file():
-            raise InputError(f"{path}: is a device or a pipe: name a raster file")
-        if path.suffix.lower() == ".hdr":
-            return find_data(path), "ENVI"
-        with path.open("rb") as file:
-            magic = file.read(4)
-        header = find_header(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if magic in _TIFF_MAGIC and (header is None or path.suffix.lower() not in DATA_SUFFIXES):
-        return path, "GTiff"
-    if header is not None:
-        return path, "ENVI"
-    raise InputError(_no_driver(path))
-
-
-def _no_driver(path: Path) -> str:
-    if not path.stat().st_size:
-        return f"{path}: is empty: write or copy it anew"
-    looked_for = " and ".join(dict.fromkeys(header.name for header in header_paths(path)))
-    if path.suffix.lower() in DATA_SUFFIXES:
-        return f"{path}: no ENVI header beside it (looked for {looked_for}): put it there"
-    return f"{path}: neither GeoTIFF nor ENVI: convert it, e.g. `gdal_translate {path.name} {path.stem}.tif`"
 
 
 def _alpha_bands(dataset: Any) -> list[int]:
