@@ -180,6 +180,18 @@ def test_surroundings_lie_where_they_are(ratio: float) -> None:
     np.testing.assert_allclose(around[inner], msi[inner], atol=5e-3)
 
 
+@pytest.mark.parametrize("ratio", [4.0, 2.5])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_surroundings_do_not_tell_one_end_of_the_scene_from_the_other(ratio: float, axis: int) -> None:
+    side = int(20 * ratio)
+    msi, maps = texture(2, side, side, 6), resampling(side, side, ratio)
+    around, turned = (
+        context_of(observe_context(by_strips(image), maps.up), *maps.up)
+        for image in (msi, np.flip(msi, axis))
+    )
+    np.testing.assert_allclose(np.flip(turned, axis), around, atol=2e-3)
+
+
 def test_rounding_is_no_colour() -> None:
     """The surroundings of a constant are constant but for float32's last digits."""
     constant = np.full((2, 64, 56), 0.4, np.float32)

@@ -205,6 +205,20 @@ def test_back_projection_brings_the_fused_image_nearer_to_the_lr_hsi() -> None:
         assert inconsistency(with_slopes, True) < 0.3 * inconsistency(with_slopes, False)
 
 
+@pytest.mark.parametrize("hole", [np.s_[8:13, 6:11], np.s_[8:13, 19:24]])
+def test_back_projection_leaves_invalid_lr_pixels_as_they_are(hole: tuple[slice, ...]) -> None:
+    """Without the MSI's detail it alone tells `glp-local` from `bicubic`: that goes five LR pixels far at most."""
+    pair = Pair(local_pair().truth, np.full((1, 96, 96), 0.3, np.float32))
+    valid = np.ones_like(pair.lr.valid)
+    valid[hole] = False
+    hsi = np.where(valid, pair.lr.hsi, pair.lr.hsi + np.linspace(-1, 1, 24, dtype=np.float32))
+    pair.lr = LrScene(hsi, pair.lr.msi, valid)
+    changed = np.abs(pair.fused("glp-local") - pair.fused("bicubic"))
+    rows, cols = (slice(RATIO * (side.start + 2), RATIO * (side.stop - 2)) for side in hole)
+    assert changed[:, rows, cols].max() < 1e-6
+    assert changed.mean() > 1e-3
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_window_is_chosen_for_an_hsi_that_is_noise_beside_the_msi(seed: int) -> None:
     msi = texture(3, 40, 44, seed)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import rasterio
 from numpy.typing import NDArray
+from rasterio.windows import Window
 from scipy import ndimage
 from test_colour_kernel import by_strips, learned
 from test_end_point import local_pair, resampling, texture
@@ -21,6 +24,7 @@ from emrdiff_cli.core.subspace import identity_basis
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+SAMPLE = Path(__file__).parents[2] / "sample_data"
 
 
 class Observed(NamedTuple):
@@ -73,6 +77,12 @@ def fused(truth: Image, msi: Image, method: Method = "kriging", height: int = 7)
 
 def error(image: Image, truth: Image) -> float:
     return float(np.sqrt(np.square(image - truth).mean()))
+
+
+def psnr_db(image: Image, truth: Image) -> float:
+    """Of the mean over the bands, each by its own peak."""
+    squares, peaks = np.square(image - truth).mean(axis=(1, 2)), truth.max(axis=(1, 2))
+    return float(np.mean(10 * np.log10(np.square(peaks) / squares)))
 
 
 def hidden_bands(msi: Image) -> Image:
@@ -132,6 +142,25 @@ def test_slopes_that_change_over_the_ground_are_found() -> None:
     inner = np.s_[3:-3, 3:-3]
     assert np.corrcoef(slopes[0][inner].ravel(), np.broadcast_to(turn, (24, 24))[inner].ravel())[0, 1] > 0.9
     assert np.abs(slopes[1]).mean() < 0.3 * np.abs(slopes[0]).mean()
+
+
+def test_a_block_of_the_sample_scene_scores_what_the_covariance_was_settled_for() -> None:
+    """Without the caution about noise it is 0.11 dB less, without what lies beside a block on one side 0.07."""
+    with rasterio.open(SAMPLE / "hr_hsi.tif") as hsi, rasterio.open(SAMPLE / "hr_msi.tif") as hr_msi:
+        bands, part = hsi.indexes[::8], Window(0, 0, 96, 96)
+        truth, msi = (
+            (1e-4 * image).astype(np.float32)
+            for image in (hsi.read(bands, window=part), hr_msi.read(window=part))
+        )
+    assert psnr_db(fused(truth, msi), truth) > 41.89
+
+
+def test_a_channel_that_the_msi_explains_has_no_say_in_the_covariance_of_those_it_does_not() -> None:
+    pair = local_pair()
+    rng = np.random.default_rng(0)
+    explained = pair.msi.sum(axis=0, keepdims=True) + 1 + 1e-3 * rng.normal(size=(1, 96, 96))
+    more = np.concatenate([pair.truth, explained.astype(np.float32)])
+    np.testing.assert_allclose(fused(more, pair.msi)[:-1], fused(pair.truth, pair.msi), atol=1e-4)
 
 
 def test_kriging_scales_with_its_values_and_units() -> None:
@@ -213,6 +242,13 @@ def test_between_nodes_weights_are_linear_and_beyond_the_last_they_stay() -> Non
     )
     expected = np.stack(np.broadcast_arrays(rows[:, None], cols))
     np.testing.assert_allclose(image, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_blocks_see_as_much_on_one_side_as_on_the_other(axis: int) -> None:
+    pair = local_pair()
+    turned = fused(np.flip(pair.truth, axis), np.flip(pair.msi, axis))
+    np.testing.assert_allclose(np.flip(turned, axis), fused(pair.truth, pair.msi), atol=2e-3)
 
 
 def test_blocks_do_not_show() -> None:

@@ -32,6 +32,14 @@ def test_outliers_and_invalid_pixels_have_no_say() -> None:
     np.testing.assert_allclose(scale_relations(scene(made, valid), (1,)), [3], rtol=1e-6)
 
 
+def test_dark_pixels_have_less_of_a_say_than_bright_ones() -> None:
+    bright = HSI.copy()
+    bright[:, 3:] *= np.float32(0.02)
+    made = np.where(bright[[1]] > 0.05, 3 * bright[[1]], 7 * bright[[1]])
+    relations = scale_relations(LrScene(bright, made, np.ones(HSI.shape[1:], bool)), (1,))
+    np.testing.assert_allclose(relations, [3], rtol=1e-6)
+
+
 def test_a_dark_hsi_band_has_no_relation() -> None:
     dark = LrScene(0 * HSI, HSI[:1], np.ones(HSI.shape[1:], bool))
     relations = scale_relations(dark, (0,))

@@ -67,6 +67,22 @@ def test_weights_ramp_inside_and_are_flat_at_the_scene_edge() -> None:
     np.testing.assert_allclose(ramp + ramp[::-1], 1)
 
 
+def test_a_higher_power_trusts_the_outermost_pixels_less() -> None:
+    windows = tile_windows(8, 14, 8, 2)
+    assert [window.col for window in windows] == [0, 6]
+    shares = []
+    for power in (1, 2, 4):
+        mosaic = Mosaic(1, 8, 14, 8, 2, dtype=np.float64, power=power)
+        assert mosaic.add(windows[0], np.zeros((1, 8, 8))) is None
+        rows = mosaic.add(windows[1], np.ones((1, 8, 8)))
+        assert rows is not None
+        assert (rows[0, :, :6] == 0).all()
+        assert (rows[0, :, 8:] == 1).all()
+        np.testing.assert_allclose(rows[0, :, 6] + rows[0, :, 7], 1)
+        shares.append(rows[0, 0, 6])
+    assert shares[0] > 3 * shares[1] > 9 * shares[2] > 0
+
+
 def blended(
     values: NDArray[np.floating], size: int, overlap: int, dtype: str = "float32"
 ) -> NDArray[np.floating]:
