@@ -139,8 +139,12 @@ def test_tiles_lie_where_their_pixels_lay(tmp_path: Path) -> None:
         assert (info.bands, info.scale, info.nodata) == (FULL.bands, FULL.scale, FULL.nodata)
 
 
-def test_index_is_geojson_in_longitude_and_latitude(tmp_path: Path) -> None:
-    original = write_like(tmp_path / "a.tif", pixels(3, 40, 33), FULL)
+@pytest.mark.parametrize(
+    "turned", [Affine.identity(), Affine.scale(1, -1), Affine.scale(-1, 1), Affine.rotation(90)]
+)
+def test_index_is_geojson_in_longitude_and_latitude(tmp_path: Path, turned: Affine) -> None:
+    placed = replace(FULL, grid=Grid(40, 33, NORTH_UP @ turned, WKT))
+    original = write_like(tmp_path / "a.tif", pixels(3, 40, 33), placed)
     index = json.loads((tile(original, into=tmp_path / "tiles") / INDEX_NAME).read_text())
     assert index["type"] == "FeatureCollection"
     assert "crs" not in index  # RFC 7946: always WGS 84

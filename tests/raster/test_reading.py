@@ -87,6 +87,16 @@ def test_physical_values_and_invalid_pixels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read[1], values[1] * 0.5 + 3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinite_values_are_invalid_in_any_float(tmp_path: Path, dtype: str) -> None:
+    values = pixels(2, 3, 4, dtype)
+    values[0, 1, 2], values[1, 2, 0] = np.inf, -np.inf
+    with open_raster(write_tif(tmp_path / "a.tif", values)) as reader:
+        read = reader.read()
+        np.testing.assert_array_equal(reader.valid(values), np.isfinite(values))
+    np.testing.assert_array_equal(read, np.where(np.isfinite(values), values, np.nan))
+
+
 def test_nodata_of_a_wider_type_than_the_values(tmp_path: Path) -> None:
     values = pixels(1, 2, 2).astype(np.float32)
     values[0, 0, 0] = np.float32(-3.4e38)
@@ -145,6 +155,20 @@ def test_an_alpha_band_of_any_number_is_a_mask_and_no_band(tmp_path: Path, meani
     expected = values[-1:, 1:, :3].astype(np.float32)
     expected[0, 0, 2] = np.nan
     np.testing.assert_array_equal(read, expected)
+
+
+def test_a_pixel_is_invalid_where_any_of_two_alpha_bands_is_0(tmp_path: Path) -> None:
+    path = write_alpha(tmp_path / "a.tif", "nAnA")
+    with rasterio.open(path, "r+") as dataset:
+        second = dataset.read(4)
+        second[1, 2], second[0, 3] = 255, 0
+        dataset.write(second, 4)
+    with open_raster(path) as reader:
+        assert reader.info.bands.count == 2
+        missing = np.isnan(reader.read())
+    assert {tuple(place) for place in np.argwhere(missing).tolist()} == {
+        (band, row, col) for band in (0, 1) for row, col in ((1, 2), (0, 3))
+    }
 
 
 def test_alpha_of_a_known_wavelength_is_a_band(tmp_path: Path) -> None:
@@ -239,6 +263,8 @@ def unusable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     noise = np.random.default_rng(0).integers(0, 9999, (3, 300, 300), np.int16)
     tail = write_tif(tmp_path / "tail.tif", noise)
     tail.write_bytes(tail.read_bytes()[: 6 * noise.nbytes // 7])
+    last = write_tif(tmp_path / "last.tif", noise, interleave="band")
+    last.write_bytes(last.read_bytes()[: 6 * noise.nbytes // 7])
     scales = write_tif(tmp_path / "scales.tif", cube)
     with rasterio.open(scales, "r+") as dataset:
         dataset.scales = (1, 2, 3)
@@ -255,6 +281,7 @@ def unusable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "png": (png, "gdal_translate"),
         "vrt": (vrt, "gdal_translate"),
         "tail": (tail, "cut short"),
+        "last band": (last, "cut short"),
         "scales": (scales, "different scales"),
         "complex": (write_tif(tmp_path / "c.tif", cube.astype("complex64")), "complex64"),
     }

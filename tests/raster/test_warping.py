@@ -85,11 +85,12 @@ def test_another_crs_or_rotation_is_warped_to_the_same_ground(tmp_path: Path, cr
     ratio = target.transform.a / FINE.transform.a
     assert ratio == pytest.approx(5, rel=5e-3)
     assert target.transform.b == target.transform.d == 0
-    # All of the fine grid is covered, and each pixel holds the value of its own ground.
+    # All of the fine grid is covered, with the two pixels around it that the cubic kernel reaches, and each pixel
+    # holds the value of its own ground.
     corner = ~FINE.transform @ target.transform
-    assert corner.c <= 0
-    assert corner.f <= 0
-    assert corner.c + ratio * target.width >= FINE.width
+    assert max(corner.c, corner.f) <= -2 * ratio
+    assert corner.c + ratio * (target.width - 2) >= FINE.width
+    assert corner.f + ratio * (target.height - 2) >= FINE.height
     inside = seen[0][2:-2, 2:-2]
     truth = smooth(*centres(target))[2:-2, 2:-2]
     assert np.isfinite(inside).all()
@@ -106,6 +107,16 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
         seen = AlignedReader(reader, aligned_grid(reader.info.grid, FINE)).read()
     assert set(np.unique(seen[np.isfinite(seen)].round(3))) == {50.0}
     assert 30 < np.isnan(seen[0, 4:-4, 4:-4]).sum() < 60
+
+
+def test_no_common_ground_of_rasters_whose_outlines_meet(tmp_path: Path) -> None:
+    """Turned by 45 degrees, a raster leaves the corners of the rectangle around it empty."""
+    beyond = NORTH_UP @ Affine.translation(-14, -14) @ Affine.rotation(45) @ Affine.translation(-15, -15)
+    path = write_tif(tmp_path / "beside.tif", pixels(1, 30, 30), transform=beyond)
+    with open_raster(path) as reader:
+        aligned = AlignedReader(reader, aligned_grid(reader.info.grid, FINE))
+        with pytest.raises(GridError, match="no ground in common"):
+            aligned.read()
 
 
 def test_no_common_ground() -> None:
