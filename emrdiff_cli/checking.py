@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from emrdiff_cli.acquisition import acquired_on
+from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.coverage import MsiBandCoverage
 from emrdiff_cli.core.holes import valid_pixels
 from emrdiff_cli.core.mismatch import rehearsal_ratio, rehearse
@@ -27,7 +28,6 @@ from emrdiff_cli.core.registration import (
 from emrdiff_cli.core.survey import BandStates, BandSurvey
 from emrdiff_cli.coregistration import displaced, displacement_warning, estimate_both, find_shift, pair_block
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.inspection import numbered
 from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.reading import open_raster, read_info
@@ -343,7 +343,7 @@ def _band_concerns(raster: RasterCheck) -> list[str]:
     ):
         unmarked = [band for band in bands or () if band not in bad]
         if unmarked:
-            found.append(f"{name}: {what} in band{'s' * (len(unmarked) > 1)} {numbered(unmarked)}")
+            found.append(f"{name}: {what} in {numbered_bands(unmarked)}")
     return found
 
 

@@ -15,8 +15,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.grid import AxisPlacement, align
-from emrdiff_cli.core.metrics import listed
 from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError
 from emrdiff_cli.raster.reading import RasterReader, same_crs
@@ -173,7 +173,7 @@ def _without_bad(
         return bands, ()
     if not kept:
         raise InputError(f"{other.path} and {reference.path} mark every common band as bad: mend their bbl")
-    return kept, (f"{listed(np.array([b + 1 for b in bands if b not in kept]))} left out: marked as bad",)
+    return kept, (f"{numbered_bands(b + 1 for b in bands if b not in kept)} left out: marked as bad",)
 
 
 def _place(

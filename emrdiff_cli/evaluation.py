@@ -18,7 +18,7 @@ import numpy as np
 
 from emrdiff_cli import __version__
 from emrdiff_cli.comparison import Cube, Part, Source, Upsampled, pair, upsample
-from emrdiff_cli.core.metrics import CHEAP, GRAIN, KEYS, FullReference, Scores
+from emrdiff_cli.core.metrics import CHEAP, GRAIN, KEYS, NEED_PEAK, FullReference, Scores
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
 from emrdiff_cli.scene import Window
@@ -29,7 +29,6 @@ _TILE_VALUES = 8 * 2**20  # values of one cube in a tile: 32 MiB of float32
 _TILE_SIDE = 256
 _CACHE_MEGABYTES = 256
 _REFLECTANCE_MAXIMUM = 2.0
-_WITHOUT_RANGE = frozenset(KEYS) - {"ssim"}  # whose peak may be settled after the last tile
 
 _Report = Callable[[float, float, str], None]
 
@@ -103,9 +102,7 @@ def _record(scores: Scores) -> dict[str, object]:
         "valid_pixels": scores.valid_pixels,
         "dropped_pixels": scores.dropped_pixels,
         "sam_dropped_pixels": scores.sam_dropped_pixels,
-        "ssim_windows": scores.ssim_windows,
-        "uiqi_windows": scores.uiqi_windows,
-        "q2n_blocks": scores.q2n_blocks,
+        **scores.windows,
     }
 
 
@@ -244,7 +241,7 @@ class _Comparison:
     ) -> tuple[Scores, Scores | None, str]:
         """One pass over the tiles; the baseline is scored where the fused raster is valid too."""
         peak, source = self._peak(chosen)
-        if peak is None and not set(self.metrics) <= _WITHOUT_RANGE:
+        if peak is None and NEED_PEAK.intersection(self.metrics):
             peak, source = _peak_of(self._highest())
         every = range(len(self.reference.bands))
         empty = self._empty_bands(self.fused) | self._empty_bands(self.reference)

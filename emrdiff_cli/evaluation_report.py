@@ -18,6 +18,7 @@ from emrdiff_cli.charts import Chart, Line
 from emrdiff_cli.comparison import Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.core.colour import LINE_COLOURS
 from emrdiff_cli.core.error_survey import ANGLE_STEP, ErrorSurvey, Point, Seams, Survey
+from emrdiff_cli.core.full_reference import METRICS
 from emrdiff_cli.evaluation import Evaluation
 from emrdiff_cli.page import figure, notes, page, row, table, write_report
 from emrdiff_cli.raster.reading import RasterReader, open_raster
@@ -29,19 +30,6 @@ _STRIP_VALUES = 4 * 2**20
 _BARS = 60
 _MOST_DETECTORS = 4  # whose bands follow one another in a file
 _MOST_STEPS = 1200  # points of a line of steps: beyond, the largest of neighbours stands for them
-
-_NAMES = {
-    "psnr_db": "PSNR, mean of bands (dB)",
-    "psnr_global_db": "PSNR, one MSE (dB)",
-    "psnr_band_peak_db": "PSNR, peak by band (dB)",
-    "sam_deg": "SAM (degrees)",
-    "ergas": "ERGAS",
-    "ssim": "SSIM",
-    "uiqi": "UIQI",
-    "q2n": "Q2n",
-    "cc": "CC",
-    "rmse": "RMSE (data units)",
-}
 
 Progress = Callable[[float, float, str], None]
 
@@ -152,7 +140,7 @@ def _scores(result: Evaluation) -> str:
         columns["bicubic"] = result.baseline
     head = "".join(f"<th>{name}</th>" for name in ("", *columns))
     body = "".join(
-        f"<tr><td>{escape(_NAMES.get(key, key))}</td>"
+        f'<tr><td title="{escape(METRICS[key].convention)}">{escape(METRICS[key].title)}</td>'
         + "".join(f"<td>{_score(scores.overall.get(key))}</td>" for scores in columns.values())
         + "</tr>"
         for key in result.scores.overall

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.raster.crs import crs_label
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.scene import Grid, RasterInfo
@@ -138,12 +138,3 @@ def _span(values: tuple[float, ...] | None, unit: str) -> str:
 
 def _numbers(bands: tuple[int, ...] | None) -> str:
     return "not recorded" if bands is None else numbered(bands)
-
-
-def numbered(bands: Sequence[int]) -> str:
-    """List band numbers, neighbours as ranges: 1-4, 7."""
-    if not bands:
-        return "none"
-    starts = [band for band in bands if band - 1 not in bands]
-    stops = [band for band in bands if band + 1 not in bands]
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, stops, strict=True))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.comparison import common_area, match_bands
 from emrdiff_cli.core.consistency import DegradedCube, JointMoments
+from emrdiff_cli.core.consistency_metrics import METRICS, Agreement
 from emrdiff_cli.core.coverage import covered_by_response
 from emrdiff_cli.core.degradation import psf_sigma
 from emrdiff_cli.core.metrics import Scores, score
@@ -32,10 +33,6 @@ from emrdiff_cli.spectral_coverage import choose_response, registered
 Floats = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-KEYS = (
-    *("spectral_rmse", "spectral_sam_deg", "d_lambda_k"),
-    *("d_sr_mean", "srf_rmse", "hqnr_msi"),
-)
 _STRIP_VALUES = 8 * 2**20
 _CACHE_MEGABYTES = 256
 
@@ -44,7 +41,7 @@ _Report = Callable[[float, float, str], None]
 
 @dataclass(frozen=True)
 class Consistency:
-    """How a fused raster agrees with its inputs; `overall` has every key of KEYS, None where undefined.
+    """How a fused raster agrees with its inputs; `overall` has every metric by its key, None where undefined.
 
     `spectral_rmse_by_band` is by LR-HSI band of `bands` (from 1), `d_sr` and `srf_rmse_by_band` by MSI band. RMSE
     in data units. `lr_pixels` and `hr_pixels` are those compared, `q2n_blocks` the 32 x 32 blocks of the former.
@@ -193,12 +190,12 @@ def _result(view: _View, response: _Response, sums: _Sums, sha256: Mapping[str, 
     under = covered_by_response(response.matrix)
     d_sr = tuple(sums.moments.unexplained(bands + m, list(seen)) for m, seen in enumerate(under))
     mse = sums.squared_error / count if count else np.full(len(under), np.nan)
-    overall = _overall(at_lr, d_sr, float(np.sqrt(mse.mean())))
+    seen = Agreement(at_lr, d_sr, float(np.sqrt(mse.mean())))
     return Consistency(
         fused=view.reader.info.path,
         lr_hsi=view.pair.lr_info.path,
         hr_msi=view.pair.msi_info.path,
-        overall=overall,
+        overall={key: metric.value(seen) for key, metric in METRICS.items()},
         spectral_rmse_by_band=at_lr.per_band["rmse"],
         d_sr=d_sr,
         srf_rmse_by_band=tuple(plain(float(value)) for value in np.sqrt(mse)),
@@ -208,33 +205,16 @@ def _result(view: _View, response: _Response, sums: _Sums, sha256: Mapping[str, 
         srf=response.source,
         lr_pixels=at_lr.valid_pixels,
         hr_pixels=count,
-        q2n_blocks=at_lr.q2n_blocks,
+        q2n_blocks=at_lr.windows["q2n_blocks"],
         notes=(*view.notes, *_notes(at_lr, d_sr, count)),
         sha256=sha256,
     )
 
 
-def _overall(at_lr: Scores, d_sr: tuple[float | None, ...], srf_rmse: float) -> dict[str, float | None]:
-    q2n = at_lr.overall["q2n"]
-    d_lambda_k = None if q2n is None else 1 - q2n
-    known = [value for value in d_sr if value is not None]
-    d_sr_mean = float(np.mean(known)) if known else None
-    both = d_lambda_k is not None and d_sr_mean is not None
-    values = (
-        at_lr.overall["rmse"],
-        at_lr.overall["sam_deg"],
-        d_lambda_k,
-        d_sr_mean,
-        plain(srf_rmse),
-        (1 - (d_lambda_k or 0)) * (1 - (d_sr_mean or 0)) if both else None,
-    )
-    return dict(zip(KEYS, values, strict=True))
-
-
 def _notes(at_lr: Scores, d_sr: tuple[float | None, ...], count: int) -> Iterator[str]:
     if not at_lr.valid_pixels:
         yield "spectral consistency is null: no LR pixel is valid and wholly on valid fused pixels"
-    elif not at_lr.q2n_blocks:
+    elif not at_lr.windows["q2n_blocks"]:
         yield "d_lambda_k and hqnr_msi are null: no block of 32 x 32 LR pixels lies wholly inside valid data"
     if not count:
         yield "spatial and SRF consistency are null: no pixel is valid in the fused raster and the MSI"

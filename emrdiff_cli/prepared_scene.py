@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.core.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
 from emrdiff_cli.core.end_point import EndPointFields, LocalWindow, Method
 from emrdiff_cli.core.holes import fill_each_band, mend
@@ -19,7 +20,6 @@ from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point
 from emrdiff_cli.core.subspace import Basis
 from emrdiff_cli.errors import InputError, ModelError
-from emrdiff_cli.inspection import numbered
 from emrdiff_cli.pairing import PairReader
 from emrdiff_cli.scene import RasterInfo, Window
 

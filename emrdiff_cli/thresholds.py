@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from emrdiff_cli.core.metric import Metric
 from emrdiff_cli.errors import ThresholdError, UsageError
 
 
@@ -26,8 +27,13 @@ class Threshold:
         return None
 
 
-def read_thresholds(under: Iterable[str], over: Iterable[str], known: Collection[str]) -> list[Threshold]:
-    """Read KEY=NUMBER limits; raises UsageError on anything else, or a key that is not scored."""
+def read_thresholds(
+    under: Iterable[str], over: Iterable[str], known: Mapping[str, Metric]
+) -> list[Threshold]:
+    """Read KEY=NUMBER limits of `known` metrics, by their keys.
+
+    Raises UsageError on anything else, a key that is not scored, or a limit that good values would miss.
+    """
     return [
         _read(option, text, known)
         for option, texts in (("--fail-under", under), ("--fail-over", over))
@@ -35,7 +41,7 @@ def read_thresholds(under: Iterable[str], over: Iterable[str], known: Collection
     ]
 
 
-def _read(option: str, text: str, known: Collection[str]) -> Threshold:
+def _read(option: str, text: str, known: Mapping[str, Metric]) -> Threshold:
     key, _, number = text.partition("=")
     try:
         limit = float(number)
@@ -45,6 +51,9 @@ def _read(option: str, text: str, known: Collection[str]) -> Threshold:
         raise UsageError(f"{option} {text}: must be KEY=NUMBER, such as psnr_db=40")
     if key not in known:
         raise UsageError(f"{option} {text}: {key} is not scored here: give one of {', '.join(known)}")
+    fitting = "--fail-under" if known[key].better == "higher" else "--fail-over"
+    if option != fitting:
+        raise UsageError(f"{option} {text}: {known[key].better} is better of {key}: give {fitting}")
     return Threshold(key, limit, option == "--fail-under")
 
 

@@ -18,6 +18,7 @@ from test_fusion import write_pair
 
 from emrdiff_cli.charts import Chart, Line, colour_bar, ticks
 from emrdiff_cli.core.colour import Limits, colour_map, viridis
+from emrdiff_cli.core.full_reference import METRICS
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.evaluation import Evaluation, evaluate
 from emrdiff_cli.evaluation_report import Errors, survey_errors, write_evaluation_report
@@ -128,6 +129,8 @@ def test_a_report_is_one_page_with_the_figures_of_json(
     page = report(result, tmp_path / "new" / "report", msi=reference)
     assert [path.name for path in (tmp_path / "new" / "report").iterdir()] == ["report.html"]
     page.assert_self_contained()
+    conventions = [attrs["title"] for tag, attrs in page.tags if tag == "td" and "title" in attrs]
+    assert conventions == [METRICS[key].convention for key in result.scores.overall]
     assert page.record == json.loads(json.dumps(result.record()))
     assert page.headings == [
         *("Scores", "Pictures", "Where it errs", "By wavelength"),

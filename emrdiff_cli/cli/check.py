@@ -140,6 +140,6 @@ def _percent(share: float | None) -> str:
 
 
 def _bands(bands: tuple[int, ...] | None, unknown: str = "-") -> str:
-    from emrdiff_cli.inspection import numbered
+    from emrdiff_cli.core.band_numbers import numbered
 
     return unknown if bands is None else numbered(bands)

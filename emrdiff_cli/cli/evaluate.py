@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.core.conventions import Convention
     from emrdiff_cli.core.end_point import Method
     from emrdiff_cli.core.error_survey import Seams
+    from emrdiff_cli.core.metric import Metric
     from emrdiff_cli.evaluation import Evaluation
     from emrdiff_cli.score_table import ScoreTable
     from emrdiff_cli.thresholds import Threshold
@@ -184,17 +185,20 @@ def _chosen_conventions(names: list[str]) -> tuple[Convention, ...]:
     return tuple(convention for convention in CONVENTIONS if convention in names)
 
 
-def _known_scores(mode: str, fused: bool, wald: bool, chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """Keys that a threshold may name."""
-    if mode != "inputs":
-        return chosen
-    from emrdiff_cli.no_reference import KEYS
+def _known_scores(mode: str, fused: bool, wald: bool, chosen: tuple[str, ...]) -> dict[str, Metric]:
+    """Metrics that a threshold may name, by their keys."""
+    from emrdiff_cli.core.full_reference import METRICS
 
-    return (*(KEYS if fused else ()), *(chosen if wald else ()))
+    full: dict[str, Metric] = {key: METRICS[key] for key in chosen}
+    if mode != "inputs":
+        return full
+    from emrdiff_cli.core import consistency_metrics
+
+    return {**(consistency_metrics.METRICS if fused else {}), **(full if wald else {})}
 
 
 def _thresholds(
-    under: list[str] | None, over: list[str] | None, known: tuple[str, ...]
+    under: list[str] | None, over: list[str] | None, known: Mapping[str, Metric]
 ) -> tuple[Threshold, ...]:
     from emrdiff_cli.thresholds import read_thresholds
 
@@ -208,7 +212,8 @@ def _table(path: Path | None, consistency: bool, wald: bool) -> ScoreTable | Non
         return None
     if consistency and wald:
         raise UsageError("--csv takes one kind of rows: give --wald without FUSED, or FUSED without --wald")
-    return ScoreTable(path, score_output.CONSISTENCY_COLUMNS if consistency else score_output.COLUMNS)
+    columns = score_output.consistency_columns if consistency else score_output.score_columns
+    return ScoreTable(path, columns())
 
 
 def _evaluate_pair(

@@ -12,34 +12,25 @@ if TYPE_CHECKING:
     from emrdiff_cli.no_reference import Consistency
     from emrdiff_cli.wald_test import WaldTest
 
-_ROWS = {
-    "psnr_db": ("PSNR, mean of bands", "dB"),
-    "psnr_global_db": ("PSNR, one MSE", "dB"),
-    "psnr_band_peak_db": ("PSNR, peak by band", "dB"),
-    "sam_deg": ("SAM", "degrees"),
-    "ergas": ("ERGAS", ""),
-    "ssim": ("SSIM", ""),
-    "uiqi": ("UIQI", ""),
-    "q2n": ("Q2n", ""),
-    "cc": ("CC", ""),
-    "rmse": ("RMSE", "data units"),
-}
-_CONSISTENCY_ROWS = {
-    "spectral_rmse": ("spectral: RMSE at LR", "data units"),
-    "spectral_sam_deg": ("spectral: SAM at LR", "degrees"),
-    "d_lambda_k": ("spectral: D_lambda_K, 1 - Q2n at LR", ""),
-    "d_sr_mean": ("spatial: mean D_sR", ""),
-    "srf_rmse": ("SRF: RMSE against the MSI", "data units"),
-    "hqnr_msi": ("HQNR_MSI", ""),
-}
-COLUMNS = (
-    *("method", "raster", "reference", *_ROWS, "peak", "ratio", "bands", "valid_pixels", "dropped_pixels"),
-    *("border_px", "raster_sha256", "reference_sha256", "version"),
-)
-CONSISTENCY_COLUMNS = (
-    *("fused", "lr_hsi", "hr_msi", *_CONSISTENCY_ROWS, "ratio", "srf", "bands", "lr_pixels", "hr_pixels"),
-    *("fused_sha256", "lr_hsi_sha256", "hr_msi_sha256", "version"),
-)
+
+def score_columns() -> tuple[str, ...]:
+    """Columns of a CSV of full-reference scores."""
+    from emrdiff_cli.core.metrics import KEYS
+
+    return (
+        *("method", "raster", "reference", *KEYS, "peak", "ratio", "bands", "valid_pixels", "dropped_pixels"),
+        *("border_px", "raster_sha256", "reference_sha256", "version"),
+    )
+
+
+def consistency_columns() -> tuple[str, ...]:
+    """Columns of a CSV of the consistency with the inputs."""
+    from emrdiff_cli.core.consistency_metrics import KEYS
+
+    return (
+        *("fused", "lr_hsi", "hr_msi", *KEYS, "ratio", "srf", "bands", "lr_pixels", "hr_pixels"),
+        *("fused_sha256", "lr_hsi_sha256", "hr_msi_sha256", "version"),
+    )
 
 
 def figure(value: float | None) -> str:
@@ -50,12 +41,12 @@ def figure(value: float | None) -> str:
 def print_scores(result: Evaluation, name: str = "fused", conventions: Sequence[Convention] = ()) -> None:
     """Print the scores as a table, the convention they follow, and other papers' figures beside them."""
     from emrdiff_cli.core.conventions import figures
+    from emrdiff_cli.core.full_reference import METRICS
 
     columns = _columns(result, name)
     rows = [
-        (title, unit, *(figure(scores.overall[key]) for scores in columns.values()))
-        for key, (title, unit) in _ROWS.items()
-        if key in result.scores.overall
+        (METRICS[key].name, METRICS[key].unit, *(figure(scores.overall[key]) for scores in columns.values()))
+        for key in result.scores.overall
     ]
     _print_table(("metric", "unit", *columns), rows)
     _print_line(_convention(result))
@@ -67,7 +58,9 @@ def print_scores(result: Evaluation, name: str = "fused", conventions: Sequence[
 
 def print_consistency(result: Consistency) -> None:
     """Print how a fused raster agrees with its inputs."""
-    rows = [(title, unit, figure(result.overall[key])) for key, (title, unit) in _CONSISTENCY_ROWS.items()]
+    from emrdiff_cli.core.consistency_metrics import METRICS
+
+    rows = [(metric.name, metric.unit, figure(result.overall[key])) for key, metric in METRICS.items()]
     rows += [(f"spatial: D_sR of MSI band {i}", "", figure(value)) for i, value in enumerate(result.d_sr, 1)]
     _print_table(("consistency", "unit", "fused"), rows)
     _print_line(
@@ -96,13 +89,17 @@ def convention_records(scores: Scores, conventions: Sequence[Convention]) -> dic
 
 
 def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
-    """Rows of COLUMNS in full precision; empty where undefined or not asked for, `inf` for identical data."""
+    """Rows of `score_columns` in full precision.
+
+    Empty where undefined or not asked for, `inf` for identical data.
+    """
     from emrdiff_cli import __version__
+    from emrdiff_cli.core.metrics import KEYS
 
     rows: list[list[object]] = []
     for name, scores in _columns(result, method).items():
         own = name == method
-        figures = [scores.overall.get(key) for key in _ROWS]
+        figures = [scores.overall.get(key) for key in KEYS]
         counts = [len(scores.bands), scores.valid_pixels, scores.dropped_pixels, result.border_px]
         hashes = [result.sha256.get("fused" if own else "baseline"), result.sha256.get("reference")]
         raster = result.fused if own else result.baseline_path
@@ -112,10 +109,11 @@ def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
 
 
 def consistency_row(result: Consistency) -> list[object]:
-    """A row of CONSISTENCY_COLUMNS."""
+    """A row of `consistency_columns`."""
     from emrdiff_cli import __version__
+    from emrdiff_cli.core.consistency_metrics import KEYS
 
-    figures = [result.overall[key] for key in _CONSISTENCY_ROWS]
+    figures = [result.overall[key] for key in KEYS]
     counts = [result.ratio, result.srf, len(result.bands), result.lr_pixels, result.hr_pixels]
     hashes = [result.sha256.get(role) for role in ("fused", "lr_hsi", "hr_msi")]
     return [result.fused, result.lr_hsi, result.hr_msi, *figures, *counts, *hashes, __version__]

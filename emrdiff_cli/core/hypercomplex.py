@@ -29,10 +29,10 @@ _FLAT = 1e-12  # share of the mean square under which a variance is rounding
 
 
 class HypercomplexIndex:
-    """Sum of Q over the blocks wholly inside valid data; their count is `blocks`."""
+    """Sum of Q over the blocks wholly inside valid data; they number `count`."""
 
     def __init__(self) -> None:
-        self.sum, self.blocks = 0.0, 0
+        self.sum, self.count = 0.0, 0
 
     def update(self, fused: Cube, reference: Cube, valid: Mask, core: tuple[int, int]) -> None:
         """Score the blocks in the `core` of a tile that starts a multiple of BLOCK from the scene's corner."""
@@ -42,11 +42,11 @@ class HypercomplexIndex:
                 block = (slice(row, row + BLOCK), slice(col, col + BLOCK))
                 if valid[block].all():
                     self.sum += block_index(fused[:, *block], reference[:, *block])
-                    self.blocks += 1
+                    self.count += 1
 
-    def mean(self) -> float:
-        """Q2n; NaN without a block."""
-        return self.sum / self.blocks if self.blocks else float("nan")
+    def means(self) -> Floats:
+        """Q2n, one for all bands (1,); NaN without a block."""
+        return np.array([self.sum / self.count if self.count else np.nan])
 
 
 def block_index(fused: Cube, reference: Cube) -> float:

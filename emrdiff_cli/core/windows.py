@@ -20,7 +20,7 @@ class WindowMeans:
     """
 
     def __init__(self, bands: int, size: int, score: Callable[[Cube, Cube], Floats]) -> None:
-        self.sums, self.windows = np.zeros(bands), 0
+        self.sums, self.count = np.zeros(bands), 0
         self._size, self._score = size, score
 
     def update(self, fused: Cube, reference: Cube, valid: Mask, core: tuple[int, int]) -> None:
@@ -29,14 +29,14 @@ class WindowMeans:
         if min(valid.shape) < self._size:
             return
         whole = whole_windows(valid, self._size)
-        self.windows += int(whole.sum())
+        self.count += int(whole.sum())
         if whole.any():
             for band, (f, r) in enumerate(zip(fused, reference, strict=True)):
                 self.sums[band] += np.sum(self._score(np.where(valid, f, 0), np.where(valid, r, 0))[whole])
 
     def means(self) -> Floats:
         """Mean of the map by band; NaN without a window."""
-        return self.sums / self.windows if self.windows else np.full_like(self.sums, np.nan)
+        return self.sums / self.count if self.count else np.full_like(self.sums, np.nan)
 
 
 def reachable(image: NDArray[Any], core: tuple[int, int], size: int) -> NDArray[Any]:

@@ -164,6 +164,8 @@ def test_metrics_are_chosen(run: Run, scene: tuple[Path, Path, Path], asked: str
         (["--fail-over", "ergas=5"], 5, "ergas is null"),
         (["--fail-under", "psnr=40"], 2, "psnr is not scored here"),
         (["--fail-under", "psnr_db=high"], 2, "must be KEY=NUMBER"),
+        (["--fail-under", "sam_deg=2"], 2, "lower is better of sam_deg: give --fail-over"),
+        (["--fail-over", "ssim=0.9"], 2, "higher is better of ssim: give --fail-under"),
     ],
 )
 def test_thresholds(

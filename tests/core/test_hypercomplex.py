@@ -94,7 +94,7 @@ def test_the_index_is_the_mean_over_whole_valid_blocks() -> None:
         direct(fused[:, i : i + 32, j : j + 32], reference[:, i : i + 32, j : j + 32]) for i, j in starts
     ]
     got = score(fused, reference, 1.0, metrics=["q2n"])
-    assert got.q2n_blocks == 8
+    assert got.windows["q2n_blocks"] == 8
     assert got.overall == {"q2n": pytest.approx(np.mean(blocks), rel=1e-6)}
 
 

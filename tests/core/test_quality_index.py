@@ -36,7 +36,7 @@ def test_the_index_is_the_mean_of_the_formula_over_windows(count: int) -> None:
     ]
     expected = [np.mean([index(fused[w][b], reference[w][b]) for w in windows]) for b in range(2)]
     got = scored(fused, reference)
-    assert got.uiqi_windows == len(windows)
+    assert got.windows["uiqi_windows"] == len(windows)
     assert got.per_band["uiqi"] == pytest.approx(expected, rel=1e-6)
     assert got.overall["uiqi"] == pytest.approx(np.mean(expected), rel=1e-6)
 
