@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.grid import AxisPlacement, align
+from emrdiff_cli.core.holes import fill_each_band
 from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError
 from emrdiff_cli.raster.reading import RasterReader, same_crs
@@ -72,9 +72,10 @@ class Upsampled:
         left, col_taps = _local(self.cols.part(window.cols.start, window.cols.stop))
         reached = Window(top, left, row_taps.n_in, col_taps.n_in)
         lr = self.reader.read(reached, [self.bands[b] for b in bands])
-        cube = np.asarray(apply_taps(_without_holes(lr), row_taps, col_taps), dtype=np.float32)
+        filled, known = fill_each_band(lr)
+        cube = np.asarray(apply_taps(filled, row_taps, col_taps), dtype=np.float32)
         below = self.row_below[window.rows, None], self.col_below[None, window.cols]
-        holes = np.isnan(lr)[:, np.maximum(below[0] - top, 0), np.maximum(below[1] - left, 0)]
+        holes = ~known[:, np.maximum(below[0] - top, 0), np.maximum(below[1] - left, 0)]
         cube[holes | (below[0] < 0) | (below[1] < 0)] = np.nan
         return cube
 
@@ -229,16 +230,6 @@ def _local(taps: Taps) -> tuple[int, Taps]:
     first, stop = taps.reach()
     first, stop = max(0, first - _MARGIN), min(taps.n_in, stop + _MARGIN)
     return first, replace(taps, n_in=stop - first, indices=taps.indices - first)
-
-
-def _without_holes(cube: Cube) -> Cube:
-    filled = cube.copy()
-    for band in filled:
-        holes = np.isnan(band)
-        if holes.any() and not holes.all():
-            nearest = distance_transform_edt(holes, return_distances=False, return_indices=True)
-            band[holes] = band[tuple(nearest[:, holes])]
-    return filled
 
 
 def match_bands(other: RasterInfo, reference: RasterInfo) -> tuple[dict[int, int], tuple[str, ...]]:

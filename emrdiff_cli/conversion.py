@@ -129,13 +129,13 @@ def _open_mat(source: Path, options: ConversionOptions) -> Iterator[_Image]:
         cube = MatCube(file, variable, _band_axis(file, variable, dataset, given, options), orientation)
         valid = None if dataset.mask_variable is None else _mask(file, dataset.mask_variable, cube)
         yield _Image(
-            _info(source, "Matlab", cube, _bands_of_mat(file, cube.bands, dataset, given)),
-            cube.strips,
-            dataset.name,
-            [source],
-            variable.name,
-            valid,
-            _notes(dataset, options),
+            info=_info(source, "Matlab", cube, _bands_of_mat(file, cube.bands, dataset, given)),
+            strips=cube.strips,
+            dataset=dataset.name,
+            files=[source],
+            variable=variable.name,
+            valid=valid,
+            notes=_notes(dataset, options),
         )
 
 

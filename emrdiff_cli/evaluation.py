@@ -39,6 +39,7 @@ class Evaluation:
 
     Band numbers are the reference's, from 1; `wavelengths_nm` belong to the compared bands. `area` is what
     was compared, in the reference's pixels, less `border_px` at its edges; `sha256` are the files', by role.
+    `reflectance`: the values were taken to be that, with a peak of 1.
     """
 
     fused: Path
@@ -49,6 +50,7 @@ class Evaluation:
     wavelengths_nm: tuple[float, ...] | None
     notes: tuple[str, ...]
     area: Window
+    reflectance: bool = False
     border_px: int = 0
     baseline: Scores | None = None
     baseline_path: Path | None = None
@@ -163,6 +165,15 @@ def file_sha256(path: Path) -> str:
 
 
 @dataclass(frozen=True)
+class _Peak:
+    """L and where it is from; `reflectance`: it is that of values in reflectance."""
+
+    value: float
+    source: str
+    reflectance: bool = False
+
+
+@dataclass(frozen=True)
 class _Comparison:
     """What is compared: the fused raster, the reference and, if asked for, the upsampled LR-HSI."""
 
@@ -175,17 +186,18 @@ class _Comparison:
 
     def evaluate(self, peak: float | None, ratio: float | None, hashes: bool, report: _Report) -> Evaluation:
         ratio, ratio_source = self._ratio(ratio)
-        scores, baseline, peak_source = self._scores(peak, ratio, report)
+        scores, baseline, settled = self._scores(peak, ratio, report)
         wavelengths = self.reference.reader.info.bands.wavelengths_nm
         return Evaluation(
             fused=self.fused.reader.info.path,
             reference=self.reference.reader.info.path,
             scores=scores,
-            peak_source=peak_source,
+            peak_source=settled.source,
             ratio_source=ratio_source,
             wavelengths_nm=None if wavelengths is None else tuple(wavelengths[b - 1] for b in scores.bands),
             notes=self.notes,
             area=self.reference.area,
+            reflectance=settled.reflectance,
             border_px=self.border,
             baseline=baseline,
             baseline_path=None if self.upsampled is None else self.upsampled.reader.info.path,
@@ -211,13 +223,13 @@ class _Comparison:
             for col in range(0, area.width, cols)
         ]
 
-    def _peak(self, chosen: float | None) -> tuple[float | None, str]:
-        """Peak and where it is from, as far as that is known without the reference's values."""
+    def _peak(self, chosen: float | None) -> _Peak | None:
+        """The peak, as far as that is known without the reference's values."""
         if chosen is not None:
-            return chosen, "--peak"
+            return _Peak(chosen, "--peak")
         if self.reference.reader.info.scale_recorded:
-            return 1.0, "reflectance: the reference records its scale"
-        return None, ""
+            return _Peak(1.0, "reflectance: the reference records its scale", reflectance=True)
+        return None
 
     def _highest(self) -> float:
         """The reference's maximum, in a pass of its own."""
@@ -238,11 +250,11 @@ class _Comparison:
 
     def _scores(
         self, chosen: float | None, ratio: float | None, report: _Report
-    ) -> tuple[Scores, Scores | None, str]:
+    ) -> tuple[Scores, Scores | None, _Peak]:
         """One pass over the tiles; the baseline is scored where the fused raster is valid too."""
-        peak, source = self._peak(chosen)
+        peak = self._peak(chosen)
         if peak is None and NEED_PEAK.intersection(self.metrics):
-            peak, source = _peak_of(self._highest())
+            peak = _peak_of(self._highest())
         every = range(len(self.reference.bands))
         empty = self._empty_bands(self.fused) | self._empty_bands(self.reference)
         kept = [b for b in every if b not in empty]
@@ -262,8 +274,8 @@ class _Comparison:
             done += tile.height * tile.width
             report(done, area.height * area.width, "pixels")
         if peak is None:
-            peak, source = _peak_of(top)
-        return own.result(peak), None if bicubic is None else bicubic.result(peak), source
+            peak = _peak_of(top)
+        return own.result(peak.value), None if bicubic is None else bicubic.result(peak.value), peak
 
     def _read_ahead(self, halo: int) -> Iterator[tuple[Window, tuple[Cube, Cube, Cube | None]]]:
         """Each tile with its cubes, the halo around it included; the next is read while one is scored."""
@@ -287,10 +299,10 @@ class _Comparison:
         upsampled = None if self.upsampled is None else self.upsampled.read(window, every)
         return self.fused.read(window, every), self.reference.read(window, every), upsampled
 
-    def _stream(self, peak: float | None, ratio: float | None, empty: set[int]) -> FullReference:
-        numbers = [b + 1 for b in self.reference.bands]
+    def _stream(self, peak: _Peak | None, ratio: float | None, empty: set[int]) -> FullReference:
+        numbers, known = [b + 1 for b in self.reference.bands], None if peak is None else peak.value
         return FullReference(
-            len(numbers), peak, ratio, left_out=sorted(empty), numbers=numbers, metrics=self.metrics
+            len(numbers), known, ratio, left_out=sorted(empty), numbers=numbers, metrics=self.metrics
         )
 
     def _empty_bands(self, source: Source) -> set[int]:
@@ -308,7 +320,8 @@ def _maximum(cube: Cube) -> float:
     return float(np.fmax.reduce(cube, axis=None, initial=-math.inf))
 
 
-def _peak_of(highest: float) -> tuple[float, str]:
+def _peak_of(highest: float) -> _Peak:
     if highest <= _REFLECTANCE_MAXIMUM:
-        return 1.0, f"reflectance: the reference's maximum is at most {_REFLECTANCE_MAXIMUM:g}"
-    return highest, "the reference's maximum"
+        source = f"reflectance: the reference's maximum is at most {_REFLECTANCE_MAXIMUM:g}"
+        return _Peak(1.0, source, reflectance=True)
+    return _Peak(highest, "the reference's maximum")

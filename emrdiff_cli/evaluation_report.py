@@ -305,14 +305,12 @@ def _spectrum(compared: _Compared, number: int, point: Point) -> str:
         _band_line(name, centres, _pixel(source, point, compared.kept), info, colour, dashes)
         for name, source, colour, dashes in sources
     )
-    chart = Chart(_band_axis(info), _unit(compared.result), lines, from_zero=True)
+    chart = Chart(
+        _band_axis(info), "reflectance" if compared.result.reflectance else "value", lines, from_zero=True
+    )
     where = f"row {point.row}, column {point.col}"
     caption = f"{point.brightness}, {point.rank}: {point.sam_deg:.2f}°, {where}"
     return figure(chart.svg(400, 240), caption, f"{number}")
-
-
-def _unit(result: Evaluation) -> str:
-    return "reflectance" if result.peak_source.startswith("reflectance") else "value"
 
 
 def _pixel(source: Source, point: Point, bands: Sequence[int]) -> list[float]:

@@ -90,7 +90,7 @@ def make_job(
     training = replace(training, patch=patch)
     learned, held_out, model = make_lessons(examples, replace(model, tile=patch), progress)
     count, kept = len(examples.learned), len(examples.held_out)
-    source = f"{count} {examples.kind} like {examples.hsi.path.name}, {kept} held out"
+    source = f"{count} {examples.described} like {examples.hsi.path.name}, {kept} held out"
     return Job(Curriculum(learned, held_out, examples.peak), model, training, source)
 
 
@@ -98,6 +98,7 @@ def run_job(
     job: Job,
     folder: Path,
     device: str,
+    *,
     resume: bool,
     note: str,
     watch: Callable[[Moment], None] | None = None,
@@ -118,7 +119,9 @@ def run_job(
         if watch is not None:
             watch(moment)
 
-    model, history = train(job.curriculum, job.model, job.training, folder, chosen, follow, resume, team)
+    model, history = train(
+        job.curriculum, job.model, job.training, folder, chosen, report=follow, resume=resume, team=team
+    )
     if not team.leads:
         return
     processes = f"{team.size} processes, " if team.size > 1 else ""
@@ -150,7 +153,7 @@ def _usual(examples: Examples, values: Mapping[str, Any]) -> dict[str, int]:
     """What depends on the data, where the configuration leaves it open."""
     if examples.hsi.bands.count > _FEW_BANDS:
         return {}
-    shared = examples.kind == "scenes" and values.get("calibration", "archive") == "archive"
+    shared = examples.archive and values.get("calibration", "archive") == "archive"
     return _FEW_BANDS_DEFAULTS | (_ARCHIVE_DEFAULTS if shared else {})
 
 

@@ -96,7 +96,7 @@ class PreparedScene:
         """What a user has to know of what was done to the values."""
         notes = []
         for info in (self.pair.lr_info, self.pair.msi_info):
-            if "alpha" in (info.masked_by or ""):
+            if info.has_alpha:
                 notes.append(
                     f"{info.path.name}: the alpha band is a mask, not one of its {info.bands.count} bands"
                 )

@@ -90,8 +90,8 @@ class RasterInfo:
     """A raster on disk: physical value = stored value x `scale` + `offset`, in `dtype`; `nodata` is a stored value.
 
     `scale_recorded` says whether the file states its scale (a reflectance scale factor or GDAL's scale);
-    otherwise `scale` is 1. `tags` are the dataset's own key-value pairs. `masked_by`: what makes pixels
-    invalid besides nodata, a `mask` or an `alpha band`, which is none of the `bands`.
+    otherwise `scale` is 1. `tags` are the dataset's own key-value pairs. A mask of its own (`has_mask`) and an
+    alpha band (`has_alpha`), which is none of the `bands`, make pixels invalid besides nodata.
     """
 
     path: Path
@@ -104,4 +104,11 @@ class RasterInfo:
     offset: float = 0.0
     scale_recorded: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    masked_by: str | None = None
+    has_mask: bool = False
+    has_alpha: bool = False
+
+    @property
+    def masked_by(self) -> str | None:
+        """Mask, alpha band or both, in words; None where only nodata makes pixels invalid."""
+        there = {"mask": self.has_mask, "alpha band": self.has_alpha}
+        return " and ".join(name for name, given in there.items() if given) or None

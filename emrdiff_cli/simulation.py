@@ -58,6 +58,7 @@ def simulate_raster(
     out_dir: Path,
     ratio: int,
     srf: str,
+    *,
     protocol: Protocol = "wald",
     noise_db: float | None = None,
     seed: int = 0,

@@ -64,7 +64,17 @@ def share_of(scene: PreparedScene, tiling: Tiling, batch_size: int, make_sampler
     arrays = {name: values for name, values in scene.arrays().items() if name != "outside"}
     known = stamps(lr_hsi), stamps(hr_msi)
     place = scene.pair.alignment
-    return Share(__version__, lr_hsi, hr_msi, known, place, arrays, tiling, batch_size, make_sampler)
+    return Share(
+        version=__version__,
+        lr_hsi=lr_hsi,
+        hr_msi=hr_msi,
+        stamps=known,
+        alignment=place,
+        arrays=arrays,
+        tiling=tiling,
+        batch_size=batch_size,
+        make_sampler=make_sampler,
+    )
 
 
 def sample_row(share: Share, row: TileRow, number: int) -> tuple[Field, float]:

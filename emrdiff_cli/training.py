@@ -97,6 +97,7 @@ def train(
     config: TrainConfig,
     folder: Path,
     device: torch.device,
+    *,
     report: Callable[[Moment], None] | None = None,
     resume: bool = False,
     team: Team = ALONE,

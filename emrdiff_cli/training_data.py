@@ -42,12 +42,13 @@ _LEAST_RATIO = 2.0  # by which a pair is degraded where its own ratio leaves too
 _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in its pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Examples:
     """Pairs to learn from and pairs held out, and what the model's configuration takes from their rasters.
 
-    `calibration`: the scenes at LR on which an archive's basis and scales are found; `kind`: what the pairs are;
-    `notes`: what a user has to know of them; `uncut`: each pair is a whole raster's.
+    `calibration`: the scenes at LR on which an archive's basis and scales are found; `described`: the pairs in
+    words; `notes`: what a user has to know of them; `archive`: they are of many scenes, not of one pair; `uncut`:
+    each pair is a whole raster's.
     """
 
     calibration: Sequence[LrScene]
@@ -58,8 +59,9 @@ class Examples:
     msi_bands: int
     ratio: float
     peak: float
-    kind: str
+    described: str
     notes: tuple[str, ...] = ()
+    archive: bool = False
     uncut: bool = False
 
 
@@ -91,15 +93,16 @@ def read_archive(
     if not learned or not kept:
         raise InputError(f"{folder}: no valid pixel in the scenes to learn from, or in those held out")
     return Examples(
-        [at_lr(pair)[0] for pair in learned],
-        learned,
-        kept,
-        first,
-        response.centres_nm(),
-        len(response.names),
-        float(ratio),
-        _peak(first, kept),
-        "scenes",
+        calibration=[at_lr(pair)[0] for pair in learned],
+        learned=learned,
+        held_out=kept,
+        hsi=first,
+        msi_centres_nm=response.centres_nm(),
+        msi_bands=len(response.names),
+        ratio=float(ratio),
+        peak=_peak(first, kept),
+        described="scenes",
+        archive=True,
         uncut=all(len(scene) == 1 for scene in pairs),
     )
 
@@ -137,16 +140,16 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     # The pair's own spectra are known wherever the model is used, so its basis is found on all of them.
     whole = [LrScene(filled, seen.msi_at_lr, valid)]
     return Examples(
-        whole,
-        learned,
-        kept,
-        lr_info,
-        centres,
-        msi_info.bands.count,
-        ratio,
-        _peak(lr_info, kept),
-        "phases of a pair" + (f" (degraded by {rows:g})" if notes else ""),
-        notes,
+        calibration=whole,
+        learned=learned,
+        held_out=kept,
+        hsi=lr_info,
+        msi_centres_nm=centres,
+        msi_bands=msi_info.bands.count,
+        ratio=ratio,
+        peak=_peak(lr_info, kept),
+        described="phases of a pair" + (f" (degraded by {rows:g})" if notes else ""),
+        notes=notes,
     )
 
 
@@ -265,7 +268,7 @@ def _simulate_window(
         protocol, AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
     )
     lr_hsi, hr_msi = simulate_pair(truth, matrix, resampling.down)
-    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling, valid, ~unusable)
+    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling=resampling, judged=valid, good=~unusable)
 
 
 def _degraded_pair(

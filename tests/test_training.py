@@ -148,7 +148,7 @@ def test_a_pair_too_small_for_its_ratio_is_degraded_by_less(tmp_path: Path) -> N
     examples = read_scene(*write_pair(tmp_path, 40, 40), 0.25)
     assert [pair.lr_hsi.shape[1:] for pair in examples.learned] == [(5, 5), (5, 6), (6, 5), (6, 6)]
     assert examples.ratio == 4
-    assert "degraded by 2" in examples.kind
+    assert "degraded by 2" in examples.described
     assert "too few to be degraded by 4 once more: degraded by 2" in examples.notes[0]
 
 
@@ -383,7 +383,7 @@ def test_a_model_folder_holds_weights_card_and_what_repeats_it(
 ) -> None:
     folder = tmp_path / "tiny-x4"
     check_free(folder, resume=False, overwrite=False)
-    run_job(job, folder, "cpu", False, "Made of textures; free to use.")
+    run_job(job, folder, "cpu", resume=False, note="Made of textures; free to use.")
     assert sorted(path.name for path in folder.iterdir()) == sorted([WEIGHTS, CARD, TRAINING, REPORT])
     card = (folder / CARD).read_text()
     for said in ("# tiny-x4", "Made of textures", "Ratio: 4", "HSI: 8 bands", "MSI: 3 bands", "seed 0"):

@@ -118,7 +118,7 @@ def _run(job: Job, output: Path, device: str, resume: bool, note: str, quiet: bo
 
     try:
         with progress("train", quiet) as report:
-            run_job(job, output, device, resume, note, _watcher(report, quiet), team)
+            run_job(job, output, device, resume=resume, note=note, watch=_watcher(report, quiet), team=team)
     except KeyboardInterrupt:
         if team.leads:
             typer.echo("To go on, repeat the command with --resume.", err=True)

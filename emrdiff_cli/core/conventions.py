@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from emrdiff_cli.core.decibels import psnr_db
 from emrdiff_cli.core.metrics import Scores
 
 Convention = Literal["emrdiff", "psrt", "dspnet", "args", "toolbox"]
@@ -98,7 +99,7 @@ def _psnr(scores: Scores, peak: float | None) -> float | None:
     rmse = scores.overall.get("rmse")
     if rmse is None or peak is None or peak <= 0:
         return None
-    return math.inf if rmse == 0 else 20 * math.log10(peak / rmse)
+    return float(psnr_db(peak, rmse**2))
 
 
 def _ergas_at_four(scores: Scores) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.correlation import correlations
 from emrdiff_cli.core.observation import LrScene
 from emrdiff_cli.core.srf import FittedResponse
 from emrdiff_cli.scene import Bands
@@ -110,16 +111,8 @@ def covered_by_correlation(scene: LrScene) -> list[tuple[int, ...]]:
     """For each MSI band the HSI bands (0-based) that follow it best at LR: squared correlation near the most."""
     if not scene.valid.any():
         return [()] * len(scene.msi)
-    hsi, msi = (_standardised(image[:, scene.valid]) for image in (scene.hsi, scene.msi))
-    squared = np.square(msi @ hsi.T)
+    squared = np.square(correlations(scene.msi[:, scene.valid], scene.hsi[:, scene.valid]))
     return [_positions((row > 0) & (row >= row.max() - _AS_GOOD)) for row in squared]
-
-
-def _standardised(values: Floats) -> Floats:
-    """Rows (n, pixels) of mean 0 and norm 1; constant ones 0."""
-    centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64)
-    norm = np.sqrt(np.square(centred).sum(axis=1, keepdims=True))
-    return np.asarray(np.where(norm > 0, centred / np.maximum(norm, 1e-30), 0.0))
 
 
 def _positions(chosen: NDArray[np.bool_]) -> tuple[int, ...]:

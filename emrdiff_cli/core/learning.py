@@ -98,7 +98,9 @@ def training_loss(
 
     def loss_at(x_0: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         noise = torch.randn(batch.target.shape, generator=draws.noise, device=device)[share]
-        return _loss_at(model, batch, share, x_0, noise, guidance, t, config.scales)
+        return _loss_at(
+            model, batch, share, x_0=x_0, noise=noise, guidance=guidance, t=t, scales=config.scales
+        )
 
     if config.chain == "truth":
         return loss_at(target, draw_steps(1, last))[0]
@@ -171,6 +173,7 @@ def _loss_at(
     model: EMRDiff,
     batch: Batch,
     share: slice,
+    *,
     x_0: Tensor,
     noise: Tensor,
     guidance: Sequence[Tensor],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.decibels import psnr_db
 from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.end_point import evaluate_tile
 from emrdiff_cli.core.grid import AxisPlacement
@@ -61,7 +62,7 @@ def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: flo
     fused = basis.expand(evaluate_tile(end.fields, scene.msi, *assumed.up).values)
     if end.outside is not None:
         fused += apply_taps(end.outside, *assumed.up)
-    return _psnr(fused, scene.hsi, _judged(scene, ratio))
+    return _relative_psnr(fused, scene.hsi, _judged(scene, ratio))
 
 
 def _assumed(ratio: Point, counts: list[int], sides: tuple[int, ...]) -> Resampling:
@@ -88,8 +89,8 @@ def _judged(scene: LrScene, ratio: Point) -> NDArray[np.bool_]:
     return judged & scene.valid
 
 
-def _psnr(fused: Floats, truth: Floats, judged: NDArray[np.bool_]) -> float:
+def _relative_psnr(fused: Floats, truth: Floats, judged: NDArray[np.bool_]) -> float:
     error = np.square(fused[:, judged] - truth[:, judged], dtype=np.float64).mean(axis=1)
     power = np.square(truth[:, judged], dtype=np.float64).mean(axis=1)
     lit = power > 0
-    return float(-10 * np.log10(np.maximum(error[lit] / power[lit], _NO_ERROR)).mean()) if lit.any() else 0.0
+    return float(psnr_db(1.0, np.maximum(error[lit] / power[lit], _NO_ERROR)).mean()) if lit.any() else 0.0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.conditioning import Calibration
+from emrdiff_cli.core.correlation import correlations
 from emrdiff_cli.core.observation import LrScene
 
 Floats = NDArray[np.floating[Any]]
@@ -64,8 +65,8 @@ def bands_beside(
     if wavelengths_nm is not None and centres_nm is not None and len(centres_nm) == len(scene.msi):
         at = np.asarray(wavelengths_nm)[candidates]
         return tuple(int(candidates[np.abs(at - centre).argmin()]) for centre in centres_nm)
-    hsi, msi = (_standardised(image[:, scene.valid]) for image in (scene.hsi[candidates], scene.msi))
-    return tuple(int(candidates[row.argmax()]) for row in msi @ hsi.T)
+    found = correlations(scene.msi[:, scene.valid], scene.hsi[candidates][:, scene.valid])
+    return tuple(int(candidates[row.argmax()]) for row in found)
 
 
 def _slope(msi: Floats, hsi: Floats) -> float:
@@ -76,9 +77,3 @@ def _slope(msi: Floats, hsi: Floats) -> float:
     order = np.argsort(ratios)
     total = np.cumsum(weights[order])
     return float(ratios[order][np.searchsorted(total, total[-1] / 2)])
-
-
-def _standardised(values: Floats) -> Floats:
-    centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64)
-    norm = np.sqrt(np.square(centred).sum(axis=1, keepdims=True))
-    return np.asarray(centred / np.maximum(norm, 1e-30))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from emrdiff_cli.scene import Window
+
 _MASK64 = (1 << 64) - 1
 _INCREMENT = 0x9E3779B97F4A7C15
 _MIX1 = 0xBF58476D1CE4E5B9
@@ -21,21 +23,18 @@ def counter_noise(
     seed: int,
     step: int,
     channels: int,
-    top: int,
-    left: int,
-    height: int,
-    width: int,
+    window: Window,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """N(0, 1) samples (channels, height, width) of the window whose corner is (top, left).
+    """N(0, 1) samples (channels, height, width) of the window.
 
     Counter-based: the pixel's position is hashed with a key of (seed, step, channel) by two rounds of
     the splitmix64 finaliser, and the two halves of the hash make one normal (Box and Muller 1958).
     """
     keys = [_hash_int(_hash_int(_hash_int(seed) ^ step) ^ channel) for channel in range(channels)]
     key = torch.tensor([_signed(k) for k in keys], dtype=torch.int64, device=device)
-    rows = torch.arange(top, top + height, dtype=torch.int64, device=device)
-    cols = torch.arange(left, left + width, dtype=torch.int64, device=device)
+    rows = torch.arange(window.row, window.row + window.height, dtype=torch.int64, device=device)
+    cols = torch.arange(window.col, window.col + window.width, dtype=torch.int64, device=device)
     counter = (rows[:, None] << 32) | cols
     bits = _mix(_mix(counter)[None] ^ key[:, None, None])
     uniform_1 = (_shift(bits, 40).float() + 1.0) * 2.0**-24
@@ -50,7 +49,7 @@ def edge_noise(
 
     def draw(step: int) -> Tensor:
         drawn = [
-            counter_noise(seed, step, shape[1], top, left, shape[2], shape[3], edges.device)
+            counter_noise(seed, step, shape[1], Window(top, left, shape[2], shape[3]), edges.device)
             for top, left in corners
         ]
         return edges * torch.stack(drawn)

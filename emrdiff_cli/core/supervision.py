@@ -20,6 +20,7 @@ from emrdiff_cli.core.conditioning import (
     hsi_correction,
     tile_inputs,
 )
+from emrdiff_cli.core.decibels import psnr_db
 from emrdiff_cli.core.detail_filter import DetailSample, FilterInputs, fit_detail_filter
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.core.learning import TrainingScene, channel_weights
@@ -172,7 +173,7 @@ def mean_psnr(fused: Floats, lesson: Lesson, peak: float) -> float:
     error = np.square(fused[:, judged] - lesson.pair.hr_hsi[:, judged], dtype=np.float64)
     if good is not None:
         error = error[good]
-    return float(np.mean(10 * np.log10(peak**2 / np.maximum(error.mean(axis=1), 1e-30))))
+    return float(psnr_db(peak, np.maximum(error.mean(axis=1), 1e-30)).mean())
 
 
 def _lesson(

@@ -91,11 +91,10 @@ class RasterReader:
         self._alpha = _alpha_bands(dataset)
         self._indexes = [i for i in dataset.indexes if i not in self._alpha]
         self._own_mask = any(_is_mask(flags) for flags in dataset.mask_flag_enums)
-        kinds = {"mask": self._own_mask, "alpha band": bool(self._alpha)}
-        masked_by = " and ".join(kind for kind, there in kinds.items() if there) or None
-        self.info = replace(_describe(path, dataset, self._indexes), masked_by=masked_by)
+        known = _describe(path, dataset, self._indexes)
+        self.info = replace(known, has_mask=self._own_mask, has_alpha=bool(self._alpha))
         """What is known of the raster; an alpha band is none of its bands."""
-        self.masked = masked_by is not None
+        self.masked = self.info.has_mask or self.info.has_alpha
         """True with a mask of its own, or an alpha band, besides nodata."""
         self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])
         """Positions of the bands that the file itself calls red, green and blue; None without."""

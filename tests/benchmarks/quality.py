@@ -162,7 +162,7 @@ def _run_fold(plan: Plan, row: Row, seed: int, number: int, fold: Fold) -> _Fold
     watch = _Watch(plan, folder)
     if not (folder / WEIGHTS).exists():
         resume = (folder / STATE).exists()
-        model_folder.run_job(job, folder, plan.device, resume, "", watch)
+        model_folder.run_job(job, folder, plan.device, resume=resume, note="", watch=watch)
     device = choose_device(plan.device)
     model = load_model(folder / WEIGHTS).to(device)
     started = time.monotonic()

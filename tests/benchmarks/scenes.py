@@ -86,9 +86,19 @@ def _examples(
     peak: float,
 ) -> Examples:
     calibration: list[LrScene] = [at_lr(pair)[0] for pair in learned]
-    centres = response.centres_nm()
-    count = len(response.names)
-    return Examples(calibration, learned, held_out, info, centres, count, ratio, peak, "scenes", uncut=True)
+    return Examples(
+        calibration=calibration,
+        learned=learned,
+        held_out=held_out,
+        hsi=info,
+        msi_centres_nm=response.centres_nm(),
+        msi_bands=len(response.names),
+        ratio=ratio,
+        peak=peak,
+        described="scenes",
+        archive=True,
+        uncut=True,
+    )
 
 
 def _pair(path: Path, ratio: int, response: SpectralResponse) -> SupervisedPair:

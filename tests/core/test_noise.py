@@ -14,12 +14,13 @@ from scipy import stats
 from torch import Tensor
 
 from emrdiff_cli.core.noise import counter_noise, edge_noise
+from emrdiff_cli.scene import Window
 
 SIDE = 256
 
 
 def field(seed: int = 0, step: int = 1, channels: int = 1, top: int = 0, left: int = 0) -> Tensor:
-    return counter_noise(seed, step, channels, top, left, SIDE, SIDE)
+    return counter_noise(seed, step, channels, Window(top, left, SIDE, SIDE))
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**31 - 200), st.integers(0, 2**31 - 200), st.data())
@@ -29,8 +30,8 @@ def test_a_window_sees_the_same_noise_as_a_larger_one(
 ) -> None:
     row, col = data.draw(st.integers(0, 20)), data.draw(st.integers(0, 20))
     height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
-    large = counter_noise(seed, 3, 2, top, left, 32, 32)
-    small = counter_noise(seed, 3, 2, top + row, left + col, height, width)
+    large = counter_noise(seed, 3, 2, Window(top, left, 32, 32))
+    small = counter_noise(seed, 3, 2, Window(top + row, left + col, height, width))
     assert torch.equal(small, large[:, row : row + height, col : col + width])
 
 
@@ -91,7 +92,7 @@ def test_overlapping_tiles_agree_in_any_batch_and_order() -> None:
     backwards = edge_noise(9, (3, 2, 16, 12), corners[::-1], edges.flip(0))(4)
     assert torch.equal(together, backwards.flip(0))
     assert torch.equal(together[0][:, 8:], together[1][:, :8])
-    expected = whole * counter_noise(9, 4, 2, 100, 40, 24, 24)
+    expected = whole * counter_noise(9, 4, 2, Window(100, 40, 24, 24))
     assert torch.equal(together[2], expected[:, 8:24, 12:24])
 
 
