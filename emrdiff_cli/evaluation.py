@@ -5,7 +5,6 @@ Both are read in tiles, so memory does not grow with the scene.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,8 @@ import numpy as np
 from emrdiff_cli import __version__
 from emrdiff_cli.comparison import Cube, Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.core.metrics import CHEAP, GRAIN, KEYS, NEED_PEAK, FullReference, Scores
-from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.file_identity import file_sha256
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
 from emrdiff_cli.scene import Window
 
@@ -153,15 +153,6 @@ def chosen_metrics(text: str) -> tuple[str, ...]:
         raise UsageError(f"--metrics {text}: give all, cheap, or some of {','.join(KEYS)}")
     asked = {key for name in names for key in groups.get(name, (name,))}
     return tuple(key for key in KEYS if key in asked)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file; raises InputError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ Field = NDArray[np.float32]
 ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
 
 
-def output_spec(pair: PairReader, method: str, options: FusionOptions) -> RasterSpec:
+def output_spec(pair: PairReader, output: Path, method: str, options: FusionOptions) -> RasterSpec:
     """The fused raster: the HSI's bands, units and tags on the MSI's grid, with its provenance in the tags."""
     info = pair.lr_info
     dtype = options.dtype or info.dtype
@@ -53,7 +54,7 @@ def output_spec(pair: PairReader, method: str, options: FusionOptions) -> Raster
         scale=info.scale,
         offset=info.offset,
         scale_recorded=info.scale_recorded,
-        driver=options.driver,
+        driver=options.driver_for(output),
         tags=tags,
         creation_options=options.creation_options,
     )

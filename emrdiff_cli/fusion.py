@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.coverage import Coverage, MsiBandCoverage
 from emrdiff_cli.core.end_point import Method
-from emrdiff_cli.errors import ModelError, WriteError
+from emrdiff_cli.errors import ModelError, UsageError, WriteError
+from emrdiff_cli.file_identity import InputFiles
 from emrdiff_cli.fused_output import output_area, output_spec, with_detail
-from emrdiff_cli.fusion_options import FusionOptions
+from emrdiff_cli.fusion_options import FusionMethod, FusionOptions
 from emrdiff_cli.fusion_run import FusionRun, Progress, Tally, begin, write_rows
-from emrdiff_cli.input_files import InputFiles
 from emrdiff_cli.interruption import deferred
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader, open_pair, refuse_inputs_as_output
 from emrdiff_cli.preflight import estimate_memory, uncompressed_bytes
@@ -23,12 +23,12 @@ from emrdiff_cli.prepared_scene import Sampler
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.writing import VerifiedWriter
-from emrdiff_cli.scene import RasterInfo
+from emrdiff_cli.scene import RasterInfo, Window
 from emrdiff_cli.sole_run import sole_run
 from emrdiff_cli.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 from emrdiff_cli.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
 
-__all__ = ["FusionOptions", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
+__all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,37 @@ class FusionReport:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FusionPlan:
+    """What `fuse` would do. `hr_window`: the part of the MSI's raster that is written, in its pixels.
+
+    `least_memory_bytes`: the peak with as many tiles at a time as were asked for, else one. `model`: its name.
+    """
+
+    output: str
+    method: str
+    bands: int
+    height: int
+    width: int
+    ratio: float
+    hr_window: Window
+    tiles: int
+    dtype: str
+    notes: tuple[str, ...]
+    uncompressed_bytes: int
+    least_memory_bytes: int
+    model: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values for JSON."""
+        return asdict(self) | {"hr_window": self.hr_window._asdict(), "notes": list(self.notes)}
+
+
 def fuse(
-    lr_path: Path,
-    msi_path: Path,
-    output: Path,
-    method: Method,
+    lr_path: Path | str,
+    msi_path: Path | str,
+    output: Path | str,
+    method: FusionMethod,
     sampler: Sampler | None,
     options: FusionOptions,
     progress: Progress | None = None,
@@ -73,18 +99,19 @@ def fuse(
     """Fuse a pair on the MSI's grid; with a sampler its model's end point and chain, else `method` alone.
 
     The output changes only when everything is written and verified. With a sampler, what was done before an
-    interruption is kept beside it, for `options.resume`; `options.provenance` then names the sampler's weights.
-    `sampling`: who samples the tile rows, with the same sampler; None: this process. Raises EmrdiffError's
-    children.
+    interruption is kept beside it, for `options.resume`. `sampling`: who samples the tile rows, with the same
+    sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, and EmrdiffError's children.
     """
+    lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
+    end_point = _end_point(method, None if sampler is None else sampler.config)
     if sampler is not None and sampling is None:
         sampling = partial(sample_rows, sampler)
     started = time.monotonic()
     with bounded_cache(CACHE_MEGABYTES), open_pair(lr_path, msi_path) as pair:
-        choice = _check(pair, output, sampler, method, options)
+        choice = _check(pair, output, sampler, end_point, options)
         with deferred(), sole_run(output):
-            files = InputFiles(pair.lr_info, pair.msi_info)
-            run = begin(pair, output, method, sampler, choice, options)
+            files = InputFiles(pair.lr_info.path, pair.msi_info.path)
+            run = begin(pair, output, end_point, sampler, choice, options)
             try:
                 seen = find_coverage(choice, run.scene.pair, set(run.scene.passed.bands))
                 with VerifiedWriter(output, with_detail(run.plan.spec, seen), options.overwrite) as writer:
@@ -99,6 +126,20 @@ def fuse(
     return _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
 
 
+def _end_point(method: FusionMethod, config: ModelConfig | None) -> Method:
+    """The chain's end in a model of this configuration, or the method that is all. Raises UsageError."""
+    if config is not None:
+        return config.end_point
+    if method == "emrdiff":
+        raise UsageError(
+            "--method emrdiff: runs a model, and there is no sampler of one: hand one in, or give one of "
+            f"{', '.join(get_args(Method))}"
+        )
+    if method not in get_args(Method):
+        raise UsageError(f"--method {method}: must be one of {', '.join(get_args(FusionMethod))}")
+    return method
+
+
 def _check(
     pair: PairReader, output: Path, sampler: Sampler | None, method: str, options: FusionOptions
 ) -> ResponseChoice:
@@ -109,7 +150,7 @@ def _check(
         tile_size(sampler.config, options)
     choice = choose_response(options.srf, pair.lr_info, pair.msi_info)
     # The bounds are those of the pair once it is in register.
-    spec = output_spec(pair, method, replace(options, bounds=None))
+    spec = output_spec(pair, output, method, replace(options, bounds=None))
     VerifiedWriter(output, spec, options.overwrite)
     return choice
 
@@ -143,39 +184,44 @@ def _report(
 
 
 def plan(
-    lr_path: Path,
-    msi_path: Path,
-    output: Path,
+    lr_path: Path | str,
+    msi_path: Path | str,
+    output: Path | str,
     config: ModelConfig | None,
-    method: str,
+    method: FusionMethod,
     options: FusionOptions,
-) -> dict[str, Any]:
-    """What `fuse` would do, without reading a pixel."""
+) -> FusionPlan:
+    """Plan what `fuse` would do, without reading a pixel; `config`: of the sampler's model.
+
+    Raises EmrdiffError's children, as `fuse` does before any work.
+    """
+    lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
+    _end_point(method, config)
     if not output.absolute().parent.is_dir():
         raise WriteError(f"{output}: the folder is not there: make it first")
     with open_pair(lr_path, msi_path) as pair:
         refuse_inputs_as_output(output, pair.lr_info, pair.msi_info)
         choose_response(options.srf, pair.lr_info, pair.msi_info)
-        spec = output_spec(pair, method, options)
+        spec = output_spec(pair, output, method, options)
         refuse_unknown_options(spec)
         area = output_area(pair, options)
         tiling = None if config is None else tiling_over(area, pair, config, options)
         memory = estimate_memory(pair, spec, config, tiling)
         origin = pair.alignment.hr_window
-    return {
-        "output": str(output),
-        "method": method,
-        "bands": spec.bands.count,
-        "height": area.height,
-        "width": area.width,
-        "ratio": round(pair.alignment.ratio, 6),
-        "hr_window": area._replace(row=area.row + origin.row, col=area.col + origin.col)._asdict(),
-        "tiles": 0 if tiling is None else len(tiling.tiles),
-        "dtype": spec.dtype,
-        "notes": list(pair.notes),
-        "uncompressed_bytes": uncompressed_bytes(spec),
-        "least_memory_bytes": round(memory.of(options.batch_size or 1)),
-    }
+    return FusionPlan(
+        output=str(output),
+        method=method,
+        bands=spec.bands.count,
+        height=area.height,
+        width=area.width,
+        ratio=round(pair.alignment.ratio, 6),
+        hr_window=area._replace(row=area.row + origin.row, col=area.col + origin.col),
+        tiles=0 if tiling is None else len(tiling.tiles),
+        dtype=spec.dtype,
+        notes=pair.notes,
+        uncompressed_bytes=uncompressed_bytes(spec),
+        least_memory_bytes=round(memory.of(options.batch_size or 1)),
+    )
 
 
 def check_fit(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
-from emrdiff_cli.config import EndPoint
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
-from emrdiff_cli.fusion import FusionReport, check_fit, fuse
-from emrdiff_cli.fusion_options import FusionOptions
+from emrdiff_cli.file_identity import State, file_sha256, file_state
+from emrdiff_cli.fusion import FusionPlan, FusionReport, check_fit, fuse, plan
+from emrdiff_cli.fusion_options import FusionSettings
 from emrdiff_cli.fusion_run import Progress
 from emrdiff_cli.page import check_report
 from emrdiff_cli.pairing import place
 from emrdiff_cli.prepared_scene import Sampler
 from emrdiff_cli.raster.reading import read_info
-from emrdiff_cli.raster.spec import Driver, driver_of
 from emrdiff_cli.run_record import RUN_TAG, holds_run, run_record
 from emrdiff_cli.zoo import ZooModel
 
@@ -26,36 +24,6 @@ if TYPE_CHECKING:
     from emrdiff_cli.cluster import Workers
     from emrdiff_cli.core.emr_diff import EMRDiff
     from emrdiff_cli.tile_rows import RowSampling
-
-JobMethod = Literal["emrdiff", EndPoint]
-
-
-@dataclass(frozen=True)
-class FusionSettings:
-    """How a pair is fused, in all but its files; `FusionOptions` says what most of it means.
-
-    `model`: a name or folder, None for the shipped one that fits. `driver` None: as the output's name asks
-    for. `report`: folder of a page about the fusion.
-    """
-
-    method: JobMethod = "emrdiff"
-    model: str | None = None
-    seed: int = 0
-    steps: int | None = None
-    device: str = "auto"
-    bounds: tuple[float, float, float, float] | None = None
-    coregister: bool = False
-    srf: str | None = None
-    tile: int = 0
-    overlap: int | None = None
-    batch_size: int | None = None
-    max_memory: int | None = None
-    driver: Driver | None = None
-    dtype: str | None = None
-    creation_options: dict[str, str] = field(default_factory=dict)
-    report: Path | None = None
-    overwrite: bool = False
-    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,25 +39,7 @@ class FusionJob:
         method = self.settings.method
         if method != "emrdiff" and self.settings.model is not None:
             raise UsageError(f"--model is for --method emrdiff; {method} needs none")
-        self.options()
-
-    def options(self) -> FusionOptions:
-        """The settings as the fusion takes them. Raises UsageError."""
-        asked = self.settings
-        return FusionOptions(
-            tile=asked.tile,
-            overlap=asked.overlap,
-            batch_size=asked.batch_size,
-            driver=asked.driver or driver_of(self.output),
-            dtype=asked.dtype,
-            overwrite=asked.overwrite,
-            bounds=asked.bounds,
-            coregister=asked.coregister,
-            srf=asked.srf,
-            creation_options=asked.creation_options,
-            resume=asked.resume,
-            max_memory=asked.max_memory,
-        )
+        self.settings.driver_for(self.output)
 
 
 @dataclass(frozen=True)
@@ -150,6 +100,14 @@ def refuse_foreign(job: FusionJob) -> None:
     refuse_existing(job)
 
 
+def plan_job(job: FusionJob, chosen: ChosenModel | None) -> FusionPlan:
+    """Plan what `run_job` would do, without reading a pixel. Raises EmrdiffError's children."""
+    model = None if chosen is None else chosen.model
+    config = None if model is None else model.config
+    planned = plan(job.lr_hsi, job.hr_msi, job.output, config, job.settings.method, job.settings)
+    return planned if model is None else replace(planned, model=model.name)
+
+
 def run_job(
     job: FusionJob,
     chosen: ChosenModel | None,
@@ -167,23 +125,22 @@ def run_job(
     if chosen is not None:
         sampler = _sampler(chosen, asked if workers is None else replace(asked, device="cpu"))
         if workers is not None:
-            make = partial(worker_sampler, _known_as(chosen), _sha256(chosen.weights), asked)
+            make = partial(worker_sampler, _known_as(chosen), file_sha256(chosen.weights), asked)
             sampling = partial(workers.sample_rows, make)
         provenance |= {
             "emrdiff_model": chosen.model.name,
-            "emrdiff_model_sha256": _sha256(chosen.weights),
+            "emrdiff_model_sha256": file_sha256(chosen.weights),
             "emrdiff_steps": str(asked.steps or chosen.model.config.steps),
             "emrdiff_seed": str(asked.seed),
         }
-    options = replace(job.options(), provenance=provenance)
-    end_point = "bicubic" if asked.method == "emrdiff" else asked.method
-    return fuse(job.lr_hsi, job.hr_msi, job.output, end_point, sampler, options, progress, sampling)
+    options = replace(asked, provenance=provenance)
+    return fuse(job.lr_hsi, job.hr_msi, job.output, asked.method, sampler, options, progress, sampling)
 
 
 def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) -> Sampler:
     """The sampler of a worker from its own copy of the model; raises ModelError where that is another."""
     chosen = ChosenModel(zoo.find(model))
-    if _sha256(chosen.weights) != sha256:
+    if file_sha256(chosen.weights) != sha256:
         raise ModelError(f"{chosen.weights}: is not the model that was chosen: have the same on all machines")
     return _sampler(chosen, asked, number)
 
@@ -201,8 +158,8 @@ def write_report(job: FusionJob, result: FusionReport) -> Path | None:
 
 def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
     asked = job.settings
-    draw = None if chosen is None else (_sha256(chosen.weights), asked.seed, asked.steps)
-    return run_record(job.lr_hsi, job.hr_msi, (asked.method, draw), job.options())
+    draw = None if chosen is None else (file_sha256(chosen.weights), asked.seed, asked.steps)
+    return run_record(job.lr_hsi, job.hr_msi, job.output, (asked.method, draw), asked)
 
 
 def _known_as(chosen: ChosenModel) -> str:
@@ -216,33 +173,12 @@ def _sampler(chosen: ChosenModel, asked: FusionSettings, number: int = 0) -> Sam
     from emrdiff_cli.sampling import ModelSampler, choose_device
 
     device = choose_device(asked.device, number)
-    return ModelSampler(_weights(chosen.weights, _stamp(chosen.weights)), device, asked.seed, asked.steps)
-
-
-def _sha256(weights: Path) -> str:
-    return _hash_weights(weights, _stamp(weights))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read as a model: {error.strerror}") from error
-    return state.st_size, state.st_mtime_ns
+    return ModelSampler(_weights(chosen.weights, file_state(chosen.weights)), device, asked.seed, asked.steps)
 
 
 # Scenes of an archive share a model: it is loaded once, and again where the file was replaced.
 @lru_cache(maxsize=2)
-def _weights(path: Path, _stamp: tuple[int, int]) -> EMRDiff:
+def _weights(path: Path, _state: State) -> EMRDiff:
     from emrdiff_cli.checkpoint import load_model
 
     return load_model(path)
-
-
-@lru_cache(maxsize=64)
-def _hash_weights(path: Path, _stamp: tuple[int, int]) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read as a model: {error.strerror}") from error

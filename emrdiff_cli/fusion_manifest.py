@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from emrdiff_cli.errors import InputError, UsageError
-from emrdiff_cli.fusion_job import FusionJob, FusionSettings, JobMethod
+from emrdiff_cli.fusion_job import FusionJob
+from emrdiff_cli.fusion_options import OPTIONS, FusionSettings
 from emrdiff_cli.manifest import Row, read_rows
-from emrdiff_cli.preflight import parse_size
 from emrdiff_cli.raster.envi import find_data
-from emrdiff_cli.raster.spec import Driver
-from emrdiff_cli.responses import built_in
-from emrdiff_cli.zoo import shipped
 
 _FILES = ("lr_hsi", "hr_msi", "output")
-_SPELLINGS = {"co": "creation_option", "of": "format"}
+_SETTINGS = {known.columns[0]: name for name, known in OPTIONS.items()}  # by column
+_SPELLINGS = {other: known.columns[0] for known in OPTIONS.values() for other in known.columns[1:]}
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def _key(column: str) -> str:
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     keys = [_key(column) for column in columns]
-    known = (*_FILES, *_PARSERS)
+    known = (*_FILES, *_SETTINGS)
     for column, key in zip(columns, keys, strict=True):
         if key not in known:
             raise UsageError(f"{path}: line 1: unknown column {column!r}: give any of {', '.join(known)}")
@@ -92,9 +89,9 @@ def _listed(path: Path, row: Row, settings: FusionSettings) -> ListedJob:
 
 def _parsed(cells: Mapping[str, str], folder: Path) -> Iterator[tuple[str, Any]]:
     for column, text in cells.items():
-        name, parse = _PARSERS[column]
+        name = _SETTINGS[column]
         try:
-            yield name, parse(text, folder)
+            yield name, OPTIONS[name].cell(text, folder)
         except UsageError:
             raise
         except ValueError as error:
@@ -124,102 +121,7 @@ def _input_places(job: FusionJob) -> Iterator[Path]:
 
 def _output_places(job: FusionJob) -> Iterator[Path]:
     yield job.output.resolve()
-    if job.options().driver == "ENVI":
+    if job.settings.driver_for(job.output) == "ENVI":
         yield job.output.with_suffix(".hdr").resolve()
     if job.settings.report is not None:
         yield job.settings.report.resolve()
-
-
-def _at_least(least: int) -> Callable[[str, Path], int]:
-    def parse(text: str, _folder: Path) -> int:
-        if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < least:
-            raise ValueError(f"a whole number, {least} or more")
-        return int(text)
-
-    return parse
-
-
-def _seed(text: str, _folder: Path) -> int:
-    digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        raise ValueError("a whole number")
-    return int(text)
-
-
-def _one_of(choices: Sequence[str]) -> Callable[[str, Path], str]:
-    def parse(text: str, _folder: Path) -> str:
-        if text not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _truth(text: str, _folder: Path) -> bool:
-    known = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-    if text.lower() not in known:
-        raise ValueError("yes or no")
-    return known[text.lower()]
-
-
-def _text(text: str, _folder: Path) -> str:
-    return text
-
-
-def _size(text: str, _folder: Path) -> int:
-    return parse_size(text)
-
-
-def _bounds(text: str, _folder: Path) -> tuple[float, ...]:
-    wanted = "four numbers, left bottom right top, with blanks between"
-    try:
-        numbers = tuple(float(part) for part in text.replace(",", " ").split())
-    except ValueError as error:
-        raise ValueError(wanted) from error
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise ValueError(wanted)
-    return numbers
-
-
-def _pairs(text: str, _folder: Path) -> dict[str, str]:
-    parts = text.split()
-    if not all("=" in part for part in parts):
-        raise ValueError("KEY=VALUE, several with blanks between")
-    return dict(part.split("=", 1) for part in parts)
-
-
-def _below(text: str, folder: Path) -> Path:
-    if "\0" in text:
-        raise ValueError("a path, without a NUL")
-    return folder / text
-
-
-def _model(text: str, folder: Path) -> str:
-    return text if text in {model.name for model in shipped()} else str(_below(text, folder))
-
-
-def _response(text: str, folder: Path) -> str:
-    return text if text in (*built_in(), "metadata", "estimate") else str(_below(text, folder))
-
-
-_PARSERS: dict[str, tuple[str, Callable[[str, Path], Any]]] = {
-    "method": ("method", _one_of(get_args(JobMethod))),
-    "model": ("model", _model),
-    "seed": ("seed", _seed),
-    "steps": ("steps", _at_least(1)),
-    "device": ("device", _text),
-    "bounds": ("bounds", _bounds),
-    "coregister": ("coregister", _truth),
-    "srf": ("srf", _response),
-    "tile": ("tile", _at_least(0)),
-    "overlap": ("overlap", _at_least(0)),
-    "batch_size": ("batch_size", _at_least(1)),
-    "max_memory": ("max_memory", _size),
-    "format": ("driver", _one_of(get_args(Driver))),
-    "dtype": ("dtype", _text),
-    "creation_option": ("creation_options", _pairs),
-    "report": ("report", _below),
-    "overwrite": ("overwrite", _truth),
-    "resume": ("resume", _truth),
-}
-"""By column: the setting, and how its cell is read; ValueError says what it must be."""

@@ -73,7 +73,7 @@ def make_plan(
     """Decide; raises UsageError and WriteError where the memory or the disk does not hold it."""
     area = output_area(pair, options)
     tiling = None if sampler is None else tiling_over(area, pair, sampler.config, options)
-    spec = output_spec(pair, method, options)
+    spec = output_spec(pair, output, method, options)
     if tiling is not None:
         spec = replace(spec, tags={**spec.tags, **edges_of(tiling.tiles, area).tags()})
     config = None if sampler is None else sampler.config
@@ -99,7 +99,7 @@ def begin(
     A run with a sampler keeps a journal; one without is quick, and is not resumed.
     """
     journal = Journal(output)
-    key = {} if sampler is None else run_key(pair, sampler, choice, options)
+    key = {} if sampler is None else run_key(pair, output, sampler, choice, options)
     begun = _find_begun(journal, key, options)
     if begun is not None:
         registration = _registration(begun)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.errors import OutputExistsError, UsageError, WriteError
+from emrdiff_cli.file_identity import file_sha256
 
 Field = NDArray[np.float32]
 Key = dict[str, str]
@@ -90,7 +91,7 @@ class Journal:
         self._key = _key_digest(key)
         try:
             path = self.folder / _SCENE
-            if _file_digest(path) != digest:
+            if file_sha256(path) != digest:
                 return None
             with np.load(path, allow_pickle=False) as stored:
                 return Begun(decided, {name: stored[name] for name in stored.files})
@@ -106,7 +107,7 @@ class Journal:
             self.folder.mkdir()
             with self._whole(_SCENE) as file:
                 np.savez(file, **dict(scene))  # type: ignore[arg-type]
-            digest = _file_digest(self.folder / _SCENE)
+            digest = file_sha256(self.folder / _SCENE)
             record = {"key": key, "decided": decided, "scene": digest}
             with self._whole(_RUN) as file:
                 file.write(json.dumps(record, indent=1).encode())
@@ -190,11 +191,6 @@ def _change(name: str, held: str | None, given: str | None) -> str:
 
 def _key_digest(key: Key) -> bytes:
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=_DIGEST).digest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -24,7 +24,8 @@ from emrdiff_cli.core.degradation import psf_sigma
 from emrdiff_cli.core.metrics import Scores, score
 from emrdiff_cli.core.srf import LEAST_PIXELS, estimate_response, gaussian_response, srf_matrix
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.evaluation import file_sha256, plain, versions
+from emrdiff_cli.evaluation import plain, versions
+from emrdiff_cli.file_identity import file_sha256
 from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.scene import Window

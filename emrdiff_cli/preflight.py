@@ -119,20 +119,6 @@ def output_share(spec: RasterSpec) -> float:
     return 2 * _PACKED if spec.driver == "COG" else _PACKED
 
 
-def parse_size(text: str) -> int:
-    """Bytes of a size such as 2GB, 1.5G, 800MB or 500000000; raises UsageError."""
-    units = {"": 1, "B": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-    number = text.strip().upper().rstrip("B").strip()
-    unit = number[-1:] if number[-1:] in "KMGT" else ""
-    try:
-        size = float(number.removesuffix(unit)) * units[unit]
-    except ValueError:
-        size = math.nan
-    if not 1 <= size < math.inf:
-        raise UsageError(f"--max-memory {text}: must be a size such as 2GB or 800MB")
-    return int(size)
-
-
 def readable(size: float) -> str:
     """A size as a person writes it."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

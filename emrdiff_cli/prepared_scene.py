@@ -38,6 +38,14 @@ class Sampler(Protocol):
     config: ModelConfig
     calibration: Calibration | None
 
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """All that the estimates depend on beside the tiles and `config`: values or hashes, by users' names.
+
+        Samplers of equal identity and configuration give equal estimates: an unfinished run of one is resumed
+        with another.
+        """
+
     def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
         """Return the estimate of X'_0 of each tile, relative to the chain's end."""
 

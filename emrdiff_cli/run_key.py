@@ -5,41 +5,51 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from emrdiff_cli import __version__
-from emrdiff_cli.fusion_options import FusionOptions
-from emrdiff_cli.input_files import content_hash
+from emrdiff_cli.file_identity import stamps
+from emrdiff_cli.fusion_options import OPTIONS, FusionOptions, deciding
 from emrdiff_cli.journal import Key
 from emrdiff_cli.pairing import PairReader
 from emrdiff_cli.prepared_scene import Sampler
 from emrdiff_cli.spectral_coverage import ResponseChoice
 from emrdiff_cli.tile_rows import tile_size
 
-_FORMAT = 1  # of the journal
-_MODEL = "emrdiff_model"  # begins the tags that name the weights
-_OPTIONS = {"emrdiff_seed": "--seed", "emrdiff_steps": "--steps"}
+_FORMAT = 2  # of the journal
 
 
-def run_key(pair: PairReader, sampler: Sampler, choice: ResponseChoice, options: FusionOptions) -> Key:
-    """Names as a user knows them, and values or hashes. Reads both inputs whole, as streams."""
+def run_key(
+    pair: PairReader, output: Path, sampler: Sampler, choice: ResponseChoice, options: FusionOptions
+) -> Key:
+    """Names as a user knows them, and values or hashes; the inputs by name, size and time of change.
+
+    No input is read: one that was touched since is another. Raises InputError where one is gone.
+    """
     size, overlap = tile_size(sampler.config, options)
-    own = {name: options.provenance.get(tag, "") for tag, name in _OPTIONS.items()}
-    weights = {tag: value for tag, value in options.provenance.items() if tag.startswith(_MODEL)}
-    return {
-        "LR-HSI": content_hash(pair.lr_info),
-        "HR-MSI": content_hash(pair.msi_info),
-        "model": _hash([asdict(sampler.config), weights]),
-        "version": f"{__version__}, journal {_FORMAT}",
-        **own,
-        "--tile": str(size),
-        "--overlap": str(overlap),
-        "--bounds": "" if options.bounds is None else " ".join(map(repr, options.bounds)),
-        "--coregister": str(options.coregister),
-        "--srf": _response(choice),
-        "--dtype": options.dtype or pair.lr_info.dtype,
-        "--format": options.driver,
-        "--co": " ".join(f"{key}={value}" for key, value in sorted(options.creation_options.items())),
+    values = deciding(options, output) | {
+        "tile": size,
+        "overlap": overlap,
+        "dtype": options.dtype or pair.lr_info.dtype,
+        "srf": _response(choice),
     }
+    return {
+        "LR-HSI": _text(stamps(pair.lr_info.path)),
+        "HR-MSI": _text(stamps(pair.msi_info.path)),
+        "model's configuration": _hash(asdict(sampler.config)),
+        "version": f"{__version__}, journal {_FORMAT}",
+        **sampler.identity,
+        **{OPTIONS[name].flag: _text(value) for name, value in values.items()},
+    }
+
+
+def _text(value: object) -> str:
+    """A value as a user writes it."""
+    if isinstance(value, dict):
+        return _text([f"{key}={part}" for key, part in sorted(value.items())])
+    if isinstance(value, tuple | list):
+        return " ".join(map(_text, value))
+    return "" if value is None else str(value)
 
 
 def _response(choice: ResponseChoice) -> str:
@@ -53,6 +63,4 @@ def _response(choice: ResponseChoice) -> str:
 
 
 def _hash(values: object) -> str:
-    return hashlib.blake2b(
-        json.dumps(values, sort_keys=True, default=str).encode(), digest_size=16
-    ).hexdigest()
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,6 +26,15 @@ class ModelSampler:
         self.calibration = model.calibration()
         self._model = channels_last(model.to(device))
         self._device, self._seed, self._steps = device, seed, steps
+
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        """The weights' hash, the draw's seed and the number of steps; the device is no part of it."""
+        return {
+            "model": _weights_hash(self._model),
+            "--seed": str(self._seed),
+            "--steps": str(self._steps or self.config.steps),
+        }
 
     def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
         """Return each tile's estimate of X'_0 (C, H, W), relative to the chain's end.
@@ -52,6 +63,14 @@ class ModelSampler:
     def _stack(self, images: Sequence[Field]) -> torch.Tensor:
         stacked = torch.from_numpy(np.stack(images)).to(self._device)
         return stacked.contiguous(memory_format=torch.channels_last)
+
+
+def _weights_hash(model: EMRDiff) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -70,11 +70,11 @@ def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
     """
     size = options.tile or config.tile * (2 if config.gates == "training" else 1)
     if size % config.stride:
-        raise UsageError(f"tile = {size}: this model needs a multiple of {config.stride}")
+        raise UsageError(f"--tile {size}: this model needs a multiple of {config.stride}")
     most = min(size // 2, size - config.stride)
     overlap = min(max(size // 4, _OVERLAP), most) if options.overlap is None else options.overlap
     if not 0 <= overlap <= most:
-        raise UsageError(f"overlap = {overlap}: must be between 0 and {most} at tile = {size}")
+        raise UsageError(f"--overlap {overlap}: must be between 0 and {most} at --tile {size}")
     return size, overlap
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from emrdiff_cli import __version__
 from emrdiff_cli.core.grid import Alignment
 from emrdiff_cli.errors import EmrdiffError, InputError
+from emrdiff_cli.file_identity import Stamp, stamps
 from emrdiff_cli.pairing import open_pair
 from emrdiff_cli.prepared_scene import PreparedScene, Sampler
-from emrdiff_cli.run_record import Stamp, stamps
 from emrdiff_cli.tile_rows import TileRow, Tiling, sample_rows
 
 Field = NDArray[np.float32]
@@ -36,7 +36,7 @@ class Share:
     version: str
     lr_hsi: Path
     hr_msi: Path
-    stamps: tuple[list[Stamp], list[Stamp]]
+    stamps: tuple[tuple[Stamp, ...], tuple[Stamp, ...]]
     alignment: Alignment
     arrays: Mapping[str, NDArray[Any]]
     tiling: Tiling

@@ -18,7 +18,8 @@ from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.metrics import KEYS
 from emrdiff_cli.core.observation import observe_msi
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.evaluation import Evaluation, evaluate, file_sha256
+from emrdiff_cli.evaluation import Evaluation, evaluate
+from emrdiff_cli.file_identity import file_sha256
 from emrdiff_cli.fusion import FusionOptions, fuse
 from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.prepared_scene import Sampler

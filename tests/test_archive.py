@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from random_model import save_random_model
@@ -16,9 +17,11 @@ from test_fusion import write_pair
 
 from emrdiff_cli import fusion_job
 from emrdiff_cli.archive import Status, fuse_archive
+from emrdiff_cli.cli.app import app
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.fusion_job import FusionJob, FusionSettings, choose_model, is_done, run_job
+from emrdiff_cli.fusion_job import FusionJob, choose_model, is_done, run_job
 from emrdiff_cli.fusion_manifest import ListedJob, part_of
+from emrdiff_cli.fusion_options import OPTIONS, FusionSettings
 
 GLP = FusionSettings(method="glp")
 
@@ -122,3 +125,9 @@ def test_an_input_that_was_touched_is_another(tmp_path: Path, name: str) -> None
     state = (tmp_path / name).stat()
     os.utime(tmp_path / name, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     assert not is_done(job, None)
+
+
+def test_every_option_is_a_parameter_of_the_command_by_its_flag() -> None:
+    command = typer.main.get_command(app).commands["fuse"]  # type: ignore[attr-defined]
+    flags = {parameter.name: parameter.opts for parameter in command.params}
+    assert {name for name, known in OPTIONS.items() if known.flag not in flags[name]} == set()

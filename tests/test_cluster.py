@@ -34,7 +34,8 @@ from emrdiff_cli.cluster import ClusterOptions, Workers, workers_of
 from emrdiff_cli.core.conditioning import TileInputs
 from emrdiff_cli.errors import EmrdiffError, InputError, ModelError, UsageError, WriteError
 from emrdiff_cli.fusion import FusionReport, fuse
-from emrdiff_cli.fusion_job import FusionSettings, worker_sampler
+from emrdiff_cli.fusion_job import worker_sampler
+from emrdiff_cli.fusion_options import FusionSettings
 from emrdiff_cli.journal import Journal
 from emrdiff_cli.pairing import open_pair
 from emrdiff_cli.prepared_scene import PreparedScene, prepare_scene

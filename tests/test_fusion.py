@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ class Fake:
     config: ModelConfig
     estimate: Estimate = zeros
     calibration: Calibration | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []
@@ -128,6 +129,46 @@ def run(
 
 
 # Values and tiles
+
+
+def test_a_model_s_method_without_a_sampler_is_refused(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path)
+    with pytest.raises(UsageError, match=r"--method emrdiff: .* sampler"):
+        fuse(*pair, tmp_path / "out.tif", "emrdiff", None, FusionOptions())
+    with pytest.raises(UsageError, match=r"--method emrdiff: .* sampler"):
+        plan(*pair, tmp_path / "out.tif", None, "emrdiff", FusionOptions())
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_a_sampler_s_fusion_may_be_asked_for_by_its_name(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path)
+    named = run(tmp_path, pair, Fake(settings(), of_position), method="emrdiff")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(named, run(tmp_path, pair, Fake(settings(), of_position)))
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    lr, msi = map(str, write_pair(tmp_path))
+    output = str(tmp_path / "out.bsq")
+    planned = plan(lr, msi, output, None, "glp", FusionOptions())
+    report = fuse(lr, msi, output, "glp", None, FusionOptions())
+    assert (planned.output, report.output) == (output, output)
+    assert read_info(Path(output)).driver == "ENVI"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tile": -16}, "--tile -16: must be 0 or more"),
+        ({"tile": 17}, "--tile 17: this model needs a multiple of"),
+        ({"tile": 16, "overlap": 16}, "--overlap 16: must be between 0 and"),
+        ({"batch_size": 0}, "--batch-size 0: must be 1 or more"),
+        ({"dtype": "int7"}, "--dtype int7: must be one of"),
+    ],
+)
+def test_an_option_is_named_as_the_command_has_it(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    pair = write_pair(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        run(tmp_path, pair, Fake(settings()), **changes)
 
 
 @pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "kriging"])
@@ -502,9 +543,9 @@ def test_report_and_plan_tell_the_same(tmp_path: Path) -> None:
         options,
         lambda done, total: seen.append((done, total)),
     )
-    assert (facts["bands"], facts["height"], facts["width"]) == (report.bands, report.height, report.width)
-    assert (facts["tiles"], facts["ratio"]) == (report.tiles, report.ratio) == (30, 4)
-    assert facts["uncompressed_bytes"] == read_back(tmp_path / "out.tif").nbytes
+    assert (facts.bands, facts.height, facts.width) == (report.bands, report.height, report.width)
+    assert (facts.tiles, facts.ratio) == (report.tiles, report.ratio) == (30, 4)
+    assert facts.uncompressed_bytes == read_back(tmp_path / "out.tif").nbytes
     assert report.valid_share == pytest.approx(1 - 16 / (64 * 72))
     assert seen == sorted(seen)
     assert seen[-1] == (64, 64)

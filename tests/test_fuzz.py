@@ -20,8 +20,8 @@ from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.srf import SpectralResponse
 from emrdiff_cli.errors import ConfigError, EmrdiffError, InputError, ModelError, UsageError
-from emrdiff_cli.fusion_job import FusionSettings
 from emrdiff_cli.fusion_manifest import read_jobs
+from emrdiff_cli.fusion_options import FusionSettings
 from emrdiff_cli.manifest import read_manifest
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.responses import read_response

@@ -22,7 +22,8 @@ from emrdiff_cli.core.conditioning import TileInputs
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.errors import EmrdiffError, UsageError, WriteError
 from emrdiff_cli.fusion import FusionOptions, fuse, plan
-from emrdiff_cli.preflight import MemoryEstimate, choose_batch_size, free_memory, parse_size, readable
+from emrdiff_cli.option_cells import parse_size
+from emrdiff_cli.preflight import MemoryEstimate, choose_batch_size, free_memory, readable
 from emrdiff_cli.sampling import ModelSampler
 from emrdiff_cli.zoo import WEIGHTS
 
@@ -140,11 +141,11 @@ def test_a_limit_that_cannot_be_kept_is_refused_before_any_work(tmp_path: Path) 
 def test_the_plan_states_the_memory(tmp_path: Path) -> None:
     pair, output = write_pair(tmp_path), tmp_path / "out.tif"
     facts = plan(*pair, output, settings(), "emrdiff", TILES)
-    fuse(*pair, output, "glp", Fake(settings()), replace(TILES, max_memory=facts["least_memory_bytes"]))
-    too_little = replace(TILES, max_memory=facts["least_memory_bytes"] - 10**6)
+    fuse(*pair, output, "glp", Fake(settings()), replace(TILES, max_memory=facts.least_memory_bytes))
+    too_little = replace(TILES, max_memory=facts.least_memory_bytes - 10**6)
     with pytest.raises(UsageError, match="--max-memory"):
         fuse(*pair, output, "glp", Fake(settings()), too_little)
-    assert json.dumps(facts)
+    assert json.dumps(facts.record())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 import resource
@@ -10,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,22 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 from random_model import save_random_model
 from rasterio.errors import RasterioIOError
 from test_fusion import Fake, Image, of_position, settings, write_pair
 
+from emrdiff_cli import __version__
+from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.core.conditioning import TileInputs
 from emrdiff_cli.errors import EmrdiffError, InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.fusion import FusionOptions, FusionReport, fuse
 from emrdiff_cli.journal import Journal
 from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.raster.writing import VerifiedWriter
+from emrdiff_cli.sampling import ModelSampler
 from emrdiff_cli.sole_run import sole_run
+from emrdiff_cli.zoo import WEIGHTS
 
 TILES = FusionOptions(tile=16, overlap=4, batch_size=2)
 OLD = b"what was there"
@@ -236,9 +243,6 @@ def test_an_unfinished_run_is_not_lost_unasked(tmp_path: Path, pair: Pair) -> No
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"provenance": {"emrdiff_seed": "1", "emrdiff_steps": "5"}}, r"--seed 0 \(now 1\)"),
-        ({"provenance": {"emrdiff_seed": "0", "emrdiff_steps": "2"}}, r"--steps 5 \(now 2\)"),
-        ({"provenance": {"emrdiff_model_sha256": "b"}}, "another model"),
         ({"overlap": 2}, r"--overlap 4 \(now 2\)"),
         ({"tile": 32}, r"--tile 16 \(now 32\)"),
         ({"dtype": "float32"}, r"--dtype int16 \(now float32\)"),
@@ -246,20 +250,69 @@ def test_an_unfinished_run_is_not_lost_unasked(tmp_path: Path, pair: Pair) -> No
         ({"creation_options": {"COMPRESS": "LZW"}}, "--co"),
         ({"coregister": True}, r"--coregister False \(now True\)"),
         ({"srf": "estimate"}, "--srf automatic"),
+        ({"bounds": (383472.37, 5817000.0, 384000.0, 5818302.35)}, "--bounds"),
     ],
 )
 def test_another_option_is_refused_by_name(
     tmp_path: Path, pair: Pair, changes: dict[str, Any], said: str
 ) -> None:
     output = tmp_path / "out.tif"
-    provenance = {"emrdiff_seed": "0", "emrdiff_steps": "5"}
-    if "emrdiff_model_sha256" in changes.get("provenance", {}):
-        changes = {"provenance": provenance | changes["provenance"]}
-    interrupt(pair, output, provenance=provenance)
+    interrupt(pair, output)
     kept = rows_kept(output)
     with pytest.raises(UsageError, match=said):
-        go(pair, output, resume=True, **({"provenance": provenance} | changes))
+        go(pair, output, resume=True, **changes)
     assert rows_kept(output) == kept
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"change": 1e-3}, "another model"),
+        ({"seed": 1}, r"--seed 0 \(now 1\)"),
+        ({"steps": 2}, r"--steps 5 \(now 2\)"),
+    ],
+)
+def test_another_sampler_of_the_same_configuration_is_refused(
+    tmp_path: Path, pair: Pair, other: dict[str, Any], said: str
+) -> None:
+    """Its own identity tells, whatever the caller says of it."""
+    folder, output = save_random_model(tmp_path / "model"), tmp_path / "out.tif"
+
+    def sampler(change: float = 0.0, seed: int = 0, steps: int | None = None) -> ModelSampler:
+        model = load_model(folder / WEIGHTS)
+        model.network.heads[0].weight += change
+        return ModelSampler(model, torch.device("cpu"), seed, steps)
+
+    options = replace(TILES, tile=32, overlap=8)
+    first = sampler()
+
+    class Interrupted:
+        config, calibration, identity = first.config, first.calibration, first.identity
+
+        def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Image]:
+            if corners[0][0] > 0:
+                raise KeyboardInterrupt
+            return first(tiles, corners)
+
+    with pytest.raises(KeyboardInterrupt):
+        fuse(*pair, output, "emrdiff", Interrupted(), options)
+    kept = rows_kept(output)
+    with pytest.raises(UsageError, match=said):
+        fuse(*pair, output, "emrdiff", sampler(**other), replace(options, resume=True))
+    assert rows_kept(output) == kept
+    report = fuse(*pair, output, "emrdiff", sampler(steps=5), replace(options, resume=True))
+    assert any(note.startswith("resumed: ") for note in report.notes)
+
+
+def test_a_journal_of_another_format_is_refused(tmp_path: Path, pair: Pair) -> None:
+    output = tmp_path / "out.tif"
+    interrupt(pair, output)
+    record = Journal(output).folder / "run.json"
+    content = json.loads(record.read_text())
+    content["key"]["version"] = f"{__version__}, journal 1"
+    record.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="another version"):
+        go(pair, output, resume=True)
 
 
 def test_another_network_or_method_is_refused(tmp_path: Path, pair: Pair) -> None:
@@ -281,6 +334,34 @@ def test_another_input_is_refused(tmp_path: Path, pair: Pair, which: int) -> Non
         dataset.write(values, 1)
     with pytest.raises(UsageError, match=("another LR-HSI", "another HR-MSI")[which]):
         go(pair, output, resume=True)
+
+
+def test_an_input_is_known_by_name_size_and_time_of_change(tmp_path: Path, pair: Pair) -> None:
+    output = tmp_path / "out.tif"
+    interrupt(pair, output)
+    state = pair[1].stat()
+    shutil.copy2(pair[1], tmp_path / "copy.tif")
+    (tmp_path / "copy.tif").replace(pair[1])
+    os.utime(pair[1], ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    with pytest.raises(UsageError, match="another HR-MSI"):
+        go(pair, output, resume=True)
+    os.utime(pair[1], ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert any(note.startswith("resumed: ") for note in go(pair, output, resume=True).notes)
+
+
+def test_no_input_is_read_for_its_identity(
+    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with a sampler reads the rasters by windows alone: no whole file goes through a hash."""
+    digest, hashed = hashlib.file_digest, []
+
+    def watched(file: Any, *rest: Any) -> Any:
+        hashed.append(Path(file.name).name)
+        return digest(file, *rest)
+
+    monkeypatch.setattr(hashlib, "file_digest", watched)
+    go(pair, tmp_path / "out.tif")
+    assert not {path.name for path in pair} & set(hashed)
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.cluster import ClusterOptions
     from emrdiff_cli.fusion import FusionReport
     from emrdiff_cli.fusion_job import ChosenModel, FusionJob
+    from emrdiff_cli.fusion_options import FusionSettings
 
 
 def fuse(
@@ -37,9 +39,9 @@ def fuse(
     batch_size: fuse_options.BatchSize = None,
     max_memory: fuse_options.MaxMemory = None,
     device: Device = "auto",
-    output_format: OutputFormat = None,
+    driver: OutputFormat = None,
     dtype: fuse_options.Dtype = None,
-    creation_option: fuse_options.CreationOptions = None,
+    creation_options: fuse_options.CreationOptions = None,
     report: fuse_options.Report = None,
     overwrite: Overwrite = False,
     resume: fuse_options.Resume = False,
@@ -73,30 +75,10 @@ def fuse(
     emrdiff fuse --manifest pairs.csv --keep-going --skip-done > status.jsonl
     ```
     """
+    settings = _settings(locals())
     from emrdiff_cli.cluster import ClusterOptions
-    from emrdiff_cli.fusion_job import FusionJob, FusionSettings
-    from emrdiff_cli.preflight import parse_size
+    from emrdiff_cli.fusion_job import FusionJob
 
-    settings = FusionSettings(
-        method=method,
-        model=model,
-        seed=seed,
-        steps=steps,
-        device=device,
-        bounds=bounds,
-        coregister=coregister,
-        srf=srf,
-        tile=tile,
-        overlap=overlap,
-        batch_size=batch_size,
-        max_memory=None if max_memory is None else parse_size(max_memory),
-        driver=output_format,
-        dtype=dtype,
-        creation_options=_creation_options(creation_option or []),
-        report=report,
-        overwrite=overwrite,
-        resume=resume,
-    )
     _refuse_mixture(manifest, (lr_hsi, hr_msi, output), keep_going, (num_parts, part_id), dry_run)
     cluster = ClusterOptions(scheduler, workers)
     if manifest is not None:
@@ -107,6 +89,18 @@ def fuse(
         if scheduler is not None and method != "emrdiff":
             raise UsageError(f"--scheduler: shares out a model's tile rows; --method {method} has none")
         _fuse_one(job, cluster, skip_done, dry_run, verbose, quiet, as_json)
+
+
+def _settings(given: Mapping[str, Any]) -> FusionSettings:
+    """The options among the command's parameters, which bear the names of the fields. Raises UsageError."""
+    from emrdiff_cli.fusion_options import OPTIONS, FusionSettings
+    from emrdiff_cli.option_cells import parse_size
+
+    asked = {name: given[name] for name in OPTIONS}
+    if asked["max_memory"] is not None:
+        asked["max_memory"] = parse_size(asked["max_memory"])
+    asked["creation_options"] = _creation_options(asked["creation_options"] or [])
+    return FusionSettings(**asked)
 
 
 def _refuse_mixture(
@@ -200,13 +194,9 @@ def _say_skipped(job: FusionJob, quiet: bool, as_json: bool) -> None:
 
 
 def _print_plan(job: FusionJob, chosen: ChosenModel | None, as_json: bool) -> None:
-    from emrdiff_cli.fusion import plan
+    from emrdiff_cli.fusion_job import plan_job
 
-    config = None if chosen is None else chosen.model.config
-    facts: dict[str, Any] = plan(
-        job.lr_hsi, job.hr_msi, job.output, config, job.settings.method, job.options()
-    )
-    facts["model"] = None if chosen is None else chosen.model.name
+    facts = plan_job(job, chosen).record()
     if as_json:
         typer.echo(json.dumps(facts))
     else:

@@ -16,7 +16,7 @@ from emrdiff_cli.errors import UsageError
 if TYPE_CHECKING:
     from emrdiff_cli.archive import Status
     from emrdiff_cli.cluster import ClusterOptions
-    from emrdiff_cli.fusion_job import FusionSettings
+    from emrdiff_cli.fusion_options import FusionSettings
 
 _ORDER = ("done", "skipped", "failed", "interrupted")
 
