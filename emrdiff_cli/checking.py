@@ -131,8 +131,8 @@ class Check:
 
 
 def check(
-    lr_path: Path,
-    msi_path: Path,
+    lr_path: Path | str,
+    msi_path: Path | str,
     srf: str | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> Check:
@@ -142,6 +142,7 @@ def check(
     at all, and what `choose_response` raises.
     """
     started = time.monotonic()
+    lr_path, msi_path = Path(lr_path), Path(msi_path)
     lr, msi = read_info(lr_path), read_info(msi_path)
     choice = choose_response(srf, lr, msi)
     result = _known(lr, msi)

@@ -88,13 +88,14 @@ class _Image:
 
 
 def convert(
-    source: Path, output: Path, options: ConversionOptions, progress: Progress | None = None
+    source: Path | str, output: Path | str, options: ConversionOptions, progress: Progress | None = None
 ) -> Conversion:
     """Write a .mat file, a folder of band PNGs or a raster as GeoTIFF or ENVI; stored values stay as they are.
 
     Invalid pixels of a mask become nodata, NaN for floats unless `options` name another value. The output
     appears when it is written and verified. Raises EmrdiffError's children.
     """
+    source, output = Path(source), Path(output)
     with _open(source, options) as image:
         if output.resolve() in [path.resolve() for path in image.files]:
             raise UsageError(f"{output} is the input: give the output another name")

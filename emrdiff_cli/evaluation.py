@@ -109,10 +109,10 @@ def _record(scores: Scores) -> dict[str, object]:
 
 
 def evaluate(
-    fused: Path,
-    reference: Path,
+    fused: Path | str,
+    reference: Path | str,
     *,
-    baseline: Path | None = None,
+    baseline: Path | str | None = None,
     peak: float | None = None,
     ratio: float | None = None,
     metrics: Collection[str] = KEYS,
@@ -134,11 +134,11 @@ def evaluate(
         raise UsageError(f"--border {border} is unusable: give 0 or more pixels")
     with ExitStack() as stack:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
-        a, b = (stack.enter_context(open_raster(path)) for path in (fused, reference))
+        a, b = (stack.enter_context(open_raster(Path(path))) for path in (fused, reference))
         fused_part, reference_part, notes = pair(a, b, border)
         upsampled = None
         if baseline is not None:
-            upsampled, more = upsample(stack.enter_context(open_raster(baseline)), reference_part)
+            upsampled, more = upsample(stack.enter_context(open_raster(Path(baseline))), reference_part)
             notes = (*notes, *(f"baseline: {note}" for note in more))
         comparison = _Comparison(fused_part, reference_part, upsampled, notes, border, metrics)
         return comparison.evaluate(peak, ratio, hashes, report)

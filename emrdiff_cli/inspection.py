@@ -82,9 +82,9 @@ class RasterSummary:
         return f"stored value x {self.scale:.9g}" + (f" + {self.offset:.9g}" if self.offset else "")
 
 
-def inspect(path: Path) -> RasterSummary:
+def inspect(path: Path | str) -> RasterSummary:
     """Read a raster's metadata. Raises InputError where it is no readable raster."""
-    return summarise(read_info(path))
+    return summarise(read_info(Path(path)))
 
 
 def summarise(info: RasterInfo) -> RasterSummary:

@@ -98,9 +98,9 @@ class _Response:
 
 
 def check_consistency(
-    fused: Path,
-    lr_hsi: Path,
-    hr_msi: Path,
+    fused: Path | str,
+    lr_hsi: Path | str,
+    hr_msi: Path | str,
     *,
     srf: str | None = None,
     hashes: bool = False,
@@ -113,8 +113,8 @@ def check_consistency(
     """
     with ExitStack() as stack:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
-        pair = stack.enter_context(open_pair(lr_hsi, hr_msi))
-        reader = stack.enter_context(open_raster(fused))
+        pair = stack.enter_context(open_pair(Path(lr_hsi), Path(hr_msi)))
+        reader = stack.enter_context(open_raster(Path(fused)))
         view = _View(pair, reader)
         response = _response(pair, srf, view.bands)
         sums = _sum_up(view, response, report)

@@ -42,8 +42,8 @@ class Quicklook:
 
 
 def quicklook(
-    raster: Path,
-    output: Path,
+    raster: Path | str,
+    output: Path | str,
     *,
     bands: Sequence[int] | None = None,
     wavelengths_nm: Sequence[float] | None = None,
@@ -56,6 +56,7 @@ def quicklook(
     Each band is stretched between the percentiles of its valid values; invalid pixels are transparent. Raises
     UsageError, OutputExistsError, InputError (nothing valid, no wavelengths), WriteError.
     """
+    raster, output = Path(raster), Path(output)
     _check(output, size, percentiles)
     with open_raster(raster) as reader:
         info = reader.info

@@ -54,8 +54,8 @@ class Recipe:
 
 
 def simulate_raster(
-    hr_hsi: Path,
-    out_dir: Path,
+    hr_hsi: Path | str,
+    out_dir: Path | str,
     ratio: int,
     srf: str,
     *,
@@ -71,6 +71,7 @@ def simulate_raster(
     `noise_db`: white Gaussian noise at this signal-to-noise ratio (of each band's rms) on both. The HR-HSI
     is cropped at the lower and right edges to whole LR pixels. Raises EmrdiffError's children.
     """
+    hr_hsi, out_dir = Path(hr_hsi), Path(out_dir)
     if seed < 0 or not (noise_db is None or math.isfinite(noise_db)):
         raise UsageError(f"seed = {seed} must be 0 or more and noise_db = {noise_db} finite")
     response = read_response(srf)

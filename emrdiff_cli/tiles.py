@@ -39,7 +39,13 @@ class _Plan:
 
 
 def cut(
-    rasters: Sequence[Path], folder: Path, *, size: int, overlap: int, overwrite: bool, report: Report
+    rasters: Sequence[Path | str],
+    folder: Path | str,
+    *,
+    size: int,
+    overlap: int,
+    overwrite: bool,
+    report: Report,
 ) -> Path:
     """Cut one raster, or an LR and an HR raster on their common area, into GeoTIFF tiles in a folder.
 
@@ -47,6 +53,7 @@ def cut(
     Stored values and metadata stay as they are. Returns the path of the index, which is written last.
     Raises UsageError, OutputExistsError, InputError, GridError, WriteError.
     """
+    folder = Path(folder)
     if not 1 <= len(rasters) <= 2:
         raise UsageError(
             f"{len(rasters)} rasters given: tile takes one, or an LR and an HR raster of one area"
@@ -56,7 +63,7 @@ def cut(
             f"--size {size} --overlap {overlap}: the overlap must be at least 0 and below the size"
         )
     with ExitStack() as stack:
-        readers = [stack.enter_context(open_raster(path)) for path in rasters]
+        readers = [stack.enter_context(open_raster(Path(path))) for path in rasters]
         for reader in readers:
             _refuse_mask(reader)
         plans = _plan([reader.info for reader in readers], size, overlap)
@@ -208,10 +215,10 @@ def _write_tile(path: Path, reader: RasterReader, plan: _Plan, window: Window) -
 
 
 def stitch(
-    folder: Path,
-    output: Path,
+    folder: Path | str,
+    output: Path | str,
     *,
-    index: Path | None = None,
+    index: Path | str | None = None,
     raster: str | None = None,
     driver: Driver = "GTiff",
     overwrite: bool = False,
@@ -224,7 +231,8 @@ def stitch(
     blended over valid pixels, exactly where tiles agree; only one row of tiles is held.
     Raises UsageError, OutputExistsError, InputError, WriteError.
     """
-    tiled = _choose(read_index(index if index is not None else folder / INDEX_NAME), raster)
+    folder, output = Path(folder), Path(output)
+    tiled = _choose(read_index(folder / INDEX_NAME if index is None else Path(index)), raster)
     missing = [tile.file for tile in tiled.tiles if not (folder / tile.file).is_file()]
     if missing:
         raise InputError(

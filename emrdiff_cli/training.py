@@ -95,7 +95,7 @@ def train(
     curriculum: Curriculum,
     model_config: ModelConfig,
     config: TrainConfig,
-    folder: Path,
+    folder: Path | str,
     device: torch.device,
     *,
     report: Callable[[Moment], None] | None = None,
@@ -111,6 +111,7 @@ def train(
     writes; the others return the averaged weights and no history.
     Raises ModelError when the checkpoint belongs to another configuration.
     """
+    folder = Path(folder)
     key = _run_key(model_config, config, curriculum)
     with team.as_one():
         _check_patch(curriculum, model_config, config)

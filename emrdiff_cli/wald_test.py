@@ -51,8 +51,8 @@ class WaldTest:
 
 
 def wald_test(
-    lr_hsi: Path,
-    hr_msi: Path,
+    lr_hsi: Path | str,
+    hr_msi: Path | str,
     method: Method,
     sampler: Sampler | None,
     *,
@@ -69,7 +69,7 @@ def wald_test(
     """
     with TemporaryDirectory(prefix="emrdiff-wald-") as folder:
         lr, msi, truth = (Path(folder) / f"{part}.tif" for part in ("lr_hsi", "hr_msi", "truth"))
-        with open_pair(lr_hsi, hr_msi) as pair:
+        with open_pair(Path(lr_hsi), Path(hr_msi)) as pair:
             _write_degraded(pair, lr, msi, truth)
             ratio, sources = pair.alignment.ratio, (pair.lr_info, pair.msi_info)
         fused = Path(folder) / "fused.tif"

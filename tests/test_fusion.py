@@ -146,15 +146,6 @@ def test_a_sampler_s_fusion_may_be_asked_for_by_its_name(tmp_path: Path) -> None
     np.testing.assert_array_equal(named, run(tmp_path, pair, Fake(settings(), of_position)))
 
 
-def test_paths_may_be_text(tmp_path: Path) -> None:
-    lr, msi = map(str, write_pair(tmp_path))
-    output = str(tmp_path / "out.bsq")
-    planned = plan(lr, msi, output, None, "glp", FusionOptions())
-    report = fuse(lr, msi, output, "glp", None, FusionOptions())
-    assert (planned.output, report.output) == (output, output)
-    assert read_info(Path(output)).driver == "ENVI"
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -64,7 +64,7 @@ Weights = dict[str, torch.Tensor]
 
 def run(job: Job, folder: Path, **options: Any) -> tuple[Weights, list[Validation]]:
     folder.mkdir(exist_ok=True)
-    model, history = train(job.curriculum, job.model, job.training, folder, CPU, **options)
+    model, history = train(job.curriculum, job.model, job.training, str(folder), CPU, **options)
     return model.state_dict(), history
 
 
