@@ -55,7 +55,8 @@ class FusionOptions:
     """
 
     bounds: tuple[float, float, float, float] | None = field(
-        default=None, metadata=option("--bounds", option_cells.bounds, decides=True)
+        default=None,
+        metadata=option("--bounds", option_cells.numbers("left", "bottom", "right", "top"), decides=True),
     )
     coregister: bool = field(default=False, metadata=option("--coregister", option_cells.truth, decides=True))
     srf: str | None = field(default=None, metadata=option("--srf", option_cells.response, decides=True))

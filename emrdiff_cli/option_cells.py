@@ -66,16 +66,20 @@ def size(text: str, _folder: Path) -> int:
     return parse_size(text)
 
 
-def bounds(text: str, _folder: Path) -> tuple[float, ...]:
-    """Left, bottom, right, top."""
-    wanted = "four numbers, left bottom right top, with blanks between"
-    try:
-        numbers = tuple(float(part) for part in text.replace(",", " ").split())
-    except ValueError as error:
-        raise ValueError(wanted) from error
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise ValueError(wanted)
-    return numbers
+def numbers(*names: str) -> Cell:
+    """A finite number for each name, with blanks or commas between."""
+    wanted = f"{len(names)} numbers, {' '.join(names)}, with blanks between"
+
+    def parse(text: str, _folder: Path) -> tuple[float, ...]:
+        try:
+            found = tuple(float(part) for part in text.replace(",", " ").split())
+        except ValueError as error:
+            raise ValueError(wanted) from error
+        if len(found) != len(names) or not all(map(math.isfinite, found)):
+            raise ValueError(wanted)
+        return found
+
+    return parse
 
 
 def pairs(text: str, _folder: Path) -> dict[str, str]:

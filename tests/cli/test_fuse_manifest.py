@@ -196,7 +196,12 @@ UNUSABLE: dict[str, tuple[str, list[str], str, str]] = {
         "glp-local",
     ),
     "a type that is none": (f"{HEADER},dtype", [row(0) + ",int7"], "line 2: --dtype int7: must be", "int16"),
-    "three bounds": (f"{HEADER},bounds", [row(0) + ",1 2 3"], "bounds = 1 2 3: must be", "four numbers"),
+    "three bounds": (
+        f"{HEADER},bounds",
+        [row(0) + ",1 2 3"],
+        "bounds = 1 2 3: must be",
+        "left bottom right top",
+    ),
     "a doubt": (f"{HEADER},coregister", [row(0) + ",perhaps"], "coregister = perhaps: must be", "yes or no"),
     "a size that is none": (f"{HEADER},max-memory", [row(0) + ",much"], "--max-memory much: must be", "2GB"),
     "a model for a method": (f"{HEADER},model", [row(0) + ",m"], "line 2: --model is for", "needs none"),
