@@ -49,7 +49,7 @@ def _text(value: object) -> str:
         return _text([f"{key}={part}" for key, part in sorted(value.items())])
     if isinstance(value, tuple | list):
         return " ".join(map(_text, value))
-    return "" if value is None else str(value)
+    return "none" if value is None else str(value)
 
 
 def _response(choice: ResponseChoice) -> str:

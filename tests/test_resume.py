@@ -250,7 +250,7 @@ def test_an_unfinished_run_is_not_lost_unasked(tmp_path: Path, pair: Pair) -> No
         ({"creation_options": {"COMPRESS": "LZW"}}, "--co"),
         ({"coregister": True}, r"--coregister False \(now True\)"),
         ({"srf": "estimate"}, "--srf automatic"),
-        ({"bounds": (383472.37, 5817000.0, 384000.0, 5818302.35)}, "--bounds"),
+        ({"bounds": (0.0, 0.0, 1.0, 1.0)}, r"--bounds none \(now 0.0 0.0 1.0 1.0\)"),
     ],
 )
 def test_another_option_is_refused_by_name(
