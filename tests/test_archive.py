@@ -97,11 +97,18 @@ CHANGES: dict[str, dict[str, Any]] = {
     "method": {"method": "bicubic"},
     "coregister": {"coregister": True},
     "srf": {"srf": "estimate"},
+    "bounds": {"bounds": (0.0, 0.0, 1.0, 1.0)},
+    "tile": {"tile": 64},
+    "overlap": {"overlap": 8},
+    "format": {"driver": "ENVI"},
 }
 PASSING: dict[str, dict[str, Any]] = {
     "overwrite": {"overwrite": True},
     "resume": {"resume": True},
     "memory": {"max_memory": 10**12, "batch_size": 1},
+    "device": {"device": "cpu"},
+    "page": {"report": Path("page")},
+    "the draw, without a model": {"seed": 1, "steps": 2},
 }
 
 
@@ -114,6 +121,10 @@ def test_what_changes_the_output_is_told_from_what_does_not(tmp_path: Path, chan
     other = replace(job, settings=replace(GLP, **(CHANGES | PASSING)[change]))
     assert is_done(job, choose_model(job))
     assert is_done(other, None) == (change in PASSING)
+
+
+def test_every_option_is_known_to_change_the_output_or_not_to() -> None:
+    assert {name for change in (CHANGES | PASSING).values() for name in change} == set(OPTIONS) - {"model"}
 
 
 @pytest.mark.parametrize("name", ["lr.tif", "msi.tif"])
