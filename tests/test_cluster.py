@@ -45,6 +45,7 @@ from emrdiff_cli.tile_rows import TileRow, sample_rows, tiling_over
 from emrdiff_cli.tile_worker import MakeSampler, Share, sample_row, share_of
 
 DASK = [sys.executable, "-m", "dask"]
+TESTS = Path(__file__).parent
 LONG = 200  # seconds, which nothing here takes unless it has failed
 Pair = tuple[Path, Path]
 
@@ -102,7 +103,7 @@ def dask_cluster(
 
     The workers have the tests' modules, and packages from further folders before all others.
     """
-    path = os.pathsep.join(map(str, [*packages, Path(__file__).parent]))
+    path = os.pathsep.join(map(str, [*packages, TESTS, TESTS.parent]))
     environment = {**os.environ, "PYTHONPATH": path}
     quiet: dict[str, Any] = {"stderr": subprocess.DEVNULL, "env": environment, "cwd": folder}
     contact = folder / "scheduler.json"
@@ -234,7 +235,11 @@ def held_rows(arguments: Sequence[object], folder: Path) -> Iterator[subprocess.
     lines = ["import sys", "from emrdiff_cli import cluster", "cluster._PRELOADED.append('held_rows')"]
     lines += [f"sys.argv = {['emrdiff', *map(str, arguments)]!r}"]
     lines += ["from emrdiff_cli.cli.app import main", "if __name__ == '__main__': main()"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), held.FOLDER: str(folder)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+        held.FOLDER: str(folder),
+    }
     process = subprocess.Popen(
         [sys.executable, "-c", "\n".join(lines)],
         stdout=subprocess.PIPE,
