@@ -127,7 +127,8 @@ def test_the_parts_of_the_core_with_torch_are_those_named_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("libraries", "place"), [({"typer", "rich", "click"}, "cli"), ({"rasterio", "spectral"}, "raster")]
+    ("libraries", "place"),
+    [({"typer", "rich", "click"}, "cli"), ({"rasterio"}, "raster"), ({"spectral", "skimage"}, "tests")],
 )
 def test_each_library_has_its_place(libraries: set[str], place: str) -> None:
     elsewhere = {

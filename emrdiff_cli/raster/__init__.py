@@ -1,1 +1,1 @@
-"""Rasters on disk: reading, metadata, verified atomic writing; the only place with rasterio and spectral."""
+"""Rasters on disk: reading, metadata, verified atomic writing; the only place with rasterio."""
