@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from emrdiff_cli.errors import ConfigError
+from emrdiff_cli.methods import EndPoint
 
-EndPoint = Literal["bicubic", "glp", "glp-local", "kriging"]
 Residual = Literal["multimodal", "unimodal", "none"]
 Noise = Literal["edge", "gaussian"]
 PseudoMsi = Literal["first", "last", "even", "srf"]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
 from emrdiff_cli.core.coverage import Coverage
-from emrdiff_cli.core.end_point import evaluate_tile
 from emrdiff_cli.core.grid import bounds_window
 from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.fusion_options import FusionOptions
@@ -82,7 +81,7 @@ def output_area(pair: PairReader, options: FusionOptions) -> Window:
 
 def plain_rows(scene: PreparedScene, area: Window) -> Iterator[tuple[int, Field]]:
     """Without a sampler nothing is added to the end point."""
-    k = len(scene.end.fields.base)
+    k = scene.end.channels
     for top in range(area.row // ROWS_AT_ONCE * ROWS_AT_ONCE, area.rows.stop, ROWS_AT_ONCE):
         yield top, np.zeros((k, min(ROWS_AT_ONCE, scene.height - top), scene.width), np.float32)
 
@@ -100,7 +99,7 @@ def expanded(scene: PreparedScene, area: Window, top: int, correction: Field) ->
             continue
         msi, msi_valid = scene.pair.read_msi(window)
         up = scene.resampling.up_part(window)
-        tile = evaluate_tile(scene.end.fields, msi, *up)
+        tile = scene.end.fitted.tile(msi, *up)
         values = scene.end.basis.expand(tile.values + part)
         if scene.end.outside is not None:
             values += apply_taps(scene.end.outside, *up)

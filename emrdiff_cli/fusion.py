@@ -6,17 +6,17 @@ import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.coverage import Coverage, MsiBandCoverage
-from emrdiff_cli.core.end_point import Method
 from emrdiff_cli.errors import ModelError, UsageError, WriteError
 from emrdiff_cli.file_identity import InputFiles
 from emrdiff_cli.fused_output import output_area, output_spec, with_detail
-from emrdiff_cli.fusion_options import FusionMethod, FusionOptions
+from emrdiff_cli.fusion_options import FusionOptions
 from emrdiff_cli.fusion_run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.interruption import deferred
+from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader, open_pair, refuse_inputs_as_output
 from emrdiff_cli.preflight import estimate_memory, uncompressed_bytes
 from emrdiff_cli.prepared_scene import Sampler
@@ -90,7 +90,7 @@ def fuse(
     lr_path: Path | str,
     msi_path: Path | str,
     output: Path | str,
-    method: FusionMethod,
+    method: MethodName,
     sampler: Sampler | None,
     options: FusionOptions,
     progress: Progress | None = None,
@@ -126,17 +126,17 @@ def fuse(
     return _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
 
 
-def _end_point(method: FusionMethod, config: ModelConfig | None) -> Method:
+def _end_point(method: MethodName, config: ModelConfig | None) -> EndPoint:
     """The chain's end in a model of this configuration, or the method that is all. Raises UsageError."""
     if config is not None:
         return config.end_point
-    if method == "emrdiff":
+    if method not in METHODS:
+        raise UsageError(f"--method {method}: must be one of {', '.join(METHODS)}")
+    if METHODS[method].needs_model:
         raise UsageError(
-            "--method emrdiff: runs a model, and there is no sampler of one: hand one in, or give one of "
-            f"{', '.join(get_args(Method))}"
+            f"--method {method}: runs a model, and there is no sampler of one: hand one in, or give one of "
+            f"{', '.join(END_POINTS)}"
         )
-    if method not in get_args(Method):
-        raise UsageError(f"--method {method}: must be one of {', '.join(get_args(FusionMethod))}")
     return method
 
 
@@ -159,7 +159,7 @@ def _report(
     output: Path, run: FusionRun, seen: Coverage, tally: Tally, clipped: int, seconds: float
 ) -> FusionReport:
     spec, tiling, scene = run.plan.spec, run.plan.tiling, run.scene
-    window = scene.end.window
+    window = scene.end.fitted.window
     return FusionReport(
         output=str(output),
         method=spec.tags["emrdiff_method"],
@@ -188,7 +188,7 @@ def plan(
     msi_path: Path | str,
     output: Path | str,
     config: ModelConfig | None,
-    method: FusionMethod,
+    method: MethodName,
     options: FusionOptions,
 ) -> FusionPlan:
     """Plan what `fuse` would do, without reading a pixel; `config`: of the sampler's model.

@@ -13,6 +13,7 @@ from emrdiff_cli.file_identity import State, file_sha256, file_state
 from emrdiff_cli.fusion import FusionPlan, FusionReport, check_fit, fuse, plan
 from emrdiff_cli.fusion_options import FusionSettings
 from emrdiff_cli.fusion_run import Progress
+from emrdiff_cli.methods import METHODS
 from emrdiff_cli.page import check_report
 from emrdiff_cli.pairing import place
 from emrdiff_cli.prepared_scene import Sampler
@@ -37,7 +38,7 @@ class FusionJob:
 
     def __post_init__(self) -> None:
         method = self.settings.method
-        if method != "emrdiff" and self.settings.model is not None:
+        if not METHODS[method].needs_model and self.settings.model is not None:
             raise UsageError(f"--model is for --method emrdiff; {method} needs none")
         self.settings.driver_for(self.output)
 
@@ -60,7 +61,7 @@ def choose_model(job: FusionJob) -> ChosenModel | None:
 
     Raises InputError's children.
     """
-    if job.settings.method != "emrdiff":
+    if not METHODS[job.settings.method].needs_model:
         return None
     lr, msi = read_info(job.lr_hsi), read_info(job.hr_msi)
     ratio = place(lr, msi).ratio

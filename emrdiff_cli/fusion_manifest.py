@@ -12,6 +12,7 @@ from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion_job import FusionJob
 from emrdiff_cli.fusion_options import OPTIONS, FusionSettings
 from emrdiff_cli.manifest import Row, read_rows
+from emrdiff_cli.methods import METHODS
 from emrdiff_cli.raster.envi import find_data
 
 _FILES = ("lr_hsi", "hr_msi", "output")
@@ -79,7 +80,7 @@ def _listed(path: Path, row: Row, settings: FusionSettings) -> ListedJob:
     given = {key: text for key, text in cells.items() if key not in _FILES}
     try:
         changes = dict(_parsed(given, path.parent))
-        if changes.get("method", "emrdiff") != "emrdiff" and "model" not in changes:
+        if "method" in changes and not METHODS[changes["method"]].needs_model and "model" not in changes:
             changes["model"] = None
         lr_hsi, hr_msi, output = (path.parent / cells[name] for name in _FILES)
         return ListedJob(row.line, FusionJob(lr_hsi, hr_msi, output, replace(settings, **changes)))

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from emrdiff_cli import option_cells
-from emrdiff_cli.config import EndPoint
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.methods import METHODS, MethodName
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
-
-FusionMethod = Literal["emrdiff", EndPoint]
 
 _OPTION = "option"  # key of a field's metadata
 
@@ -100,8 +98,8 @@ class FusionSettings(FusionOptions):
     of a page about the fusion.
     """
 
-    method: FusionMethod = field(
-        default="emrdiff", metadata=option("--method", option_cells.one_of(get_args(FusionMethod)))
+    method: MethodName = field(
+        default="emrdiff", metadata=option("--method", option_cells.one_of(tuple(METHODS)))
     )
     model: str | None = field(default=None, metadata=option("--model", option_cells.model))
     seed: int = field(default=0, metadata=option("--seed", option_cells.whole))

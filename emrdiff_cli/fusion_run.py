@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.end_point import Method
 from emrdiff_cli.coregistration import Registration, register
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fused_output import expanded, output_area, output_spec, plain_rows
 from emrdiff_cli.fusion_options import FusionOptions
 from emrdiff_cli.interruption import at_once, safe_point
 from emrdiff_cli.journal import Begun, Journal, Key
+from emrdiff_cli.methods import EndPoint
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.pipeline import Behind
 from emrdiff_cli.preflight import choose_batch_size, estimate_memory, refuse_full_disk
@@ -89,7 +89,7 @@ def make_plan(
 def begin(
     pair: PairReader,
     output: Path,
-    method: Method,
+    method: EndPoint,
     sampler: Sampler | None,
     choice: ResponseChoice,
     options: FusionOptions,
@@ -111,10 +111,8 @@ def begin(
     options = replace(options, provenance=options.provenance | registration.tags)
     named = method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
-    arrays = None if begun is None else begun.scene
-    if arrays is not None:
-        scene = PreparedScene.from_arrays(pair, arrays)
-    else:
+    scene = None if begun is None else _kept_scene(pair, begun)
+    if scene is None:
         with at_once():
             scene = prepare_scene(pair, method, sampler)
     plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
@@ -165,7 +163,7 @@ def _rows(
             yield top, rows
             report(max(0, min(top + rows.shape[1], area.rows.stop) - area.row) / area.height)
         return
-    channels, done, every = len(run.scene.end.fields.base), 0, len(tiling.tiles)
+    channels, done, every = run.scene.end.channels, 0, len(tiling.tiles)
 
     def watch(tiles: int, seconds: float = 0.0) -> None:
         nonlocal done
@@ -201,6 +199,14 @@ def _find_begun(journal: Journal, key: Key, options: FusionOptions) -> Begun | N
             "or leave --resume away and give --overwrite to start anew"
         )
     return journal.resume(key)
+
+
+def _kept_scene(pair: PairReader, begun: Begun) -> PreparedScene | None:
+    """The scene of the journal; None where its arrays are of another layout: then it is prepared again."""
+    try:
+        return PreparedScene.from_arrays(pair, begun.scene)
+    except KeyError:
+        return None
 
 
 def _kept(journal: Journal, tiling: Tiling, sampler: Sampler) -> frozenset[int]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.arrays import Arrays, from_arrays, part, to_arrays
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.core.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
-from emrdiff_cli.core.end_point import EndPointFields, LocalWindow, Method
 from emrdiff_cli.core.holes import fill_each_band, mend
 from emrdiff_cli.core.msi_scale import bands_beside, known_relations, msi_factor, scale_relations
 from emrdiff_cli.core.observation import LrScene, Observation, Resampling, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
-from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point
-from emrdiff_cli.core.subspace import Basis
+from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
 from emrdiff_cli.errors import InputError, ModelError
+from emrdiff_cli.methods import METHODS, EndPoint
 from emrdiff_cli.pairing import PairReader
 from emrdiff_cli.scene import RasterInfo, Window
 
@@ -136,55 +136,41 @@ class PreparedScene:
         every[self.passed.bands] = np.where(held & np.isfinite(upsampled), upsampled, np.nan)
         return every
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """All but the pair, for `from_arrays`."""
-        fields, basis, window = self.end.fields, self.end.basis, self.end.window
-        held: dict[str, Any] = {
+        held = {
             "edge_range": np.array(self.edge_range, np.float64),
             "lr_valid": self.lr_valid,
             "band_count": np.array(self.band_count),
             "fused": self.fused,
             "msi_factor": np.array(self.msi_factor, np.float64),
-            "outside": self.end.outside,
-            "window": None if window is None else np.array(astuple(window), np.float64),
         }
-        parts = {"basis": basis, "fields": fields, "channels": self.channels, "passed": self.passed}
-        for prefix, part in parts.items():
-            held |= {} if part is None else {f"{prefix}.{name}": value for name, value in vars(part).items()}
-        return {name: value for name, value in held.items() if value is not None}
+        parts = {"end": self.end, "channels": self.channels, "passed": self.passed}
+        for prefix, value in parts.items():
+            taken = {} if value is None else to_arrays(value)
+            held |= {f"{prefix}.{name}": array for name, array in taken.items()}
+        return held
 
     @classmethod
     def from_arrays(cls, pair: PairReader, arrays: Mapping[str, NDArray[Any]]) -> PreparedScene:
         """The scene of a pair whose MSI is not rescaled yet. Raises KeyError where an array is missing."""
-
-        def part(prefix: str) -> dict[str, NDArray[Any]]:
-            start = f"{prefix}."
-            return {
-                name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)
-            }
-
-        window, channels = arrays.get("window"), part("channels")
+        end, channels = part("end", arrays), part("channels", arrays)
         low, high = arrays["edge_range"].tolist()
         factor = float(arrays["msi_factor"])
         return cls(
             pair=pair.rescaled(factor),
-            end=SceneEndPoint(
-                Basis(**part("basis")),
-                EndPointFields(**part("fields")),
-                arrays.get("outside"),
-                None if window is None else LocalWindow(*window.tolist()),
-            ),
-            channels=Channels(**channels) if channels else None,
+            end=from_arrays(SceneEndPoint, end, fitted=fitted_class(end["method"].item())),
+            channels=from_arrays(Channels, channels) if channels else None,
             edge_range=(low, high),
             lr_valid=arrays["lr_valid"],
             band_count=int(arrays["band_count"]),
             fused=arrays["fused"],
-            passed=PassedBands(**part("passed")),
+            passed=from_arrays(PassedBands, part("passed", arrays)),
             msi_factor=factor,
         )
 
 
-def prepare_scene(pair: PairReader, method: Method, sampler: Sampler | None) -> PreparedScene:
+def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -> PreparedScene:
     """Work out everything scene-wide of a pair, in passes over the MSI by strips.
 
     Bands of the LR-HSI that are marked bad, or hold nothing, are passed through: none of their values enters
@@ -206,9 +192,7 @@ def prepare_scene(pair: PairReader, method: Method, sampler: Sampler | None) -> 
     fused = np.arange(len(hsi)) if all_bands else np.flatnonzero(~unusable)
     fitted = lr if all_bands else replace(lr, hsi=hsi[fused])
     calibration = None if sampler is None else _calibration(sampler, fitted, ~unusable[fused])
-    basis = (
-        choose_basis(fitted, _local_subspace(method, fitted)) if calibration is None else calibration.basis
-    )
+    basis = choose_basis(fitted, _own_subspace(method, fitted)) if calibration is None else calibration.basis
     end_point = method if sampler is None else sampler.config.end_point
     return PreparedScene(
         pair=pair,
@@ -271,7 +255,7 @@ def _calibration(sampler: Sampler, scene: LrScene, usable: NDArray[np.bool_]) ->
     return sampler.calibration
 
 
-def _local_subspace(method: Method, scene: LrScene) -> int:
-    """Windows alone on many bands regress their leading components; the rest is upsampled."""
+def _own_subspace(method: EndPoint, scene: LrScene) -> int:
+    """Dimensions of a subspace found on the scene itself, without a model's; 0: all bands."""
     size = min(_LOCAL_COMPONENTS, int(scene.valid.sum()) - 1)
-    return size if method in ("glp-local", "kriging") and 0 < size < len(scene.hsi) else 0
+    return size if METHODS[method].subspace and 0 < size < len(scene.hsi) else 0

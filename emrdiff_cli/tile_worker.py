@@ -61,7 +61,7 @@ def share_of(scene: PreparedScene, tiling: Tiling, batch_size: int, make_sampler
     """What the workers need of a scene. Raises InputError where an input is gone."""
     lr_hsi, hr_msi = (info.path.absolute() for info in (scene.pair.lr_info, scene.pair.msi_info))
     # `outside` has all bands, and is added by the writer.
-    arrays = {name: values for name, values in scene.arrays().items() if name != "outside"}
+    arrays = {name: values for name, values in scene.arrays().items() if name != "end.outside"}
     known = stamps(lr_hsi), stamps(hr_msi)
     place = scene.pair.alignment
     return Share(

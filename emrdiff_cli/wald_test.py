@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.consistency import DegradedCube
 from emrdiff_cli.core.degradation import degradation_taps
-from emrdiff_cli.core.end_point import Method
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.metrics import KEYS
 from emrdiff_cli.core.observation import observe_msi
@@ -21,6 +20,7 @@ from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation import Evaluation, evaluate
 from emrdiff_cli.file_identity import file_sha256
 from emrdiff_cli.fusion import FusionOptions, fuse
+from emrdiff_cli.methods import EndPoint
 from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.prepared_scene import Sampler
 from emrdiff_cli.raster.spec import RasterSpec
@@ -53,7 +53,7 @@ class WaldTest:
 def wald_test(
     lr_hsi: Path | str,
     hr_msi: Path | str,
-    method: Method,
+    method: EndPoint,
     sampler: Sampler | None,
     *,
     name: str | None = None,

@@ -14,7 +14,6 @@ from rasters import NORTH_UP, UTM33, write_tif
 from test_fusion import BANDS, FINE, Fake, of_position, run, see, settings, write_pair
 from test_simulation import NODATA, read, textured, write_cube
 
-from emrdiff_cli.core.end_point import Method
 from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.pairing import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
@@ -101,7 +100,7 @@ def test_a_hole_in_one_good_band_of_the_lr_hsi_is_a_hole_in_all(tmp_path: Path, 
 )
 @pytest.mark.parametrize("which", ["LR-HSI", "HR-MSI"])
 def test_beyond_its_reach_a_hole_is_felt_by_the_scenes_statistics_alone(
-    tmp_path: Path, method: Method, reach: int, beyond: float, which: str
+    tmp_path: Path, method: str, reach: int, beyond: float, which: str
 ) -> None:
     """Of 0.1 to 0.8; `reach` in LR pixels, the longest way along either axis."""
     whole = run(tmp_path, write_pair(tmp_path, 160, 160, count=None), method=method)
@@ -117,7 +116,7 @@ def test_beyond_its_reach_a_hole_is_felt_by_the_scenes_statistics_alone(
 
 
 @pytest.mark.parametrize(("method", "reach"), [("glp", 2), ("glp-local", 5), ("kriging", 5)])
-def test_holes_shift_no_statistics(tmp_path: Path, method: Method, reach: int) -> None:
+def test_holes_shift_no_statistics(tmp_path: Path, method: str, reach: int) -> None:
     """Where the HSI is linear in the MSI any part of the scene tells the whole map, so holes change nothing."""
     msi = see(textured(BANDS, 64, 72))
     mix = np.random.default_rng(1).uniform(-1, 1, (BANDS, len(msi)))

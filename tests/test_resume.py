@@ -203,6 +203,21 @@ def test_a_damaged_record_starts_the_run_anew(tmp_path: Path, pair: Pair, name: 
     assert output.read_bytes() == whole
 
 
+def test_a_scene_that_another_version_kept_is_prepared_again(tmp_path: Path, pair: Pair) -> None:
+    output, expected = tmp_path / "out.tif", tmp_path / "expected.tif"
+    go(pair, expected)
+    interrupt(pair, output)
+    folder = Journal(output).folder
+    with np.load(folder / "scene.npz") as kept:
+        renamed = {name.replace("end.fitted", "fields"): array for name, array in kept.items()}
+    np.savez(folder / "scene.npz", **renamed)
+    record = json.loads((folder / "run.json").read_text())
+    record["scene"] = hashlib.blake2b((folder / "scene.npz").read_bytes()).hexdigest()
+    (folder / "run.json").write_text(json.dumps(record))
+    assert "tile rows were done" in " ".join(go(pair, output, resume=True).notes)
+    assert output.read_bytes() == expected.read_bytes()
+
+
 def test_nothing_to_resume_is_said(tmp_path: Path, pair: Pair) -> None:
     for sampler in (fake(), None):
         options = replace(TILES, overwrite=True, resume=True)

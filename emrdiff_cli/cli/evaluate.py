@@ -17,10 +17,10 @@ from emrdiff_cli.errors import EmrdiffError, ThresholdError, UsageError
 
 if TYPE_CHECKING:
     from emrdiff_cli.core.conventions import Convention
-    from emrdiff_cli.core.end_point import Method
     from emrdiff_cli.core.error_survey import Seams
     from emrdiff_cli.core.metric import Metric
     from emrdiff_cli.evaluation import Evaluation
+    from emrdiff_cli.methods import EndPoint
     from emrdiff_cli.score_table import ScoreTable
     from emrdiff_cli.thresholds import Threshold
     from emrdiff_cli.tile_edges import TileEdges
@@ -61,7 +61,7 @@ class _Test:
     """What Wald's test fuses by: a model, or a method where that is None."""
 
     model: str | None
-    method: Method | None
+    method: EndPoint | None
     device: str
 
 

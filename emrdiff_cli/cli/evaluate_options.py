@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.config import EndPoint
+from emrdiff_cli.methods import EndPoint
 
 Fused = Annotated[Path | None, typer.Argument(metavar="FUSED", help="Raster to score.")]
 Reference = Annotated[Path | None, typer.Argument(metavar="REFERENCE", help="Raster taken as the truth.")]

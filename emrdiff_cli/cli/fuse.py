@@ -15,6 +15,7 @@ from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
 from emrdiff_cli.cli.options import AsJson, Device, OutputFormat, Overwrite, Quiet, Srf
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.methods import METHODS
 
 if TYPE_CHECKING:
     from emrdiff_cli.cluster import ClusterOptions
@@ -86,7 +87,7 @@ def fuse(
         fuse_listed(manifest, settings, options, cluster, quiet)
     elif lr_hsi and hr_msi and output:
         job = FusionJob(lr_hsi, hr_msi, output, settings)
-        if scheduler is not None and method != "emrdiff":
+        if scheduler is not None and not METHODS[method].needs_model:
             raise UsageError(f"--scheduler: shares out a model's tile rows; --method {method} has none")
         _fuse_one(job, cluster, skip_done, dry_run, verbose, quiet, as_json)
 

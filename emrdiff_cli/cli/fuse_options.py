@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from emrdiff_cli.config import EndPoint
+from emrdiff_cli.methods import METHODS, MethodName
 
 LrHsi = Annotated[Path | None, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
 HrMsi = Annotated[Path | None, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
@@ -17,8 +17,8 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
 ]
 Method = Annotated[
-    Literal["emrdiff", EndPoint],
-    typer.Option(help="The model's diffusion, or a method that needs no training."),
+    MethodName,
+    typer.Option(help="; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + "."),
 ]
 Coregister = Annotated[
     bool, typer.Option("--coregister", help="Find the LR-HSI's displacement on the pair, and undo it.")

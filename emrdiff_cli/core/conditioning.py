@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.detail_filter import FilterInputs, apply_detail_filter
 from emrdiff_cli.core.edges import edge_weights, sobel_magnitude
-from emrdiff_cli.core.end_point import EndPointTile, evaluate_tile, fit_linear, regress
+from emrdiff_cli.core.end_point import EndPointTile, fit_linear, regress
 from emrdiff_cli.core.observation import LrScene
 from emrdiff_cli.core.resampling import Taps, apply_taps
 from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis
@@ -97,7 +97,7 @@ def usual_levels(calibration: Calibration) -> tuple[float, float]:
 
 def _describe_channels(config: ModelConfig, scene: LrScene, basis: Basis) -> Channels:
     coefficients = basis.project(scene.hsi)
-    unexplained = regress(coefficients, scene.msi, scene.valid, "glp").unexplained[:, scene.valid]
+    unexplained = regress(replace(scene, hsi=coefficients)).unexplained[:, scene.valid]
     lr, msi = coefficients[:, scene.valid], scene.msi[:, scene.valid]
     scales = _range_scales if config.units == "range" else _standard_scales
     hsi_shift, hsi_scale, msi_shift, msi_scale = scales(lr, msi)
@@ -168,15 +168,15 @@ def tile_inputs(
     At the scene's edges that pixel is the edge's own, replicated.
     """
     z = hr_msi[:, 1:-1, 1:-1]
-    tile = evaluate_tile(end.fields, z, *up)
+    tile = end.fitted.tile(z, *up)
     if channels.detail_filter is not None:
-        inputs = FilterInputs.of(tile, z, end.fields.msi, up)
+        inputs = FilterInputs.of(tile, z, end.msi, up)
         tile = replace(tile, refinement=apply_detail_filter(channels.detail_filter, inputs))
     hsi = _normal(tile.refined, channels.hsi_shift, channels.hsi_scale)
     msi = _normal(z, channels.msi_shift, channels.msi_scale)
     extras = {
         "unexplained": lambda: _normal(
-            apply_taps(end.fields.unexplained, *up), np.float32(0), channels.unexplained_rms
+            apply_taps(end.unexplained, *up), np.float32(0), channels.unexplained_rms
         ),
         "local-detail": lambda: _normal(tile.local_detail, np.float32(0), channels.unexplained_rms),
     }

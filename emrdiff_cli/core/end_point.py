@@ -1,33 +1,29 @@
-"""The end of the chain: an observation of the HR-HSI made from both inputs, without training.
+"""The end of the chain: an estimate of the HR-HSI made from both inputs, without training.
 
-`bicubic`: the LR-HSI upsampled (the paper's). `glp`: plus the MSI's detail through one least-squares map of
-the scene (GLP hypersharpening, Selva et al. 2015). `glp-local`: plus the detail that a regression in Gaussian
-windows around each LR pixel explains, then back-projection. `kriging`: in its place, what area-to-point kriging
-over the ground and the MSI's colour finds (core.kriging). All work on k channels: bands, or coefficients of a
-subspace. Everything scene-wide is a field at LR resolution; a tile is evaluated from those alone.
+A method (emrdiff_cli.methods) is fitted to a scene at LR and then evaluated tile by tile. It works on k channels:
+bands, or coefficients of a subspace. Here are its protocol and the injection of the MSI's detail, which all of
+these are: `bicubic`, the LR-HSI upsampled (the paper's); `glp`, plus the MSI's detail through one least-squares map
+of the scene (GLP hypersharpening, Selva et al. 2015); `glp-local` (core.glp_local), plus a regression in Gaussian
+windows, then back-projection; `kriging` (core.kriged_detail), area-to-point kriging in its place.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.config import EndPoint
-from emrdiff_cli.core.colour_kernel import ColourKernel
-from emrdiff_cli.core.kriging import kriged_by_colour
+from emrdiff_cli.core.kriging import ColourTerm
+from emrdiff_cli.core.observation import LrScene, Resampling, Strips
 from emrdiff_cli.core.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
 
-Method = EndPoint
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
-WINDOW_SIGMAS = (0.75, 1.0, 1.5, 2.5)
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _BACK_PROJECTIONS = 3
 _RANK_TOLERANCE = 1e-6
 _ROUNDING = 1e-6  # of the mean: a smaller spread is float32 rounding
@@ -40,29 +36,6 @@ class LocalWindow:
 
     sigma: float
     ridge: float
-
-
-@dataclass(frozen=True)
-class EndPointFields:
-    """What a tile's end point is computed from; all (..., h, w) at LR resolution.
-
-    `base` (k) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
-    the MSI lost at LR, Z - (Z down) up, with `msi` (m) = Z down; `unexplained` (k) is what the scene-wide map
-    leaves of the LR-HSI. Kriged: the parts of the kernel in colour, the weights of its functions, the MSI's
-    `context` for them, and `colour_at_lr` (k), what they put in, degraded.
-    """
-
-    base: Field
-    msi: Field
-    slopes: NDArray[np.float32]
-    unexplained: Field
-    local_slopes: Field | None = None
-    kernel_axes: Field | None = None
-    kernel_landmarks: Field | None = None
-    kernel_level: Field | None = None
-    kernel_weights: Field | None = None
-    context: Field | None = None
-    colour_at_lr: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +58,93 @@ class EndPointTile:
         return self.values if self.refinement is None else self.values + self.refinement
 
 
-def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -> EndPointFields:
-    """Fit the scene-wide map of an LR image (k, h, w) on the MSI at LR (m, h, w) over the valid pixels.
+@dataclass(frozen=True)
+class LinearMap:
+    """The scene-wide map of the MSI at LR to the channels: `slopes` (k, m), and the residual that it leaves.
 
-    For `bicubic` the slopes are zero, but what they would leave unexplained is still reported.
+    `unexplained` (k, h, w), at all LR pixels.
+    """
+
+    slopes: Field
+    unexplained: Field
+
+
+@dataclass(frozen=True)
+class SceneToFit:
+    """The data of a fit: `lr`, with the k channels as its HSI, the MSI in `strips`, and both grids' maps.
+
+    `linear` is the scene-wide map, found already.
+    """
+
+    lr: LrScene
+    strips: Strips
+    resampling: Resampling
+    linear: LinearMap
+
+
+class Fitted(Protocol):
+    """A method fitted to a scene: a frozen dataclass of what a tile is computed from, at LR resolution.
+
+    Its members are arrays, numbers, None or such dataclasses (emrdiff_cli.arrays): a journal keeps it, and the
+    workers of a cluster are sent it.
+    """
+
+    @property
+    def window(self) -> LocalWindow | None:
+        """The window of a local regression that was chosen; None where there is none."""
+        return None
+
+    def tile(self, msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
+        """The end point of the tile that `rows` and `cols` (LR -> HR, the tile's part) cover; msi is (m, H, W)."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetailInjection(Fitted):
+    """The LR-HSI upsampled, plus the MSI's detail through slopes and, kriged, the colour's prediction.
+
+    `base` (k, h, w) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
+    the MSI lost at LR, Z - (Z down) up, with `msi` (m, h, w) = Z down.
+    """
+
+    base: Field
+    msi: Field
+    slopes: Field
+    local_slopes: Field | None = None
+    colour: ColourTerm | None = None
+    window: LocalWindow | None = None
+
+    def tile(self, msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
+        """The end point of a tile; see `Fitted`."""
+        detail = msi - apply_taps(self.msi, rows, cols)
+        local = local_detail(self, detail, rows, cols)
+        if self.colour is not None:
+            local += self.colour.detail(msi, rows, cols)
+        injected = np.tensordot(self.slopes, detail, axes=1) + local
+        values = apply_taps(self.base, rows, cols) + injected
+        return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local, detail)
+
+
+def fit_bicubic(scene: SceneToFit) -> DetailInjection:
+    """The LR-HSI upsampled, without detail."""
+    return replace(fit_glp(scene), slopes=np.zeros_like(scene.linear.slopes))
+
+
+def fit_glp(scene: SceneToFit) -> DetailInjection:
+    """The scene-wide map's detail (GLP hypersharpening, Selva et al. 2015)."""
+    return DetailInjection(
+        base=np.asarray(scene.lr.hsi, np.float32),
+        msi=np.asarray(scene.lr.msi, np.float32),
+        slopes=scene.linear.slopes,
+    )
+
+
+def regress(scene: LrScene) -> LinearMap:
+    """Fit the scene-wide map of the channels on the MSI at LR over the valid pixels, by least squares.
+
     Raises InputError with too few valid LR pixels to fit.
     """
+    lr, msi, valid = scene.hsi, scene.msi, scene.valid
     bands = len(msi)
     needed = 2 * (bands + 1)
     if valid.sum() < needed:
@@ -100,13 +154,7 @@ def regress(lr: Floats, msi: Floats, valid: NDArray[np.bool_], method: Method) -
         )
     slopes, intercept = fit_linear(msi[:, valid], lr[:, valid])
     explained = np.tensordot(slopes, msi, axes=1) + intercept[:, None, None]
-    used = np.zeros_like(slopes) if method == "bicubic" else slopes
-    return EndPointFields(
-        base=np.asarray(lr, np.float32),
-        msi=np.asarray(msi, np.float32),
-        slopes=used,
-        unexplained=(lr - explained).astype(np.float32),
-    )
+    return LinearMap(slopes, (lr - explained).astype(np.float32))
 
 
 def fit_linear(inputs: Floats, targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -138,59 +186,40 @@ def local_regression(
 
 
 def back_projected(
-    fields: EndPointFields,
+    fitted: DetailInjection,
     local_detail_at_lr: Floats,
     up: tuple[Taps, Taps],
     down: tuple[Taps, Taps],
     valid: NDArray[np.bool_],
-) -> EndPointFields:
-    """Add to the base what three rounds of G <- G + (Y - G down) up sum up to.
+) -> DetailInjection:
+    """Add to the base the sum of three iterations of back-projection, G <- G + (Y - G down) up.
 
-    `local_detail_at_lr` (k, h, w) is the detail that windows put in, degraded. Only that needs the HR image;
-    the rounds themselves run at LR, since degrading what was upsampled is one map from LR to LR.
+    `local_detail_at_lr` (k, h, w) is the detail beyond the scene-wide map's, degraded. That alone needs the HR
+    image; the iterations run at LR, since degrading what was upsampled is one map from LR to LR. Only `valid`
+    LR pixels are held to their values.
     """
     rows, cols = (chain(first, second) for first, second in zip(up, down, strict=True))
 
     def there_and_back(image: Floats) -> Floats:
         return apply_taps(image, rows, cols)
 
-    lost = fields.msi - there_and_back(fields.msi)
-    degraded = there_and_back(fields.base) + np.tensordot(fields.slopes, lost, axes=1) + local_detail_at_lr
-    remainder = np.where(valid, fields.base - degraded, 0.0).astype(np.float32)
+    lost = fitted.msi - there_and_back(fitted.msi)
+    degraded = there_and_back(fitted.base) + np.tensordot(fitted.slopes, lost, axes=1) + local_detail_at_lr
+    remainder = np.where(valid, fitted.base - degraded, 0.0).astype(np.float32)
     correction = np.zeros_like(remainder)
     for _ in range(_BACK_PROJECTIONS):
         correction += remainder
         remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
-    return replace(fields, base=fields.base + correction)
+    return replace(fitted, base=fitted.base + correction)
 
 
-def evaluate_tile(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
-    """The end point of the tile that `rows` and `cols` (LR -> HR, the tile's part) cover; hr_msi is (m, H, W)."""
-    detail = hr_msi - apply_taps(fields.msi, rows, cols)
-    local = local_detail(fields, detail, rows, cols)
-    if fields.colour_at_lr is not None:
-        local += colour_prediction(fields, hr_msi, rows, cols) - apply_taps(fields.colour_at_lr, rows, cols)
-    injected = np.tensordot(fields.slopes, detail, axes=1) + local
-    values = apply_taps(fields.base, rows, cols) + injected
-    return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local, detail)
-
-
-def local_detail(fields: EndPointFields, detail: Floats, rows: Taps, cols: Taps) -> Field:
-    """What the local slopes make of the MSI's detail (m, H, W): (k, H, W), zero without slopes."""
-    result = np.zeros((len(fields.base), *detail.shape[1:]), np.float32)
-    if fields.local_slopes is not None:
+def local_detail(fitted: DetailInjection, detail: Floats, rows: Taps, cols: Taps) -> Field:
+    """The local slopes' share of the MSI's detail (m, H, W): (k, H, W), zero without slopes."""
+    result = np.zeros((len(fitted.base), *detail.shape[1:]), np.float32)
+    if fitted.local_slopes is not None:
         for band, lost in enumerate(detail):
-            result += apply_taps(fields.local_slopes[:, band], rows, cols) * lost
+            result += apply_taps(fitted.local_slopes[:, band], rows, cols) * lost
     return result
-
-
-def colour_prediction(fields: EndPointFields, hr_msi: Floats, rows: Taps, cols: Taps) -> Field:
-    """What goes with an HR pixel's colour (k, H, W); zero unless kriged."""
-    axes, landmarks, level = fields.kernel_axes, fields.kernel_landmarks, fields.kernel_level
-    weights, context = fields.kernel_weights, fields.context
-    if axes is None or landmarks is None or level is None or weights is None or context is None:
-        return np.zeros((len(fields.base), *hr_msi.shape[1:]), np.float32)
-    return kriged_by_colour(ColourKernel(axes, landmarks, level), weights, context, hr_msi, rows, cols)
 
 
 class _MsiMoments:

@@ -1,10 +1,10 @@
-"""Area-to-point kriging of what the scene-wide map leaves of the LR-HSI, over the ground and the MSI's colour.
+"""Area-to-point kriging of the residual that the scene-wide map leaves of the LR-HSI (Kyriakidis 2004).
 
-What a pixel has beyond the map is taken for a Gaussian process of its place and its colour: alike where pixels
-are near each other and look alike. An LR pixel is an area, the mean of its HR pixels under the PSF, and enters as
-that (Kyriakidis 2004): so the pixels that are mixed in it are told apart by their colours, as a regression on the
-mixed colour cannot. A pixel's colour is its own and, for less, that of its surroundings. Solved in blocks of LR
-pixels, each with those around it; evaluated as functions of colour whose weights vary slowly over the ground.
+The residual is a Gaussian process of a pixel's place, its colour and its MSI (core.covariance). An LR pixel is an
+area, the mean of its HR pixels under the PSF, and so are its covariates: materials that are mixed in it are told
+apart by the features of their colours, as a regression on the mixed colour cannot. A block of LR pixels is solved
+with a halo around it for the weights alpha = (K + nugget I)^-1 y; the prediction at HR is linear in the features,
+with weights that are kept at nodes and are linear between them.
 """
 
 from __future__ import annotations
@@ -20,199 +20,253 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.spatial.distance import cdist
 
-from emrdiff_cli.core.colour_kernel import ColourKernel, centre_of, context_of
-from emrdiff_cli.core.resampling import Taps
+from emrdiff_cli.core.colour_kernel import ColourKernel, centre_of, neighbourhood_of
+from emrdiff_cli.core.covariance import USUAL, Covariance
+from emrdiff_cli.core.resampling import Taps, apply_taps
 from emrdiff_cli.core.side_by_side import side_by_side
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-# The covariance, in units of each channel's variance in the LR-HSI: settled on CAVE's train scenes and the sample.
-_COLOUR = 0.4  # variance of the part that goes with colour and place
-_COLOUR_GROUND = 5.0  # its range (sigma) on the ground, LR pixels
-# Variance and range of slopes that change over the ground: the likeliest of these.
-_SLOPES = ((0.003, 2.0), (0.03, 4.0), (0.1, 8.0))
-_COMMON_SLOPE = 0.14  # and of those that a block has in common
-_SMOOTH = 0.03  # variance of what goes with the place alone
-_SMOOTH_GROUND = 2.0
-# Variance of the noise: the likeliest of these for each channel,
-_NUGGETS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
-_CAUTION = 2.0  # times this, since the covariance is not quite the scene's
-
-_BLOCK = 8  # LR pixels solved together,
+_BLOCK = 8  # LR pixels along a side that are solved together,
 _HALO = 6  # with so many around them
-_NODE = 4  # LR pixels between the places where weights in colour are known
-_TRIED = 16  # blocks on which the noise is estimated
+_NODE = 4  # LR pixels between nodes
+_SAMPLED = 16  # blocks by which the slopes' prior and the nuggets are chosen
+_LEAST_SPREAD = 1e-30
+
+
+@dataclass(frozen=True)
+class KrigingData:
+    """The residual at LR and its covariates.
+
+    `residual` (k, h, w); `spread` (k,), the channels' standard deviations in the LR-HSI; `msi` (m, h, w) along
+    axes of unit variance; `features` of colour (n, h, w), the means of the HR pixels' under the PSF;
+    `whitening` (n, n), to features whose products are the colour kernel; `valid` (h, w).
+    """
+
+    residual: Floats
+    spread: Floats
+    msi: Floats
+    features: Floats
+    whitening: Doubles
+    valid: NDArray[np.bool_]
 
 
 class Kriged(NamedTuple):
-    """The predictor: `weights` (rows, columns, n, k) of the functions of colour at nodes, `slopes` (k, m, h, w)."""
+    """The predictor: `weights` (rows, columns, n, k) of the features at nodes, `slopes` (k, m, h, w) at LR."""
 
     weights: Field
     slopes: Field
 
 
-def krige(
-    values: Floats, unit: Floats, msi: Floats, functions: Floats, whitening: Doubles, valid: NDArray[np.bool_]
-) -> Kriged:
-    """The predictor of values (k, h, w), of which channels have the standard deviation `unit` (k,) in the LR-HSI.
-
-    From the valid LR pixels, their MSI (m, h, w), with unit variances, and their functions of colour (n, h, w).
-    """
-    scene = _Scene(values, np.maximum(unit, 1e-30), msi, functions, whitening, valid)
-    chosen, nuggets = _choose_covariance(scene)
-    k, (height, width) = len(values), valid.shape
+def krige(data: KrigingData, covariance: Covariance = USUAL) -> Kriged:
+    """The predictor of the residual from the valid LR pixels."""
+    field = _GaussianProcess.likeliest(data, covariance)
+    k, (height, width) = len(data.residual), data.valid.shape
     nodes = (-(-height // _NODE), -(-width // _NODE))
-    weights = np.zeros((*nodes, len(functions), k), np.float32)
-    slopes = np.zeros((k, len(msi), height, width), np.float32)
+    weights = np.zeros((*nodes, len(data.features), k), np.float32)
+    slopes = np.zeros((k, len(data.msi), height, width), np.float32)
 
-    def put_in(corner: tuple[int, int]) -> None:
-        block = scene.block(*corner, chosen)
+    def predict(corner: tuple[int, int]) -> None:
+        block = field.block(*corner)
         if not len(block.places):
             return
-        solved = block.solve(nuggets) * scene.unit
+        alpha = block.alpha(field.nuggets) * field.spread
         for row, col in _nodes_in(*corner, nodes):
-            weights[row, col] = whitening.T @ block.colour_weights(_node_place(row), _node_place(col), solved)
-        block.add_slopes(slopes, solved)
+            at_node = block.feature_weights(_node_place(row), _node_place(col), alpha)
+            weights[row, col] = data.whitening.T @ at_node
+        slopes[:, :, *block.core] = block.slopes(alpha)
 
-    side_by_side(put_in, product(range(0, height, _BLOCK), range(0, width, _BLOCK)))
+    side_by_side(predict, _corners(data.valid))
     return Kriged(weights, slopes)
 
 
 @dataclass(frozen=True)
-class _Scene:
-    """What is kriged (k, h, w), the standard deviations of its channels, and what it goes with."""
+class _GaussianProcess:
+    """The data under a covariance whose slopes have one `slope_prior` (sill, range); `nuggets` (k,), inflated."""
 
-    values: Floats
-    unit: Floats
-    msi: Floats
-    functions: Floats
-    whitening: Doubles
-    valid: NDArray[np.bool_]
+    data: KrigingData
+    covariance: Covariance
+    slope_prior: tuple[float, float]
+    nuggets: Doubles
 
-    def block(self, top: int, left: int, slopes: tuple[float, float]) -> _Block:
-        """The LR pixels from (top, left) on, with the valid ones around, with slopes of a variance and range."""
-        height, width = self.valid.shape
+    @classmethod
+    def likeliest(cls, data: KrigingData, covariance: Covariance) -> _GaussianProcess:
+        """The slopes' prior under which the channels together are likeliest, and each channel's nugget."""
+        tried = [cls(data, covariance, prior, np.empty(0)) for prior in covariance.slopes]
+        found = [process.deviances() for process in tried]
+        best = int(np.argmin([deviance.min(axis=0).sum() for deviance in found]))
+        nuggets = np.take(covariance.nuggets, found[best].argmin(axis=0))
+        return cls(
+            data, covariance, covariance.slopes[best], np.asarray(covariance.nugget_inflation * nuggets)
+        )
+
+    @property
+    def spread(self) -> Floats:
+        """Standard deviations (k,) that nothing is divided by zero by."""
+        return np.maximum(self.data.spread, _LEAST_SPREAD)
+
+    def block(self, top: int, left: int) -> _Block:
+        """The valid LR pixels of the block at (top, left) and of its halo."""
+        data, (height, width) = self.data, self.data.valid.shape
         around = (
             slice(max(0, top - _HALO), top + _BLOCK + _HALO),
             slice(max(0, left - _HALO), left + _BLOCK + _HALO),
         )
-        rows, cols = np.nonzero(self.valid[around])
+        rows, cols = np.nonzero(data.valid[around])
         rows, cols = rows + around[0].start, cols + around[1].start
         return _Block(
-            slopes,
-            (slice(top, min(top + _BLOCK, height)), slice(left, min(left + _BLOCK, width))),
-            self.valid[around].shape,
-            np.stack([rows, cols], axis=1).astype(np.float64),
-            (self.values[:, rows, cols] / self.unit[:, None]).astype(np.float64),
-            self.msi[:, rows, cols].astype(np.float64),
-            self.whitening @ self.functions[:, rows, cols],
+            covariance=self.covariance,
+            slope_prior=self.slope_prior,
+            core=(slice(top, min(top + _BLOCK, height)), slice(left, min(left + _BLOCK, width))),
+            window=data.valid[around].shape,
+            places=np.stack([rows, cols], axis=1).astype(np.float64),
+            residual=(data.residual[:, rows, cols] / self.spread[:, None]).astype(np.float64),
+            msi=data.msi[:, rows, cols].astype(np.float64),
+            features=data.whitening @ data.features[:, rows, cols],
         )
+
+    def deviances(self) -> Doubles:
+        """Minus twice the log likelihood (nuggets, k) of each channel, its variance profiled out."""
+        nuggets = np.array(self.covariance.nuggets)[:, None]
+        corners = _corners(self.data.valid)
+
+        def of_block(corner: tuple[int, int]) -> tuple[Doubles, Doubles, int]:
+            """Squares y' (K + nugget I)^-1 y (nuggets, k), log determinants (nuggets,), and the count of pixels."""
+            block = self.block(*corner)
+            if not len(block.places):
+                return np.zeros((len(nuggets), len(self.data.residual))), np.zeros(len(nuggets)), 0
+            variances, directions = linalg.eigh(block.covariance_matrix())
+            noisy = np.maximum(variances, 0) + nuggets
+            squares = (1 / noisy) @ np.square(block.residual @ directions).T
+            return squares, np.log(noisy).sum(axis=1), len(variances)
+
+        found = side_by_side(of_block, corners[:: max(1, len(corners) // _SAMPLED)])
+        squares, logs, count = (sum(parts) for parts in zip(*found, strict=True))
+        return np.asarray(count * np.log(np.maximum(squares, 1e-300)) + logs[:, None])
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """The Cholesky factor (N, N) of K + nugget I, and the `channels` (k,) that have that nugget."""
+
+    channels: NDArray[np.bool_]
+    lower: Doubles
+
+    def solve(self, right: Doubles) -> Doubles:
+        """(K + nugget I)^-1 times (N, j)."""
+        return np.asarray(linalg.cho_solve((self.lower, True), right, check_finite=False))
 
 
 @dataclass(frozen=True)
 class _Block:
-    """LR pixels solved together: `places` (N, 2), values (k, N), MSI (m, N), functions of colour (n, N)."""
+    """N LR pixels solved together: `places` (N, 2), `residual` (k, N), `msi` (m, N), `features` (n, N).
 
-    slopes: tuple[float, float]
+    The residual is in units of the spread, the features are whitened. The predictor is for the pixels in `core`;
+    `window` is the shape of block and halo.
+    """
+
+    covariance: Covariance
+    slope_prior: tuple[float, float]
     core: tuple[slice, slice]
     window: tuple[int, ...]
     places: Doubles
-    values: Doubles
+    residual: Doubles
     msi: Doubles
-    functions: Doubles
+    features: Doubles
 
-    def covariance(self) -> Doubles:
-        """(N, N), without noise."""
-        variance, ground = self.slopes
-        slopes = variance * self._near(ground) + _COMMON_SLOPE
+    def covariance_matrix(self) -> Doubles:
+        """K (N, N), without a nugget."""
+        prior, (sill, reach) = self.covariance, self.slope_prior
+        slopes = sill * self._correlation(reach) + prior.common_slope_sill
         return np.asarray(
-            _COLOUR * self._near(_COLOUR_GROUND) * (self.functions.T @ self.functions)
+            prior.colour_sill * self._correlation(prior.colour_range) * (self.features.T @ self.features)
             + slopes * (self.msi.T @ self.msi)
-            + _SMOOTH * self._near(_SMOOTH_GROUND)
+            + prior.ground_sill * self._correlation(prior.ground_range)
         )
 
-    def _near(self, sigma: float) -> Doubles:
+    def _correlation(self, reach: float) -> Doubles:
         if len(self.places) == self.window[0] * self.window[1]:
-            return _near_in_window(*self.window, sigma)
-        return _near(self.places, self.places, sigma)
+            return _correlation_in_window(*self.window, reach)
+        return _correlation(self.places, self.places, reach)
 
-    def solve(self, nuggets: Doubles) -> Doubles:
-        """(N, k): what each pixel counts, with each channel's noise (k,)."""
-        covariance, solved = self.covariance(), np.empty_like(self.values.T)
+    def factors(self, nuggets: Doubles) -> Iterator[_Factor]:
+        """A factorisation for each value among the channels' nuggets (k,)."""
+        covariance = self.covariance_matrix()
         for nugget in np.unique(nuggets):
-            alike = nuggets == nugget
             noisy = covariance.copy()
             noisy.flat[:: len(noisy) + 1] += nugget
-            factor = linalg.cho_factor(noisy, lower=True, overwrite_a=True, check_finite=False)
-            solved[:, alike] = linalg.cho_solve(factor, self.values[alike].T, check_finite=False)
-        return solved
+            lower, _ = linalg.cho_factor(noisy, lower=True, overwrite_a=True, check_finite=False)
+            yield _Factor(nuggets == nugget, lower)
 
-    def colour_weights(self, row: float, col: float, solved: Doubles) -> Doubles:
-        """(n, k): the weights of the functions of colour at a place."""
-        near = _near(np.array([[row, col]]), self.places, _COLOUR_GROUND)
-        return np.asarray(_COLOUR * (self.functions * near) @ solved)
+    def alpha(self, nuggets: Doubles) -> Doubles:
+        """The weights (N, k) of the LR pixels: (K + nugget I)^-1 y."""
+        weights = np.empty_like(self.residual.T)
+        for factor in self.factors(nuggets):
+            weights[:, factor.channels] = factor.solve(self.residual[factor.channels].T)
+        return weights
 
-    def add_slopes(self, slopes: Field, solved: Doubles) -> None:
-        """Put in the slopes of the block's own pixels."""
+    def feature_weights(self, row: float, col: float, alpha: Doubles) -> Doubles:
+        """The weights (n, k) of the whitened features at a place."""
+        prior = self.covariance
+        near = _correlation(np.array([[row, col]]), self.places, prior.colour_range)
+        return np.asarray(prior.colour_sill * (self.features * near) @ alpha)
+
+    def slopes(self, alpha: Doubles) -> Doubles:
+        """The slopes (k, m, rows, columns) of the core's pixels."""
         rows, cols = np.mgrid[self.core]
-        own, (variance, ground) = np.stack([rows.ravel(), cols.ravel()], axis=1), self.slopes
-        counted = variance * _near(own.astype(np.float64), self.places, ground) + _COMMON_SLOPE
-        for band, msi in enumerate(self.msi):
-            slopes[:, band, *self.core] = ((counted * msi) @ solved).T.reshape(-1, *rows.shape)
-
-
-def _choose_covariance(scene: _Scene) -> tuple[tuple[float, float], Doubles]:
-    """The slopes' variance and range, and each channel's noise (k,), under which the channels are likeliest."""
-    found = [_likelihoods(scene, slopes) for slopes in _SLOPES]
-    best = int(np.argmin([likelihood.min(axis=0).sum() for likelihood in found]))
-    nuggets = np.take(_NUGGETS, found[best].argmin(axis=0))
-    return _SLOPES[best], np.asarray(_CAUTION * nuggets)
-
-
-def _likelihoods(scene: _Scene, slopes: tuple[float, float]) -> Doubles:
-    """Minus twice the log likelihood of each channel under each noise, whatever its variance, on some blocks."""
-    height, width = scene.valid.shape
-    corners = list(product(range(0, height, _BLOCK), range(0, width, _BLOCK)))
-    nuggets = np.array(_NUGGETS)[:, None]
-
-    def of_block(corner: tuple[int, int]) -> tuple[Doubles, Doubles, int]:
-        """Squares (nuggets, k) in units of the covariance's, logarithms of its determinants, and pixels."""
-        block = scene.block(*corner, slopes)
-        if not len(block.places):
-            return np.zeros((len(nuggets), len(scene.values))), np.zeros(len(nuggets)), 0
-        variances, directions = linalg.eigh(block.covariance())
-        noisy = np.maximum(variances, 0) + nuggets
-        return (1 / noisy) @ np.square(block.values @ directions).T, np.log(noisy).sum(axis=1), len(variances)
-
-    found = side_by_side(of_block, corners[:: max(1, len(corners) // _TRIED)])
-    squares, logs, count = (sum(parts) for parts in zip(*found, strict=True))
-    return np.asarray(count * np.log(np.maximum(squares, 1e-300)) + logs[:, None])
+        own, (sill, reach) = np.stack([rows.ravel(), cols.ravel()], axis=1), self.slope_prior
+        near = sill * _correlation(own.astype(np.float64), self.places, reach)
+        near += self.covariance.common_slope_sill
+        bands = [((near * band) @ alpha).T.reshape(-1, *rows.shape) for band in self.msi]
+        return np.stack(bands, axis=1)
 
 
 def kriged_by_colour(
-    kernel: ColourKernel, weights: Floats, context: Field, hr_msi: Floats, rows: Taps, cols: Taps
+    kernel: ColourKernel, weights: Floats, neighbourhood: Field, hr_msi: Floats, rows: Taps, cols: Taps
 ) -> Field:
-    """What the functions of colour make (k, H, W) of a tile's MSI (m, H, W), their weights linear between nodes.
+    """The prediction (k, H, W) from the colours of a tile's MSI (m, H, W), the weights linear between nodes.
 
-    `rows` and `cols` are the tile's LR -> HR, `context` the scene's.
+    `rows` and `cols` are the tile's LR -> HR, `neighbourhood` the scene's.
     """
-    around = context_of(context, rows, cols)
+    around = neighbourhood_of(neighbourhood, rows, cols)
     result = np.empty((weights.shape[3], *hr_msi.shape[1:]), np.float32)
     for across in _cells(rows, weights.shape[0]):
         for down in _cells(cols, weights.shape[1]):
-            values = kernel(hr_msi[:, across.part, down.part], around[:, across.part, down.part])
+            features = kernel(hr_msi[:, across.part, down.part], around[:, across.part, down.part])
             corners = [weights[row, col] for row in across.nodes for col in down.nodes]
-            at_corners = values.reshape(len(values), -1).T @ np.concatenate(corners, axis=1)
+            at_corners = features.reshape(len(features), -1).T @ np.concatenate(corners, axis=1)
             shares = [a[:, None] * d for a in across.shares for d in down.shares]
-            at_corners = at_corners.reshape(*values.shape[1:], 4, -1)
+            at_corners = at_corners.reshape(*features.shape[1:], 4, -1)
             result[:, across.part, down.part] = np.einsum("ahw,hwak->khw", np.stack(shares), at_corners)
     return result
 
 
+@dataclass(frozen=True)
+class ColourTerm:
+    """The kriged prediction from colour of a scene.
+
+    `weights` (rows, columns, n, k) of the kernel's features at nodes; `neighbourhood` (m, 2 h, 2 w), the MSI's;
+    `at_lr` (k, h, w) the prediction, degraded.
+    """
+
+    kernel: ColourKernel
+    weights: Field
+    neighbourhood: Field
+    at_lr: Field
+
+    def predict(self, msi: Floats, rows: Taps, cols: Taps) -> Field:
+        """The prediction (k, H, W) for a tile's MSI (m, H, W); `rows` and `cols` are its LR -> HR."""
+        return kriged_by_colour(self.kernel, self.weights, self.neighbourhood, msi, rows, cols)
+
+    def detail(self, msi: Floats, rows: Taps, cols: Taps) -> Floats:
+        """The part of the prediction that is lost at LR."""
+        return np.asarray(self.predict(msi, rows, cols) - apply_taps(self.at_lr, rows, cols))
+
+
 class _Cell(NamedTuple):
-    """Pixels along an axis between the same two nodes, and what each of these counts for them."""
+    """Pixels along an axis between the same two nodes, and the shares of both nodes in each."""
 
     part: slice
     nodes: tuple[int, int]
@@ -229,8 +283,14 @@ def _cells(taps: Taps, count: int) -> Iterator[_Cell]:
         yield _Cell(slice(start, stop), (node, min(node + 1, count - 1)), (1 - share, share))
 
 
+def _corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The top left pixels of a scene's blocks."""
+    height, width = valid.shape
+    return list(product(range(0, height, _BLOCK), range(0, width, _BLOCK)))
+
+
 def _nodes_in(top: int, left: int, nodes: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """The nodes that lie in the block at (top, left)."""
+    """The nodes in the block at (top, left)."""
     rows, cols = (
         range(first // _NODE, min((first + _BLOCK) // _NODE, count))
         for first, count in zip((top, left), nodes, strict=True)
@@ -244,12 +304,12 @@ def _node_place(number: int) -> float:
 
 
 @lru_cache(maxsize=16)
-def _near_in_window(height: int, width: int, sigma: float) -> Doubles:
-    """The same between all pixels of a window: most blocks have the same."""
+def _correlation_in_window(height: int, width: int, reach: float) -> Doubles:
+    """The correlation of all pixels of a window, which most blocks have in common."""
     places = np.argwhere(np.ones((height, width), bool)).astype(np.float64)
-    return _near(places, places, sigma)
+    return _correlation(places, places, reach)
 
 
-def _near(one: Doubles, other: Doubles, sigma: float) -> Doubles:
-    """(N, M): Gaussians of the distances between places."""
-    return np.asarray(np.exp(-0.5 / sigma**2 * cdist(one, other, "sqeuclidean")))
+def _correlation(one: Doubles, other: Doubles, reach: float) -> Doubles:
+    """(N, M): Gaussians, of sigma `reach`, of the distances between places."""
+    return np.asarray(np.exp(-0.5 / reach**2 * cdist(one, other, "sqeuclidean")))

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.decibels import psnr_db
 from emrdiff_cli.core.degradation import degradation_taps
-from emrdiff_cli.core.end_point import evaluate_tile
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler, gaussian_downsampler
@@ -59,7 +58,7 @@ def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: flo
     lower = LrScene(apply_taps(scene.hsi, actual[0], actual[1]), seen.msi_at_lr, seen.covered)
     basis = choose_basis(lower, min(_COMPONENTS, len(scene.hsi), int(lower.valid.sum()) - 1))
     end = find_end_point(lower, strips, assumed, "glp-local", basis)
-    fused = basis.expand(evaluate_tile(end.fields, scene.msi, *assumed.up).values)
+    fused = basis.expand(end.fitted.tile(scene.msi, *assumed.up).values)
     if end.outside is not None:
         fused += apply_taps(end.outside, *assumed.up)
     return _relative_psnr(fused, scene.hsi, _judged(scene, ratio))

@@ -89,7 +89,7 @@ def fitted_filter(config: ModelConfig, lessons: Iterable[Lesson]) -> Field:
     def sample(lesson: Lesson) -> DetailSample:
         pair, tile = lesson.pair, lesson.inputs.end_point
         residual = lesson.end.basis.project(pair.hr_hsi) - tile.values
-        seen = FilterInputs.of(tile, pair.hr_msi, lesson.end.fields.msi, pair.resampling.up)
+        seen = FilterInputs.of(tile, pair.hr_msi, lesson.end.msi, pair.resampling.up)
         return DetailSample(seen, residual, pair.judged)
 
     return fit_detail_filter(map(sample, lessons), config.detail_filter, config.lateral_colour)

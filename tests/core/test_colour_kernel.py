@@ -1,4 +1,4 @@
-"""Functions of colour: a Gaussian kernel's factors, means at LR of what they are at HR, the same by parts."""
+"""Features of colour: a Gaussian kernel's factors, means at LR of what they are at HR, the same by parts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from test_end_point import resampling, texture
 
 from emrdiff_cli.core.colour_kernel import (
     ColourKernel,
-    context_of,
-    degraded_functions,
+    degraded_features,
     learn_kernel,
-    observe_context,
+    neighbourhood_of,
+    observe_neighbourhood,
 )
 from emrdiff_cli.core.observation import Strip, Strips
 from emrdiff_cli.core.resampling import apply_taps
@@ -36,10 +36,10 @@ def by_strips(msi: Image, height: int = 7, valid: Mask | None = None) -> Strips:
 
 
 def learned(msi: Image, height: int = 7, ratio: float = 4) -> tuple[ColourKernel, Image]:
-    """A scene's kernel and context."""
+    """A scene's kernel and neighbourhood."""
     maps, strips = resampling(msi.shape[1], msi.shape[2], ratio), by_strips(msi, height)
-    context = observe_context(strips, maps.up)
-    return learn_kernel(strips, context, maps), context
+    neighbourhood = observe_neighbourhood(strips, maps.up)
+    return learn_kernel(strips, neighbourhood, maps), neighbourhood
 
 
 def pixels(count: int, bands: int = 3, seed: int = 0) -> tuple[Image, Image]:
@@ -49,8 +49,8 @@ def pixels(count: int, bands: int = 3, seed: int = 0) -> tuple[Image, Image]:
 
 
 def gaussian(kernel: ColourKernel, own: Image, around: Image) -> NDArray[np.float64]:
-    """(N, N): the kernel that the functions stand for, brightness aside."""
-    roots = np.sqrt(np.concatenate([own, around]).astype(np.float64) - kernel.level[0])
+    """(N, N): the kernel that the features stand for, brightness aside."""
+    roots = np.sqrt(np.concatenate([own, around]).astype(np.float64) - kernel.lowest)
     points = (kernel.axes[:, :-1] @ roots + kernel.axes[:, -1:]).T
     return np.asarray(np.exp(-0.5 * np.square(points[:, None] - points).sum(axis=2)))
 
@@ -67,7 +67,7 @@ def roughness(values: Image) -> float:
 # The kernel
 
 
-def test_products_of_whitened_functions_are_the_gaussian_kernel() -> None:
+def test_products_of_whitened_features_are_the_gaussian_kernel() -> None:
     own, around = pixels(40)
     kernel = ColourKernel.learn(own, around)
     whitened = kernel.whitening() @ kernel(own, around)
@@ -134,11 +134,11 @@ def test_what_looks_alike_is_told_apart_by_its_surroundings_but_less_than_by_its
 # Over a scene
 
 
-def test_functions_at_lr_are_the_means_of_those_at_hr() -> None:
+def test_features_at_lr_are_the_means_of_those_at_hr() -> None:
     msi = texture(2, 140, 280, 1)  # higher and wider than what is held at once
-    maps, (kernel, context) = resampling(140, 280, 2), learned(msi, ratio=2)
-    fine = kernel(msi, context_of(context, *maps.up))
-    coarse = degraded_functions(kernel, context, by_strips(msi, 140), maps)
+    maps, (kernel, neighbourhood) = resampling(140, 280, 2), learned(msi, ratio=2)
+    fine = kernel(msi, neighbourhood_of(neighbourhood, *maps.up))
+    coarse = degraded_features(kernel, neighbourhood, by_strips(msi, 140), maps)
     assert coarse.shape == (len(kernel.landmarks), 70, 140)
     np.testing.assert_allclose(coarse, apply_taps(fine, *maps.down), atol=1e-5)
 
@@ -146,12 +146,16 @@ def test_functions_at_lr_are_the_means_of_those_at_hr() -> None:
 @pytest.mark.parametrize("height", [7, 64])
 def test_strips_make_no_difference(height: int) -> None:
     msi = texture(2, 260, 256, 2)  # so many that landmarks are chosen among some of them
-    maps, (kernel, context), (other, by_parts) = resampling(260, 256), learned(msi, 260), learned(msi, height)
-    np.testing.assert_allclose(by_parts, context, atol=1e-6)
+    maps, (kernel, neighbourhood), (other, by_parts) = (
+        resampling(260, 256),
+        learned(msi, 260),
+        learned(msi, height),
+    )
+    np.testing.assert_allclose(by_parts, neighbourhood, atol=1e-6)
     np.testing.assert_allclose(other.landmarks, kernel.landmarks, atol=1e-4)
     np.testing.assert_allclose(
-        degraded_functions(kernel, context, by_strips(msi, height), maps),
-        degraded_functions(kernel, context, by_strips(msi, 260), maps),
+        degraded_features(kernel, neighbourhood, by_strips(msi, height), maps),
+        degraded_features(kernel, neighbourhood, by_strips(msi, 260), maps),
         atol=1e-5,
     )
 
@@ -163,8 +167,8 @@ def test_what_invalid_pixels_hold_is_of_no_consequence() -> None:
     found = []
     for garbage in (0.1, 50.0):
         strips = by_strips(np.where(valid, msi, np.float32(garbage)), 7, valid)
-        context = observe_context(strips, maps.up)
-        found.append((context, learn_kernel(strips, context, maps)))
+        neighbourhood = observe_neighbourhood(strips, maps.up)
+        found.append((neighbourhood, learn_kernel(strips, neighbourhood, maps)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1].landmarks, found[1][1].landmarks)
     assert found[0][0].max() < msi.max()
@@ -175,7 +179,7 @@ def test_surroundings_lie_where_they_are(ratio: float) -> None:
     side = int(20 * ratio)
     rows, cols = np.mgrid[:side, :side].astype(np.float32)
     msi, maps = np.stack([0.5 + 0.01 * rows, 0.2 + 0.02 * cols]), resampling(side, side, ratio)
-    around = context_of(observe_context(by_strips(msi), maps.up), *maps.up)
+    around = neighbourhood_of(observe_neighbourhood(by_strips(msi), maps.up), *maps.up)
     inner = np.s_[:, 8:-8, 8:-8]
     np.testing.assert_allclose(around[inner], msi[inner], atol=5e-3)
 
@@ -186,7 +190,7 @@ def test_surroundings_do_not_tell_one_end_of_the_scene_from_the_other(ratio: flo
     side = int(20 * ratio)
     msi, maps = texture(2, side, side, 6), resampling(side, side, ratio)
     around, turned = (
-        context_of(observe_context(by_strips(image), maps.up), *maps.up)
+        neighbourhood_of(observe_neighbourhood(by_strips(image), maps.up), *maps.up)
         for image in (msi, np.flip(msi, axis))
     )
     np.testing.assert_allclose(np.flip(turned, axis), around, atol=2e-3)
@@ -195,17 +199,17 @@ def test_surroundings_do_not_tell_one_end_of_the_scene_from_the_other(ratio: flo
 def test_rounding_is_no_colour() -> None:
     """The surroundings of a constant are constant but for float32's last digits."""
     constant = np.full((2, 64, 56), 0.4, np.float32)
-    kernel, context = learned(constant)
-    assert np.ptp(context) < 1e-6
+    kernel, neighbourhood = learned(constant)
+    assert np.ptp(neighbourhood) < 1e-6
     assert len(kernel.landmarks) == 1
 
 
 def test_surroundings_are_smooth_and_a_tiles_are_the_scenes() -> None:
     msi, maps = texture(2, 64, 64, 4), resampling(64, 64)
-    context = observe_context(by_strips(msi), maps.up)
-    around = context_of(context, *maps.up)
+    neighbourhood = observe_neighbourhood(by_strips(msi), maps.up)
+    around = neighbourhood_of(neighbourhood, *maps.up)
     assert 0.01 < roughness(around) < 0.5 * roughness(msi)
-    part = context_of(context, maps.up[0].part(13, 29), maps.up[1].part(40, 41))
+    part = neighbourhood_of(neighbourhood, maps.up[0].part(13, 29), maps.up[1].part(40, 41))
     np.testing.assert_allclose(part, around[:, 13:29, 40:41], atol=1e-6)
 
 
@@ -215,6 +219,6 @@ def test_a_scene_of_hardly_a_valid_pixel_has_a_kernel(seen: int) -> None:
     valid = np.zeros((32, 32), bool)
     valid[0, :seen] = True
     strips = by_strips(msi, 7, valid)
-    context = observe_context(strips, maps.up)
-    kernel = learn_kernel(strips, context, maps)
+    neighbourhood = observe_neighbourhood(strips, maps.up)
+    kernel = learn_kernel(strips, neighbourhood, maps)
     assert np.isfinite(kernel.whitening() @ kernel(msi[:, 0], msi[:, 1])).all()

@@ -176,8 +176,8 @@ def test_pseudo_msi_is_bands_of_the_hsi(which: str, bands: list[int]) -> None:
 
 def test_in_units_of_the_residual_the_lr_pixels_leave_one_unit() -> None:
     scene = Fitted(config())
-    fields, channels = scene.end.fields, scene.calibration.channels
-    rms = np.sqrt(np.square(fields.unexplained[:, scene.pair.lr.valid]).mean(axis=1))
+    channels = scene.calibration.channels
+    rms = np.sqrt(np.square(scene.end.unexplained[:, scene.pair.lr.valid]).mean(axis=1))
     np.testing.assert_allclose(channels.unit[:3] * channels.hsi_scale, rms, rtol=1e-3)
 
 

@@ -11,23 +11,23 @@ from scipy import ndimage
 
 from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.end_point import (
+    DetailInjection,
     LocalWindow,
-    Method,
     back_projected,
-    evaluate_tile,
     local_detail,
     local_regression,
     regress,
 )
+from emrdiff_cli.core.glp_local import choose_window
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.resampling import apply_taps, cubic_upsampler
-from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_window, find_end_point
+from emrdiff_cli.core.scene_end_point import SceneEndPoint, find_end_point
 from emrdiff_cli.core.subspace import find_basis, identity_basis
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.methods import END_POINTS
 
 Image = NDArray[np.float32]
-METHODS: tuple[Method, ...] = ("bicubic", "glp", "glp-local", "kriging")
 RATIO = 4
 
 
@@ -62,13 +62,13 @@ class Pair:
     def strips(self) -> Iterator[Strip]:
         yield Strip(0, self.msi, np.ones(self.msi.shape[1:], bool))
 
-    def end(self, method: Method, subspace: int = 0) -> SceneEndPoint:
+    def end(self, method: str, subspace: int = 0) -> SceneEndPoint:
         pixels = self.lr.hsi[:, self.lr.valid]
         basis = find_basis(pixels, subspace) if subspace else identity_basis(len(self.truth))
         return find_end_point(self.lr, self.strips, self.maps, method, basis)
 
-    def fused(self, method: Method) -> Image:
-        return evaluate_tile(self.end(method).fields, self.msi, *self.maps.up).values
+    def fused(self, method: str) -> Image:
+        return self.end(method).fitted.tile(self.msi, *self.maps.up).values
 
     def error(self, image: Image) -> float:
         return float(np.sqrt(np.square(image - self.truth).mean()))
@@ -96,7 +96,7 @@ def test_bicubic_is_the_upsampled_lr_hsi() -> None:
 
 
 @pytest.mark.parametrize("method", ["glp", "glp-local", "kriging"])
-def test_a_scene_linear_in_the_msi_is_recovered_exactly(method: Method) -> None:
+def test_a_scene_linear_in_the_msi_is_recovered_exactly(method: str) -> None:
     pair = linear_pair()
     np.testing.assert_allclose(pair.fused(method), pair.truth, atol=2e-4)
     assert pair.error(pair.fused("bicubic")) > 0.02
@@ -104,7 +104,7 @@ def test_a_scene_linear_in_the_msi_is_recovered_exactly(method: Method) -> None:
 
 def test_a_tiles_msi_detail_is_what_the_msi_lost_at_lr() -> None:
     pair = linear_pair()
-    tile = evaluate_tile(pair.end("glp").fields, pair.msi, *pair.maps.up)
+    tile = pair.end("glp").fitted.tile(pair.msi, *pair.maps.up)
     lost = pair.msi - apply_taps(pair.lr.msi, *pair.maps.up)
     np.testing.assert_allclose(tile.msi_detail, lost, atol=1e-6)
     assert np.abs(lost).max() > 0.01
@@ -112,14 +112,13 @@ def test_a_tiles_msi_detail_is_what_the_msi_lost_at_lr() -> None:
 
 def test_unexplained_is_what_the_scenes_map_leaves_of_the_lr_hsi() -> None:
     pair = local_pair()
-    for method in METHODS:
-        fields = regress(pair.lr.hsi, pair.lr.msi, pair.lr.valid, method)
-        anomalies = fields.unexplained[:, pair.lr.valid]
-        np.testing.assert_allclose(anomalies.mean(axis=1), 0, atol=1e-5)
-        design = pair.lr.msi[:, pair.lr.valid]
-        np.testing.assert_allclose(anomalies @ (design - design.mean(axis=1, keepdims=True)).T, 0, atol=1e-2)
-        assert (fields.slopes == 0).all() == (method == "bicubic")
-    np.testing.assert_allclose(linear_pair().end("glp").fields.unexplained, 0, atol=1e-4)
+    anomalies = regress(pair.lr).unexplained[:, pair.lr.valid]
+    np.testing.assert_allclose(anomalies.mean(axis=1), 0, atol=1e-5)
+    design = pair.lr.msi[:, pair.lr.valid]
+    np.testing.assert_allclose(anomalies @ (design - design.mean(axis=1, keepdims=True)).T, 0, atol=1e-2)
+    for method in END_POINTS:
+        np.testing.assert_array_equal(pair.end(method).unexplained[:, pair.lr.valid], anomalies)
+    np.testing.assert_allclose(linear_pair().end("glp").unexplained, 0, atol=1e-4)
 
 
 def test_local_is_the_scenes_map_where_nothing_is_unexplained() -> None:
@@ -129,9 +128,9 @@ def test_local_is_the_scenes_map_where_nothing_is_unexplained() -> None:
 
 def test_each_end_point_beats_the_one_before_on_a_scene_that_changes() -> None:
     pair = local_pair()
-    errors = [pair.error(pair.fused(method)) for method in METHODS]
+    errors = [pair.error(pair.fused(method)) for method in END_POINTS]
     assert errors[0] > 1.2 * errors[1] > 1.2 * 1.2 * errors[2] > 1.2 * 1.2 * 2 * errors[3]
-    assert pair.end("glp-local").window is not None
+    assert pair.end("glp-local").fitted.window is not None
 
 
 def test_kriging_gains_where_colour_tells_more_than_place() -> None:
@@ -161,7 +160,7 @@ def test_local_regression_finds_slopes_that_change_over_the_scene() -> None:
 
 def test_a_heavy_ridge_leaves_no_slopes() -> None:
     pair = local_pair()
-    unexplained = regress(pair.lr.hsi, pair.lr.msi, pair.lr.valid, "glp").unexplained
+    unexplained = regress(pair.lr).unexplained
     steep, flat = (
         np.abs(local_regression(unexplained, pair.lr.msi, pair.lr.valid, LocalWindow(1.0, ridge))).mean()
         for ridge in (1e-4, 1e4)
@@ -175,7 +174,7 @@ def test_invalid_pixels_have_no_say_in_the_fit() -> None:
     valid[5:9, 7:12] = False
     wild = pair.lr.hsi.copy()
     wild[:, ~valid] = 50.0
-    usual, other = (regress(hsi, pair.lr.msi, valid, "glp") for hsi in (pair.lr.hsi, wild))
+    usual, other = (regress(LrScene(hsi, pair.lr.msi, valid)) for hsi in (pair.lr.hsi, wild))
     np.testing.assert_array_equal(usual.slopes, other.slopes)
     window = LocalWindow(1.0, 1e-3)
     for one, two in zip(
@@ -188,17 +187,17 @@ def test_invalid_pixels_have_no_say_in_the_fit() -> None:
 
 def test_back_projection_brings_the_fused_image_nearer_to_the_lr_hsi() -> None:
     pair = local_pair()
-    fields = regress(pair.lr.hsi, pair.lr.msi, pair.lr.valid, "glp-local")
-    slopes = local_regression(fields.unexplained, pair.lr.msi, pair.lr.valid, LocalWindow(1.0, 1e-3))
+    linear = regress(pair.lr)
+    slopes = local_regression(linear.unexplained, pair.lr.msi, pair.lr.valid, LocalWindow(1.0, 1e-3))
     up, down = pair.maps.up, pair.maps.down
-    detail = pair.msi - apply_taps(fields.msi, *up)
+    detail = pair.msi - apply_taps(pair.lr.msi, *up)
 
     def inconsistency(with_slopes: bool, projected: bool) -> float:
         injected = np.zeros_like(slopes) if not with_slopes else slopes
-        bare = type(fields)(fields.base, fields.msi, fields.slopes, fields.unexplained, injected)
+        bare = DetailInjection(pair.lr.hsi, pair.lr.msi, linear.slopes, injected)
         lost = apply_taps(local_detail(bare, detail, *up), *down)
         used = back_projected(bare, lost, up, down, pair.lr.valid) if projected else bare
-        degraded = apply_taps(evaluate_tile(used, pair.msi, *up).values, *down)
+        degraded = apply_taps(used.tile(pair.msi, *up).values, *down)
         return float(np.sqrt(np.square(degraded - pair.lr.hsi).mean()))
 
     for with_slopes in (False, True):
@@ -233,25 +232,23 @@ def test_too_few_valid_pixels_are_refused() -> None:
     valid = np.zeros_like(pair.lr.valid)
     valid[:2, :3] = True
     with pytest.raises(InputError, match=r"6 valid LR pixels .* 3 MSI bands"):
-        regress(pair.lr.hsi, pair.lr.msi, valid, "glp")
+        regress(LrScene(pair.lr.hsi, pair.lr.msi, valid))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_tile_is_the_part_of_the_whole(method: Method) -> None:
+@pytest.mark.parametrize("method", END_POINTS)
+def test_a_tile_is_the_part_of_the_whole(method: str) -> None:
     pair = local_pair()
-    fields = pair.end(method).fields
-    whole = evaluate_tile(fields, pair.msi, *pair.maps.up)
+    fitted = pair.end(method).fitted
+    whole = fitted.tile(pair.msi, *pair.maps.up)
     rows, cols = slice(13, 50), slice(31, 96)
-    part = evaluate_tile(
-        fields, pair.msi[:, rows, cols], pair.maps.up[0].part(13, 50), pair.maps.up[1].part(31, 96)
-    )
+    part = fitted.tile(pair.msi[:, rows, cols], pair.maps.up[0].part(13, 50), pair.maps.up[1].part(31, 96))
     np.testing.assert_allclose(part.values, whole.values[:, rows, cols], atol=1e-5)
     np.testing.assert_allclose(part.local_detail, whole.local_detail[:, rows, cols], atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", END_POINTS)
 @pytest.mark.parametrize("level", [0.0, 0.3])
-def test_a_constant_msi_band_changes_nothing(method: Method, level: float) -> None:
+def test_a_constant_msi_band_changes_nothing(method: str, level: float) -> None:
     pair = local_pair()
     constant = np.full((1, *pair.msi.shape[1:]), level, np.float32)
     more = Pair(pair.truth, np.concatenate([pair.msi, constant]))
@@ -263,7 +260,7 @@ def test_a_constant_msi_band_changes_nothing(method: Method, level: float) -> No
 def test_in_a_subspace_of_all_that_is_there_the_end_point_is_the_same() -> None:
     pair = linear_pair()
     end = pair.end("glp", subspace=3)
-    values = end.basis.expand(evaluate_tile(end.fields, pair.msi, *pair.maps.up).values)
+    values = end.basis.expand(end.fitted.tile(pair.msi, *pair.maps.up).values)
     assert end.outside is not None
     np.testing.assert_allclose(end.outside, 0, atol=1e-4)
     np.testing.assert_allclose(values, pair.fused("glp"), atol=1e-3)

@@ -14,9 +14,8 @@ from scipy import ndimage
 from test_colour_kernel import by_strips, learned
 from test_end_point import local_pair, resampling, texture
 
-from emrdiff_cli.core.colour_kernel import ColourKernel, degraded_functions, unit_axes
-from emrdiff_cli.core.end_point import EndPointFields, Method, evaluate_tile
-from emrdiff_cli.core.kriging import Kriged, krige, kriged_by_colour
+from emrdiff_cli.core.colour_kernel import ColourKernel, degraded_features, unit_axes
+from emrdiff_cli.core.kriging import Kriged, KrigingData, krige, kriged_by_colour
 from emrdiff_cli.core.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.scene_end_point import find_end_point
@@ -32,20 +31,21 @@ class Observed(NamedTuple):
 
     maps: Resampling
     kernel: ColourKernel
-    context: Image
-    functions: Image
+    neighbourhood: Image
+    features: Image
     msi: Image
     at_lr: Image
     valid: Mask
 
-    def krige(self, values: Image, unit: float = 1.0, valid: Mask | None = None) -> Kriged:
+    def krige(self, values: Image, spread: float = 1.0, valid: Mask | None = None) -> Kriged:
         mask = self.valid if valid is None else valid
-        units = np.full(len(values), unit)
-        return krige(values, units, self.at_lr, self.functions, self.kernel.whitening(), mask)
+        spreads = np.full(len(values), spread)
+        data = KrigingData(values, spreads, self.at_lr, self.features, self.kernel.whitening(), mask)
+        return krige(data)
 
     def at_hr(self, found: Kriged) -> Image:
         """What kriging makes of the colours."""
-        return kriged_by_colour(self.kernel, found.weights, self.context, self.msi, *self.maps.up)
+        return kriged_by_colour(self.kernel, found.weights, self.neighbourhood, self.msi, *self.maps.up)
 
     def predicted(self, found: Kriged) -> Image:
         """What it makes of the LR pixels."""
@@ -54,25 +54,21 @@ class Observed(NamedTuple):
 
 
 def observed(msi: Image) -> Observed:
-    maps, (kernel, context) = resampling(*msi.shape[1:]), learned(msi)
+    maps, (kernel, neighbourhood) = resampling(*msi.shape[1:]), learned(msi)
     seen = observe_msi(by_strips(msi), maps.down)
     axes = unit_axes(seen.msi_at_lr[:, seen.covered].astype(np.float64), 1e-6)
     centred = seen.msi_at_lr - seen.msi_at_lr[:, seen.covered].mean(axis=1)[:, None, None]
-    functions = degraded_functions(kernel, context, by_strips(msi), maps)
+    features = degraded_features(kernel, neighbourhood, by_strips(msi), maps)
     at_lr = np.tensordot(axes, centred, axes=1)
-    return Observed(maps, kernel, context, functions, msi, at_lr, seen.covered)
+    return Observed(maps, kernel, neighbourhood, features, msi, at_lr, seen.covered)
 
 
-def fields_of(truth: Image, msi: Image, method: Method = "kriging", height: int = 7) -> EndPointFields:
+def fused(truth: Image, msi: Image, method: str = "kriging", height: int = 7) -> Image:
     maps, strips = resampling(*msi.shape[1:]), by_strips(msi, height)
     seen = observe_msi(strips, maps.down)
     scene = LrScene(apply_taps(truth, *maps.down), seen.msi_at_lr, seen.covered)
-    return find_end_point(scene, strips, maps, method, identity_basis(len(truth))).fields
-
-
-def fused(truth: Image, msi: Image, method: Method = "kriging", height: int = 7) -> Image:
-    fields = fields_of(truth, msi, method, height)
-    return evaluate_tile(fields, msi, *resampling(*msi.shape[1:]).up).values
+    end = find_end_point(scene, strips, maps, method, identity_basis(len(truth)))
+    return end.fitted.tile(msi, *maps.up).values
 
 
 def error(image: Image, truth: Image) -> float:
@@ -113,7 +109,7 @@ def test_two_materials_in_patches_below_an_lr_pixel_under_changing_light() -> No
 
 def test_what_goes_with_colour_is_followed_and_noise_is_not() -> None:
     scene = observed(texture(2, 96, 96, 6))
-    signal = scene.functions[[3, 17]] - scene.functions[[3, 17]].mean(axis=(1, 2), keepdims=True)
+    signal = scene.features[[3, 17]] - scene.features[[3, 17]].mean(axis=(1, 2), keepdims=True)
     signal /= signal.std(axis=(1, 2), keepdims=True)
     noise = np.random.default_rng(0).normal(size=signal.shape).astype(np.float32)
     predicted = scene.predicted(scene.krige(np.concatenate([signal, noise])))
@@ -123,7 +119,7 @@ def test_what_goes_with_colour_is_followed_and_noise_is_not() -> None:
 
 def test_the_noisier_a_channel_the_less_of_it_is_followed() -> None:
     scene = observed(texture(2, 96, 96, 6))
-    signal = scene.functions[[3]] - scene.functions[3].mean()
+    signal = scene.features[[3]] - scene.features[3].mean()
     signal /= signal.std()
     noise = np.random.default_rng(0).normal(size=signal.shape).astype(np.float32)
     followed = []
@@ -180,9 +176,9 @@ def test_invalid_lr_pixels_have_no_influence() -> None:
     valid = scene.valid.copy()
     valid[4:7, 9:14] = False
     expected = scene.krige(values, valid=valid)
-    wild = (np.where(valid, image, np.float32(99)) for image in (values, scene.at_lr, scene.functions))
-    garbled, at_lr, functions = wild
-    found = scene._replace(at_lr=at_lr, functions=functions).krige(garbled, valid=valid)
+    wild = (np.where(valid, image, np.float32(99)) for image in (values, scene.at_lr, scene.features))
+    garbled, at_lr, features = wild
+    found = scene._replace(at_lr=at_lr, features=features).krige(garbled, valid=valid)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
     assert np.abs(scene.krige(values).weights - expected.weights).max() > 1e-6
@@ -221,17 +217,17 @@ def test_any_strips_of_the_msi_give_the_same_image(height: int) -> None:
 )
 def test_a_tile_is_the_part_of_the_whole(rows: tuple[int, int], cols: tuple[int, int]) -> None:
     scene = observed(texture(3, 96, 96, 10))
-    weights = np.random.default_rng(0).normal(size=(6, 6, len(scene.functions), 2)).astype(np.float32)
+    weights = np.random.default_rng(0).normal(size=(6, 6, len(scene.features), 2)).astype(np.float32)
     part = np.s_[:, slice(*rows), slice(*cols)]
-    whole = kriged_by_colour(scene.kernel, weights, scene.context, scene.msi, *scene.maps.up)
+    whole = kriged_by_colour(scene.kernel, weights, scene.neighbourhood, scene.msi, *scene.maps.up)
     up = scene.maps.up[0].part(*rows), scene.maps.up[1].part(*cols)
-    tile = kriged_by_colour(scene.kernel, weights, scene.context, scene.msi[part], *up)
+    tile = kriged_by_colour(scene.kernel, weights, scene.neighbourhood, scene.msi[part], *up)
     np.testing.assert_allclose(tile, whole[part], atol=1e-5 * np.abs(whole).max())
 
 
 def test_between_nodes_weights_are_linear_and_beyond_the_last_they_stay() -> None:
     scene = observed(np.full((2, 64, 80), 0.4, np.float32))
-    assert len(scene.functions) == 1
+    assert len(scene.features) == 1
     down, across = np.mgrid[:4, :5]
     weights = np.stack([down, across], axis=2)[:, :, None].astype(np.float32)
     of_one = scene.kernel(scene.msi[:, 0, 0], scene.msi[:, 0, 0])

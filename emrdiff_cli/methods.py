@@ -1,0 +1,44 @@
+"""The fusion methods by name: what each does and needs, and where the core fits it to a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's record.
+
+    `summary`: a phrase for people. `fit`: the function `fit(scene: SceneToFit) -> Fitted` (core.end_point) as
+    "module:name", so that a method's module is imported where the method is used; its return annotation is the
+    class of what it returns. None: a model is needed, which names the method of its end point. `subspace`: of
+    many bands, the leading components are fused and the rest is upsampled.
+    """
+
+    summary: str
+    fit: str | None
+    subspace: bool = False
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the method is a trained model's."""
+        return self.fit is None
+
+
+METHODS: Mapping[str, Method] = {
+    "emrdiff": Method("the model's diffusion", None),
+    "bicubic": Method("the LR-HSI upsampled", "emrdiff_cli.core.end_point:fit_bicubic"),
+    "glp": Method("plus the MSI's detail by one linear map", "emrdiff_cli.core.end_point:fit_glp"),
+    "glp-local": Method("plus local slopes", "emrdiff_cli.core.glp_local:fit_glp_local", subspace=True),
+    "kriging": Method("area-to-point kriging", "emrdiff_cli.core.kriged_detail:fit_kriging", subspace=True),
+}
+END_POINTS = tuple(name for name, method in METHODS.items() if not method.needs_model)
+
+if TYPE_CHECKING:
+    MethodName = str
+    EndPoint = str
+else:  # a type checker knows no Literal that is computed: configurations and options are held to it at run time
+    MethodName = Literal[tuple(METHODS)]
+    EndPoint = Literal[END_POINTS]
