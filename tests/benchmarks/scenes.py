@@ -55,8 +55,10 @@ def read_folds(table: Table, data: Path) -> Iterator[Fold]:
 def _cave(data: Path) -> Fold:
     response = read_response(str(data / "srf" / "nikon_d700.csv"))
     train, test = (sorted((data / "cave" / part).glob("*.tif")) for part in ("train", "test"))
-    pairs = [_pair(path, 8, response) for path in train]
-    tests = tuple(Scene(path.name, _pair(path, 8, response), _matrix(response, path)) for path in test)
+    pairs = [simulated_pair(path, 8, response) for path in train]
+    tests = tuple(
+        Scene(path.name, simulated_pair(path, 8, response), _matrix(response, path)) for path in test
+    )
     learned, held_out = pairs[:-_CAVE_HELD_OUT], pairs[-_CAVE_HELD_OUT:]
     examples = _examples(learned, held_out, read_info(train[0]), response, 8.0, _CAVE_PEAK)
     return Fold(examples, tests, validated=True)
@@ -66,7 +68,7 @@ def _aviris(data: Path, ratio: int) -> Iterator[Fold]:
     paths = sorted((data / "aviris_la205").glob("*.tif"))
     info = _with_band_numbers(read_info(paths[0]))
     response = _boxes(info.bands.count)
-    pairs = {path.name: _pair(path, ratio, response) for path in paths}
+    pairs = {path.name: simulated_pair(path, ratio, response) for path in paths}
     for name, pair in pairs.items():
         banned = _OVERLAPPING if name in _OVERLAPPING else {name}
         learned = [other for key, other in pairs.items() if key not in banned]
@@ -101,13 +103,19 @@ def _examples(
     )
 
 
-def _pair(path: Path, ratio: int, response: SpectralResponse) -> SupervisedPair:
+def simulated_pair(path: Path, ratio: int, response: SpectralResponse) -> SupervisedPair:
+    """The pair of a scene by Wald's protocol, whole."""
     (pair,) = simulated_pairs(path, _with_band_numbers(read_info(path)), ratio, response)
     return pair
 
 
 def _matrix(response: SpectralResponse, path: Path) -> NDArray[np.float64]:
     return srf_matrix(response, read_info(path).bands.wavelengths_nm or ())
+
+
+def boxes_over_aviris(path: Path) -> SpectralResponse:
+    """The response of an AVIRIS scene's four MSI bands."""
+    return _boxes(read_info(path).bands.count)
 
 
 def _boxes(bands: int) -> SpectralResponse:
