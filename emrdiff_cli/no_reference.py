@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.comparison import common_area, match_bands
-from emrdiff_cli.core.consistency import DegradedCube, JointMoments
+from emrdiff_cli.core.consistency import JointMoments
 from emrdiff_cli.core.consistency_metrics import METRICS, Agreement
 from emrdiff_cli.core.coverage import covered_by_response
-from emrdiff_cli.core.degradation import psf_sigma
+from emrdiff_cli.core.degradation import DegradedImage, psf_sigma
 from emrdiff_cli.core.metrics import Scores, score
 from emrdiff_cli.core.srf import LEAST_PIXELS, estimate_response, gaussian_response, srf_matrix
 from emrdiff_cli.errors import InputError
@@ -165,18 +165,19 @@ class _View:
 class _Sums:
     """Both passes at once: the fused cube at LR, moments of fused and MSI bands, squared errors of the SRF."""
 
-    degraded: DegradedCube
+    degraded: DegradedImage
     moments: JointMoments
     squared_error: Floats
 
 
 def _sum_up(view: _View, response: _Response, report: _Report) -> _Sums:
     bands, msi_bands, height = len(view.bands), len(response.matrix), view.pair.alignment.hr_window.height
-    degraded = DegradedCube(bands, *view.pair.resampling.down)
+    degraded = DegradedImage(bands, view.pair.resampling.down, np.float64)
     moments, squared_error = JointMoments(bands + msi_bands), np.zeros(msi_bands)
     for top, fused, msi in view.strips():
-        degraded.add(top, fused)
-        valid = np.isfinite(fused).all(axis=0) & np.isfinite(msi).all(axis=0)
+        whole = np.asarray(np.isfinite(fused).all(axis=0))
+        degraded.add(top, fused, whole)
+        valid = whole & np.isfinite(msi).all(axis=0)
         seen, sharp = fused[:, valid].astype(np.float64), msi[:, valid].astype(np.float64)
         moments.add(np.concatenate([seen, sharp]))
         errors = response.matrix @ seen + response.offset[:, None] - sharp
@@ -186,7 +187,7 @@ def _sum_up(view: _View, response: _Response, report: _Report) -> _Sums:
 
 
 def _result(view: _View, response: _Response, sums: _Sums, sha256: Mapping[str, str]) -> Consistency:
-    at_lr = score(sums.degraded.finish(), view.lr[view.bands], 1.0, metrics=("rmse", "sam_deg", "q2n"))
+    at_lr = score(sums.degraded.masked_mean(), view.lr[view.bands], 1.0, metrics=("rmse", "sam_deg", "q2n"))
     count, bands = sums.moments.count, len(view.bands)
     under = covered_by_response(response.matrix)
     d_sr = tuple(sums.moments.unexplained(bands + m, list(seen)) for m, seen in enumerate(under))

@@ -12,11 +12,10 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.degradation import degradation_taps
+from emrdiff_cli.core.degradation import WALD_PSF, Psf
 from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
 from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.observation import Resampling, Strip
-from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError, UsageError
 from emrdiff_cli.interruption import safe_point
 from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
@@ -41,9 +40,10 @@ class PairReader:
         msi: RasterReader,
         alignment: Alignment,
         msi_factor: float = 1.0,
+        psf: Psf = WALD_PSF,
     ) -> None:
         self._lr, self._msi = lr, msi
-        self.alignment = alignment
+        self.alignment, self.psf = alignment, psf
         self._msi_factor = np.float32(msi_factor)
 
     @property
@@ -68,17 +68,10 @@ class PairReader:
 
     @cached_property
     def resampling(self) -> Resampling:
-        """The maps between the two grids; the PSF is Gaussian with FWHM = the ratio."""
+        """The maps between the two grids, down through the pair's PSF."""
         place, lr, hr = self.alignment, self.alignment.lr_window, self.alignment.hr_window
-        return Resampling(
-            up=(
-                cubic_upsampler(place.rows, lr.height, hr.height),
-                cubic_upsampler(place.cols, lr.width, hr.width),
-            ),
-            down=(
-                degradation_taps("wald", place.rows, lr.height, hr.height),
-                degradation_taps("wald", place.cols, lr.width, hr.width),
-            ),
+        return Resampling.between(
+            place.rows, place.cols, (lr.height, lr.width), (hr.height, hr.width), self.psf
         )
 
     @cached_property
@@ -101,15 +94,15 @@ class PairReader:
 
     def placed(self, alignment: Alignment) -> PairReader:
         """The same pair in another alignment."""
-        return PairReader(self._lr, self._msi, alignment, float(self._msi_factor))
+        return PairReader(self._lr, self._msi, alignment, float(self._msi_factor), self.psf)
 
     def rescaled(self, factor: float) -> PairReader:
         """The same pair with the MSI's values multiplied by a factor."""
-        return PairReader(self._lr, self._msi, self.alignment, factor * float(self._msi_factor))
+        return PairReader(self._lr, self._msi, self.alignment, factor * float(self._msi_factor), self.psf)
 
     def with_msi(self, msi: RasterReader) -> PairReader:
         """The same pair with the MSI read through another handle: a handle is for one thread."""
-        return PairReader(self._lr, msi, self.alignment, float(self._msi_factor))
+        return PairReader(self._lr, msi, self.alignment, float(self._msi_factor), self.psf)
 
     def read_lr(self, window: Window | None = None) -> Field:
         """The LR-HSI on the common area, (B, h, w), or on a window of it; NaN where invalid."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
-from emrdiff_cli.core.degradation import Protocol, degradation_taps, psf_sigma, sampling_offset
+from emrdiff_cli.core.degradation import COVERED, DegradedImage, Protocol, Psf, psf_sigma, sampling_offset
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.resampling import Taps
 from emrdiff_cli.core.srf import SpectralResponse, srf_matrix
@@ -30,7 +30,6 @@ from emrdiff_cli.scene import Bands, Grid, RasterInfo, Window
 Field = NDArray[np.float32]
 
 _STRIP_ROWS = 128
-_COVERED = 0.999
 
 
 @dataclass(frozen=True)
@@ -102,13 +101,13 @@ def simulate_raster(
             VerifiedWriter(out_dir / "hr_msi.tif", _msi_spec(info, response), overwrite)
         )
         noise = _Noise(noise_db, seed, None if noise_db is None else _msi_rms(reader, info, matrix))
-        total = _Degraded(info, down)
+        seen = DegradedImage(info.bands.count, down, masks=info.bands.count)
         for top, values in _strips(reader, info):
-            total.add(top, values)
+            seen.add(top, values, _valid(values))
             msi.append(noise.on_msi(_respond(matrix, values)))
             if progress is not None:
                 progress(top + values.shape[1], info.grid.height)
-        lr.append(noise.on_lr(total.finish()))
+        lr.append(noise.on_lr(_lr_hsi(seen, info.bands.bad)))
     try:
         (out_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -116,37 +115,25 @@ def simulate_raster(
     return recipe
 
 
-class _Degraded:
-    """The LR-HSI, summed up over the strips; LR pixels not wholly on valid ground are NaN.
+def _valid(values: Field) -> NDArray[np.bool_]:
+    """Valid values (B, n, W); (1, n, W) where all are: one plane then stands for the masks of all bands."""
+    finite = np.isfinite(values)
+    return finite[:1] if finite.all() else finite
+
+
+def _lr_hsi(seen: DegradedImage, bad: Sequence[int]) -> Field:
+    """The LR-HSI; NaN in LR pixels that are not wholly on valid ground in a band, in all of its bands.
 
     A band without any valid ground is NaN as a whole; it holds no other band up, nor does one marked bad.
     """
-
-    def __init__(self, info: RasterInfo, down: tuple[Taps, Taps]) -> None:
-        self._rows, cols = down
-        self._cols = cols.matrix(0, cols.n_in).astype(np.float32).T
-        self._bad = list(info.bands.bad)
-        shape = (info.bands.count, self._rows.n_out, cols.n_out)
-        self._sum, self._covered = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-
-    def add(self, top: int, values: Field) -> None:
-        rows = self._rows.matrix(top, top + values.shape[1]).astype(np.float32)
-        finite = np.isfinite(values)
-        if finite.all():
-            # One plane stands for the masks of all bands.
-            finite = finite[:1]
-        self._sum += rows @ (np.nan_to_num(values, nan=0.0) @ self._cols)
-        self._covered += rows @ (finite.astype(np.float32) @ self._cols)
-
-    def finish(self) -> Field:
-        missing = self._covered < _COVERED
-        # What little weight still fell on holes is shared out among the valid pixels.
-        self._sum /= np.maximum(self._covered, _COVERED)
-        counted = np.asarray(~missing.all(axis=(1, 2)))
-        counted[self._bad] = False
-        self._sum[:, missing[counted].any(axis=0)] = np.nan
-        self._sum[missing] = np.nan
-        return self._sum
+    missing = seen.share < COVERED
+    # What little weight still fell on holes is shared out among the valid pixels.
+    values = np.asarray(seen.mean(), np.float32)
+    counted = np.asarray(~missing.all(axis=(1, 2)))
+    counted[list(bad)] = False
+    values[:, missing[counted].any(axis=0)] = np.nan
+    values[missing] = np.nan
+    return values
 
 
 class _Noise:
@@ -219,10 +206,8 @@ def response_matrix(response: SpectralResponse, info: RasterInfo) -> NDArray[np.
 
 def _down(protocol: Protocol, ratio: int, grid: Grid) -> tuple[Taps, Taps]:
     placement = AxisPlacement(float(ratio), 0.0)
-    return (
-        degradation_taps(protocol, placement, grid.height // ratio, grid.height),
-        degradation_taps(protocol, placement, grid.width // ratio, grid.width),
-    )
+    lr = grid.height // ratio, grid.width // ratio
+    return Psf(protocol).down(placement, placement, lr, (grid.height, grid.width))
 
 
 def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Driver) -> RasterSpec:

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import calibrate
-from emrdiff_cli.core.degradation import Protocol, degradation_taps, simulate_pair
+from emrdiff_cli.core.degradation import Protocol, Psf, simulate_pair
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.holes import mend
 from emrdiff_cli.core.observation import LrScene, Resampling, observe_msi
-from emrdiff_cli.core.resampling import cubic_upsampler
 from emrdiff_cli.core.srf import SpectralResponse
 from emrdiff_cli.core.supervision import (
     Lesson,
@@ -288,13 +287,7 @@ def _resampling(
     n_rows, n_cols = (
         math.ceil((side - axis.offset) / axis.ratio - 1e-6) for side, axis in ((height, rows), (width, cols))
     )
-    return Resampling(
-        up=(cubic_upsampler(rows, n_rows, height), cubic_upsampler(cols, n_cols, width)),
-        down=(
-            degradation_taps(protocol, rows, n_rows, height),
-            degradation_taps(protocol, cols, n_cols, width),
-        ),
-    )
+    return Resampling.between(rows, cols, (n_rows, n_cols), (height, width), Psf(protocol))
 
 
 def _peak(info: RasterInfo, pairs: Sequence[SupervisedPair]) -> float:

@@ -11,8 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.consistency import DegradedCube
-from emrdiff_cli.core.degradation import degradation_taps
+from emrdiff_cli.core.degradation import WALD_PSF, DegradedImage
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.metrics import KEYS
 from emrdiff_cli.core.observation import observe_msi
@@ -112,13 +111,14 @@ def _write_degraded(pair: PairReader, lr: Path, msi: Path, truth: Path) -> None:
 
 def _degraded(values: Field, lower: tuple[int, int], ratios: tuple[float, float]) -> Field:
     """The LR-HSI through the PSF; bands without any valid pixel stay so and hold no other up."""
-    axes = zip(ratios, lower, values.shape[1:], strict=True)
-    down = [degradation_taps("wald", AxisPlacement(ratio, 0.0), n_lr, n) for ratio, n_lr, n in axes]
+    rows, cols = (AxisPlacement(ratio, 0.0) for ratio in ratios)
     alive = np.isfinite(values).any(axis=(1, 2))
-    cube = DegradedCube(int(alive.sum()), down[0], down[1])
-    cube.add(0, values[alive])
+    cube = DegradedImage(
+        int(alive.sum()), WALD_PSF.down(rows, cols, lower, (values.shape[1], values.shape[2])), np.float64
+    )
+    cube.add(0, values[alive], np.asarray(np.isfinite(values[alive]).all(axis=0)))
     degraded = np.full((len(values), *lower), np.nan, np.float32)
-    degraded[alive] = cube.finish()
+    degraded[alive] = cube.masked_mean()
     return degraded
 
 

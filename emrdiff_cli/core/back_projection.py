@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.degradation import DegradedImage
 from emrdiff_cli.core.end_point import DetailInjection, SceneToFit, back_projected, local_detail
-from emrdiff_cli.core.observation import degrade_strip
 from emrdiff_cli.core.resampling import apply_taps, chain
 from emrdiff_cli.scene import Window
 
@@ -31,12 +31,11 @@ def consistent(fitted: DetailInjection, scene: SceneToFit) -> DetailInjection:
 def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats, Field]:
     """The local slopes' detail and the colour's prediction, degraded: (k, h, w) each."""
     resampling = scene.resampling
-    local, colour = np.zeros_like(fitted.base), np.zeros_like(fitted.base)
+    local, colour = (DegradedImage(len(fitted.base), resampling.down) for _ in range(2))
     for top, values, valid in scene.strips():
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
         detail = values - apply_taps(fitted.msi, *up)
-        local += degrade_strip(local_detail(fitted, detail, *up) * valid, top, *resampling.down)
+        local.add(top, local_detail(fitted, detail, *up), valid)
         if fitted.colour is not None:
-            predicted = fitted.colour.predict(values, *up) * valid
-            colour += degrade_strip(predicted, top, *resampling.down)
-    return local, colour
+            colour.add(top, fitted.colour.predict(values, *up), valid)
+    return local.total, colour.total

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -27,8 +28,77 @@ from emrdiff_cli.core.srf import FWHM_PER_SIGMA
 
 Protocol = Literal["wald", "nssr", "emrdiff", "mtf"]
 Floats = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 NYQUIST_GAIN = 0.3
+COVERED = 0.999  # share of an LR pixel's PSF that must lie on valid pixels
+
+_WHOLE = 0.85  # share of the PSF, on each axis, that lies on the HR image when the LR pixel does
 _KERNEL_SIGMA = 2.0
+
+
+@dataclass(frozen=True)
+class Psf:
+    """How LR pixels see the HR grid: as a protocol has it, or through a Gaussian of its own.
+
+    `sigma_px`: the Gaussian's standard deviation along rows and along columns, in HR pixels, cut off at 3 sigma;
+    None for the protocol's, which goes with the ratio. By default FWHM = the ratio on each axis.
+    """
+
+    protocol: Protocol = "wald"
+    sigma_px: tuple[float, float] | None = None
+
+    def down(
+        self, rows: AxisPlacement, cols: AxisPlacement, lr: tuple[int, int], hr: tuple[int, int]
+    ) -> tuple[Taps, Taps]:
+        """HR -> LR along rows and columns between grids of these sizes (rows, columns)."""
+        axes = tuple(zip((rows, cols), lr, hr, strict=True))
+        if self.sigma_px is None:
+            by_rows, by_cols = (degradation_taps(self.protocol, *axis) for axis in axes)
+        else:
+            by_rows, by_cols = (
+                gaussian_downsampler(*axis, sigma) for axis, sigma in zip(axes, self.sigma_px, strict=True)
+            )
+        return by_rows, by_cols
+
+
+WALD_PSF = Psf()
+
+
+class DegradedImage:
+    """An HR image as LR pixels see it, summed up over strips of rows, and their share of valid HR pixels.
+
+    `total` (bands, h, w) is the sum over the valid pixels, `share` (masks, h, w) the weight that lies on them:
+    one mask for all bands, or one each. Summed in `dtype`; nothing in it is of the HR image's size.
+    """
+
+    def __init__(
+        self, bands: int, down: tuple[Taps, Taps], dtype: type[np.floating[Any]] = np.float32, masks: int = 1
+    ) -> None:
+        self._rows, self._cols = rows, cols = down
+        self.total = np.zeros((bands, rows.n_out, cols.n_out), dtype)
+        self.share = np.zeros((masks, rows.n_out, cols.n_out), dtype)
+
+    def add(self, top: int, values: Floats, valid: Mask) -> None:
+        """Add HR rows top.. (bands, n, W), valid where `valid`, (n, W) for all bands or (bands, n, W), is."""
+        first, stop = self._rows.reached(top, top + values.shape[-2])
+        rows = self._rows.part(first, stop)
+        masks = valid.reshape(-1, *values.shape[-2:]).astype(self.share.dtype)
+        for image, onto in ((np.where(valid, values, 0), self.total), (masks, self.share)):
+            if stop > first:
+                onto[:, first:stop] += rows.along_rows(self._cols.along_cols(image, 0), top)
+
+    def mean(self, least: float = COVERED) -> Floats:
+        """Means (bands, h, w) of the valid pixels that LR pixels see; too near 0 below a share of `least`."""
+        return np.asarray(self.total / np.maximum(self.share, least))
+
+    def whole(self) -> Mask:
+        """(h, w): LR pixels that lie on the HR image and, in each mask, wholly on valid pixels of it."""
+        on_image = (self._rows.inside > _WHOLE)[:, None] & (self._cols.inside > _WHOLE)
+        return np.asarray(on_image & (self.share > COVERED).all(axis=0))
+
+    def masked_mean(self) -> Floats:
+        """The means (bands, h, w); NaN where an LR pixel is not `whole`."""
+        return np.where(self.whole(), self.mean(), np.nan)
 
 
 def psf_sigma(protocol: Protocol, ratio: float, nyquist_gain: float = NYQUIST_GAIN) -> float:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.back_projection import consistent
-from emrdiff_cli.core.degradation import degradation_taps
 from emrdiff_cli.core.end_point import (
     DetailInjection,
     LocalWindow,
@@ -25,7 +24,7 @@ from emrdiff_cli.core.end_point import (
 )
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.observation import LrScene, Resampling, Strip, observe_msi
-from emrdiff_cli.core.resampling import apply_taps, cubic_upsampler
+from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.subspace import find_basis
 
 Floats = NDArray[np.floating[Any]]
@@ -69,11 +68,8 @@ class _WaldTest:
         """The test on an LR scene; None with too few pixels."""
         height, width = scene.valid.shape
         halves = AxisPlacement(2.0, 0.0)
-        rows, cols = ((math.ceil(side / 2), side) for side in (height, width))
-        resampling = Resampling(
-            up=(cubic_upsampler(halves, *rows), cubic_upsampler(halves, *cols)),
-            down=(degradation_taps("wald", halves, *rows), degradation_taps("wald", halves, *cols)),
-        )
+        fewer = math.ceil(height / 2), math.ceil(width / 2)
+        resampling = Resampling.between(halves, halves, fewer, (height, width))
 
         def strips() -> Iterator[Strip]:
             yield Strip(0, scene.msi, scene.valid)

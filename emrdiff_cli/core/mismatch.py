@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.decibels import psnr_db
-from emrdiff_cli.core.degradation import degradation_taps
+from emrdiff_cli.core.degradation import Psf
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.observation import LrScene, Resampling, Strip, observe_msi
-from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler, gaussian_downsampler
+from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.scene_end_point import choose_basis, find_end_point
 from emrdiff_cli.core.srf import FWHM_PER_SIGMA
 
@@ -46,16 +46,18 @@ def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: flo
     The simulated LR-HSI lies `shift` of its pixels (down, right) from where the fusion takes it to lie, and
     was seen through a PSF of `width` x the FWHM that the fusion takes for granted.
     """
-    sides = scene.valid.shape
-    counts = [math.ceil(side / by) for side, by in zip(sides, ratio, strict=True)]
-    assumed = _assumed(ratio, counts, sides)
+    height, width_px = sides = scene.valid.shape
+    counts = math.ceil(height / ratio[0]), math.ceil(width_px / ratio[1])
+    # What the fusion takes for granted, and what is.
+    assumed = Resampling.between(*_placed(ratio), counts, sides)
+    sigma = ratio[0] * width / FWHM_PER_SIGMA, ratio[1] * width / FWHM_PER_SIGMA
+    actual = Psf(sigma_px=sigma).down(*_placed(ratio, shift), counts, sides)
 
     def strips() -> Iterator[Strip]:
         yield Strip(0, scene.msi, scene.valid)
 
     seen = observe_msi(strips, assumed.down)
-    actual = [_actual(*axis, width) for axis in zip(ratio, shift, counts, sides, strict=True)]
-    lower = LrScene(apply_taps(scene.hsi, actual[0], actual[1]), seen.msi_at_lr, seen.covered)
+    lower = LrScene(apply_taps(scene.hsi, *actual), seen.msi_at_lr, seen.covered)
     basis = choose_basis(lower, min(_COMPONENTS, len(scene.hsi), int(lower.valid.sum()) - 1))
     end = find_end_point(lower, strips, assumed, "glp-local", basis)
     fused = basis.expand(end.fitted.tile(scene.msi, *assumed.up).values)
@@ -64,20 +66,9 @@ def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: flo
     return _relative_psnr(fused, scene.hsi, _judged(scene, ratio))
 
 
-def _assumed(ratio: Point, counts: list[int], sides: tuple[int, ...]) -> Resampling:
-    """What the fusion takes for granted: a common corner, and a PSF of FWHM = the ratio."""
-    axes = list(zip((AxisPlacement(by, 0.0) for by in ratio), counts, sides, strict=True))
-    rows, cols = axes
-    return Resampling(
-        up=(cubic_upsampler(*rows), cubic_upsampler(*cols)),
-        down=(degradation_taps("wald", *rows), degradation_taps("wald", *cols)),
-    )
-
-
-def _actual(ratio: float, shift: float, count: int, side: int, width: float) -> Taps:
-    return gaussian_downsampler(
-        AxisPlacement(ratio, shift * ratio), count, side, width * ratio / FWHM_PER_SIGMA
-    )
+def _placed(ratio: Point, shift: Point = (0.0, 0.0)) -> tuple[AxisPlacement, AxisPlacement]:
+    """Rows and columns of an LR grid `shift` of its pixels from the common corner."""
+    return AxisPlacement(ratio[0], shift[0] * ratio[0]), AxisPlacement(ratio[1], shift[1] * ratio[1])
 
 
 def _judged(scene: LrScene, ratio: Point) -> NDArray[np.bool_]:

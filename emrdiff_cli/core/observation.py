@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.degradation import WALD_PSF, DegradedImage, Psf
 from emrdiff_cli.core.edges import sobel_magnitude
+from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.holes import fill_holes
-from emrdiff_cli.core.resampling import Taps
+from emrdiff_cli.core.resampling import Taps, cubic_upsampler
 from emrdiff_cli.scene import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
-_COVERED = 0.999  # share of an LR pixel's PSF that must lie on valid pixels
-_SEEN = 0.01  # share of it below which an LR pixel sees nothing
-_WHOLE = 0.85  # share of the PSF, on each axis, that lies on the MSI when the LR pixel does
+_SEEN = 0.01  # share of an LR pixel's PSF on valid pixels below which it sees nothing
 
 
 class Strip(NamedTuple):
@@ -39,6 +39,21 @@ class Resampling:
 
     up: tuple[Taps, Taps]
     down: tuple[Taps, Taps]
+
+    @classmethod
+    def between(
+        cls,
+        rows: AxisPlacement,
+        cols: AxisPlacement,
+        lr: tuple[int, int],
+        hr: tuple[int, int],
+        psf: Psf = WALD_PSF,
+    ) -> Resampling:
+        """The maps between an LR grid placed on an HR grid, sizes (rows, columns): up cubic, down by a PSF."""
+        return cls(
+            up=(cubic_upsampler(rows, lr[0], hr[0]), cubic_upsampler(cols, lr[1], hr[1])),
+            down=psf.down(rows, cols, lr, hr),
+        )
 
     def up_part(self, window: Window) -> tuple[Taps, Taps]:
         """LR -> HR for a window of the HR grid."""
@@ -69,28 +84,16 @@ class Observation:
 def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
     """Degrade the MSI and its mask to the LR grid and find the extremes of its edge magnitude, in one pass."""
     edges = _EdgeRange()
-    rows, cols = down
-    covered = np.zeros((1, rows.n_out, cols.n_out), np.float32)
-    msi: Floats | None = None
+    msi: DegradedImage | None = None
     for strip in strips():
-        part = degrade_strip(strip.values * strip.valid, strip.top, rows, cols)
-        msi = part if msi is None else np.add(msi, part, out=msi)
-        covered += degrade_strip(strip.valid[None].astype(np.float32), strip.top, rows, cols)
+        msi = msi or DegradedImage(len(strip.values), down)
+        msi.add(strip.top, strip.values, strip.valid)
         edges.update(strip)
-    whole = (rows.inside > _WHOLE)[:, None] & (cols.inside > _WHOLE)
     if msi is None:
         raise ValueError("the MSI has no rows")
     # LR pixels that see holes are made of what they see besides, or of the nearest that see anything.
-    seen = covered[0] > _SEEN
-    msi = msi / np.maximum(covered, _SEEN)
-    return Observation(fill_holes(msi, seen), whole & (covered[0] > _COVERED), edges.finish())
-
-
-def degrade_strip(values: Floats, top: int, rows: Taps, cols: Taps) -> Floats:
-    """The share of HR rows top.. in the degraded image (.., n_lr, w_lr)."""
-    row_matrix = rows.matrix(top, top + values.shape[-2]).astype(values.dtype)
-    col_matrix = cols.matrix(0, cols.n_in).astype(values.dtype)
-    return np.asarray(row_matrix @ (values @ col_matrix.T))
+    filled = fill_holes(msi.mean(_SEEN), msi.share[0] > _SEEN)
+    return Observation(filled, msi.whole(), edges.finish())
 
 
 class _EdgeRange:

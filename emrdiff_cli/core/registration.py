@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.degradation import COVERED
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.observation import LrScene, Strip, observe_msi
 from emrdiff_cli.core.optimum import dip, jackknife, valley, without_each
@@ -35,7 +36,6 @@ WIDTHS = (0.4, 2.5)  # the narrowest and the widest PSF looked for
 _COMPONENTS = 8  # leading components of the LR-HSI that the MSI is regressed on
 _PIXELS_EACH = 8  # LR pixels that each of them needs
 _BASIS_PIXELS = 4096  # LR pixels on which they are found
-_COVERED = 0.999  # share of an LR pixel's PSF that must lie on valid MSI
 _INSIDE = 0.97  # share of it, on each axis, that must lie within the MSI
 _STEPS = (0.5, 0.25, 0.1)  # LR pixels between the displacements tried in each refinement
 _NEIGHBOURS = 4  # of them that are followed downhill at each step size
@@ -220,7 +220,7 @@ class _Lattice:
         rows = _taps(block.rows, height + 2 * margin, block.msi.shape[1], -margin, width)
         cols = _taps(block.cols, width_px + 2 * margin, block.msi.shape[2], -margin, width)
         self._msi = apply_taps(block.msi, rows, cols).astype(np.float64)
-        covered = apply_taps(block.msi_valid.astype(np.float32), rows, cols) > _COVERED
+        covered = apply_taps(block.msi_valid.astype(np.float32), rows, cols) > COVERED
         self._seen = covered & (rows.inside > _INSIDE)[:, None] & (cols.inside > _INSIDE)
 
     def best(self) -> tuple[int, int] | None:

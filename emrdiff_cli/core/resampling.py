@@ -8,16 +8,22 @@ GDAL's cubic (a = -0.5) is the cubic here; torch's (a = -0.75) is another functi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from emrdiff_cli.core.grid import AxisPlacement
 
 Edge = Literal["replicate", "reflect", "circular"]
 Floats = NDArray[np.floating[Any]]
+
+CUBIC_REACH = 2  # inputs that the cubic kernel reaches from its centre
+
+_WIDE = 128  # inputs for each tap from which an axis is wide: dense matrices take 3 to 30 times longer there
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,15 @@ class Taps:
     indices: NDArray[np.int64]
     weights: NDArray[np.float64]
     inside: NDArray[np.float64]
+
+    @cached_property
+    def _built(self) -> dict[tuple[int, int, np.dtype[Any]], Any]:
+        return {}
+
+    @property
+    def wide(self) -> bool:
+        """True where the map is applied as a sparse matrix; the same for the whole and all of its parts."""
+        return bool(self.n_in > _WIDE * self.indices.shape[1])
 
     @property
     def n_out(self) -> int:
@@ -51,6 +66,20 @@ class Taps:
         """First and one past the last input that any output uses."""
         return int(self.indices.min()), int(self.indices.max()) + 1
 
+    def reached(self, start: int, stop: int) -> tuple[int, int]:
+        """First and one past the last output to work out from the inputs start..stop-1 alone.
+
+        All of them unless the axis is wide: a dense product's rounding goes with its shape.
+        """
+        if not self.wide:
+            return 0, self.n_out
+        outputs = np.flatnonzero(((self.indices >= start) & (self.indices < stop)).any(axis=1))
+        return (int(outputs[0]), int(outputs[-1]) + 1) if outputs.size else (0, 0)
+
+    def from_input(self, first: int, stop: int) -> Taps:
+        """The same outputs of the inputs first..stop-1 alone, which have to be all that they use."""
+        return replace(self, n_in=stop - first, indices=self.indices - first)
+
     def matrix(self, start: int, stop: int) -> NDArray[np.float64]:
         """The map as a dense (n_out, stop - start) matrix on the inputs start..stop-1, others dropped."""
         dense = np.zeros((self.n_out, stop - start))
@@ -58,6 +87,39 @@ class Taps:
         outputs = np.broadcast_to(np.arange(self.n_out)[:, None], self.indices.shape)
         np.add.at(dense, (outputs[keep], self.indices[keep] - start), self.weights[keep])
         return dense
+
+    def along_cols(self, image: Floats, first: int) -> Floats:
+        """Map the last axis of `image` (..., n), the inputs from `first` on; others count as 0."""
+        matrix = self._matrix(first, first + image.shape[-1], image.dtype)
+        if not self.wide:
+            return np.asarray(image @ matrix.T)
+        mapped = np.empty((*image.shape[:-1], self.n_out), image.dtype)
+        for plane in np.ndindex(image.shape[:-2]):
+            mapped[plane] = (matrix @ image[plane].T).T
+        return mapped
+
+    def along_rows(self, image: Floats, first: int) -> Floats:
+        """Map the last axis but one of `image` (..., n, width), as `along_cols`."""
+        matrix = self._matrix(first, first + image.shape[-2], image.dtype)
+        if not self.wide:
+            return np.asarray(matrix @ image)
+        mapped = np.empty((*image.shape[:-2], self.n_out, image.shape[-1]), image.dtype)
+        for plane in np.ndindex(image.shape[:-2]):
+            mapped[plane] = matrix @ image[plane]
+        return mapped
+
+    def _matrix(self, start: int, stop: int, dtype: np.dtype[Any]) -> Any:
+        """`matrix` in a dtype, sparse where the axis is wide; each is built once."""
+        key = start, stop, dtype
+        if key not in self._built:
+            self._built[key] = self._sparse(*key) if self.wide else self.matrix(start, stop).astype(dtype)
+        return self._built[key]
+
+    def _sparse(self, start: int, stop: int, dtype: np.dtype[Any]) -> Any:
+        keep = (self.indices >= start) & (self.indices < stop)
+        firsts = np.concatenate([[0], np.cumsum(keep.sum(axis=1))])
+        entries = self.weights[keep].astype(dtype), self.indices[keep] - start, firsts
+        return csr_array(entries, shape=(self.n_out, stop - start))
 
 
 def apply_taps(image: Floats, rows: Taps, cols: Taps) -> Floats:
@@ -67,16 +129,13 @@ def apply_taps(image: Floats, rows: Taps, cols: Taps) -> Floats:
     scene costs what the part is worth.
     """
     (top, bottom), (left, right) = rows.reach(), cols.reach()
-    row_matrix = rows.matrix(top, bottom).astype(image.dtype)
-    col_matrix = cols.matrix(left, right).astype(image.dtype)
-    reached = image[..., top:bottom, left:right]
-    return np.asarray(row_matrix @ (reached @ col_matrix.T))
+    return rows.along_rows(cols.along_cols(image[..., top:bottom, left:right], left), top)
 
 
 def cubic_upsampler(placement: AxisPlacement, n_lr: int, n_hr: int) -> Taps:
     """Cubic convolution (Keys 1981, a = -0.5, GDAL's) from n_lr LR pixels to n_hr HR pixels, edges replicated."""
     centres = (np.arange(n_hr) + 0.5 - placement.offset) / placement.ratio - 0.5
-    return _taps(centres, _cubic, 2.0, n_lr, "replicate")
+    return _taps(centres, _cubic, CUBIC_REACH, n_lr, "replicate")
 
 
 def gaussian_downsampler(placement: AxisPlacement, n_lr: int, n_hr: int, sigma: float) -> Taps:
@@ -102,7 +161,20 @@ def chain(first: Taps, second: Taps) -> Taps:
     """The map that applies `first`, then `second`."""
     indices = first.indices[second.indices].reshape(second.n_out, -1)
     weights = (second.weights[:, :, None] * first.weights[second.indices]).reshape(second.n_out, -1)
-    return Taps(first.n_in, indices, weights, second.inside)
+    return Taps(first.n_in, *_merged(indices, weights, first.n_in), second.inside)
+
+
+def _merged(
+    indices: NDArray[np.int64], weights: NDArray[np.float64], n_in: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Taps (n_out, k) on neighbouring inputs, each input of an output named once, where that makes them fewer."""
+    first = indices.min(axis=1, keepdims=True)
+    count = int((indices - first).max()) + 1
+    if count >= indices.shape[1]:
+        return indices, weights
+    merged = np.zeros((len(indices), count))
+    np.add.at(merged, (np.arange(len(indices))[:, None], indices - first), weights)
+    return np.minimum(first + np.arange(count), n_in - 1), merged
 
 
 def _taps(

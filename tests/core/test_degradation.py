@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from test_resampling import imresize_weights
 
-from emrdiff_cli.core.degradation import Protocol, degradation_taps, psf_sigma, sampling_offset, simulate_pair
+from emrdiff_cli.core.degradation import (
+    WALD_PSF,
+    DegradedImage,
+    Protocol,
+    Psf,
+    degradation_taps,
+    psf_sigma,
+    sampling_offset,
+    simulate_pair,
+)
 from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.resampling import Taps, apply_taps
 
 IMAGE = np.random.default_rng(0).random((24, 40))
 PROTOCOLS: tuple[Protocol, ...] = ("wald", "nssr", "emrdiff", "mtf")
@@ -125,3 +134,57 @@ def test_msi_is_the_response_times_the_cube() -> None:
         np.testing.assert_allclose(lr_hsi[band], degrade(cube[band], "wald", 4), atol=1e-6)
     np.testing.assert_allclose(hr_msi[0], (cube[0] + cube[1]) / 2, atol=1e-6)
     np.testing.assert_allclose(hr_msi[1], 0.2 * cube[2] + 0.3 * cube[3] + 0.5 * cube[4], atol=1e-6)
+
+
+def test_a_found_psf_is_a_gaussian_with_its_own_width_on_each_axis() -> None:
+    rows, cols = AxisPlacement(4.0, 0.0), AxisPlacement(5.0, -1.0)
+    assumed = WALD_PSF.down(rows, cols, (8, 7), (32, 33))
+    same = Psf(sigma_px=(psf_sigma("wald", 4.0), psf_sigma("wald", 5.0))).down(rows, cols, (8, 7), (32, 33))
+    blurred = Psf(sigma_px=(psf_sigma("wald", 4.0), 3.0)).down(rows, cols, (8, 7), (32, 33))
+    for one, other in zip(assumed, same, strict=True):
+        np.testing.assert_array_equal(one.matrix(0, one.n_in), other.matrix(0, other.n_in))
+    ramp = np.arange(32.0)
+    np.testing.assert_array_equal(blurred[0].matrix(0, 32) @ ramp, assumed[0].matrix(0, 32) @ ramp)
+
+    def spread(taps: Taps) -> float:
+        """Standard deviation of the weights of the pixel in the middle."""
+        weights = taps.matrix(0, taps.n_in)[3]
+        mean = weights @ np.arange(taps.n_in)
+        return float(np.sqrt(weights @ np.square(np.arange(taps.n_in) - mean)))
+
+    assert spread(blurred[1]) > 1.3 * spread(assumed[1])
+
+
+@pytest.mark.parametrize("height", [96, 1600])
+@pytest.mark.parametrize("step", [37, 64])
+def test_strips_of_an_image_add_up_to_what_lr_pixels_see_of_its_valid_pixels(height: int, step: int) -> None:
+    """However narrow the strips, and over axes long enough for sparse matrices too."""
+    place = AxisPlacement(4.0, 0.0)
+    down = WALD_PSF.down(place, place, (height // 4, 12), (height, 48))
+    rng = np.random.default_rng(3)
+    image, valid = rng.normal(size=(2, height, 48)), np.ones((height, 48), bool)
+    valid[40:44, 20:30] = False
+    image[:, ~valid] = np.nan
+    degraded = DegradedImage(2, down, np.float64)
+    for top in range(0, height, step):
+        degraded.add(top, image[:, top : top + step], valid[top : top + step])
+    share = apply_taps(valid[None].astype(np.float64), *down)
+    expected = apply_taps(np.where(valid, image, 0.0), *down)
+    np.testing.assert_allclose(degraded.share, share, atol=1e-12)
+    np.testing.assert_allclose(degraded.mean(0.01), expected / np.maximum(share, 0.01), atol=1e-12)
+    whole = share[0] > 0.999
+    assert not whole.all()
+    np.testing.assert_array_equal(degraded.whole(), whole)
+    np.testing.assert_array_equal(np.isnan(degraded.masked_mean()).any(axis=0), ~whole)
+
+
+def test_bands_with_masks_of_their_own_do_not_hold_each_other_up() -> None:
+    place = AxisPlacement(4.0, 0.0)
+    degraded = DegradedImage(2, WALD_PSF.down(place, place, (8, 8), (32, 32)), np.float64, masks=2)
+    valid = np.ones((2, 32, 32), bool)
+    valid[0, 12:20] = False
+    degraded.add(0, np.full((2, 32, 32), 5.0), valid)
+    assert degraded.share[0].min() < 0.2
+    np.testing.assert_allclose(degraded.share[1], 1)
+    np.testing.assert_allclose(degraded.total[1], 5)
+    assert not degraded.whole().all()

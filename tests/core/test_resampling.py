@@ -198,6 +198,47 @@ def test_chain_is_one_map_after_the_other() -> None:
     np.testing.assert_allclose(dense(chain(first, second)), dense(second) @ dense(first), atol=1e-12)
 
 
+def wide_maps() -> list[tuple[str, Taps]]:
+    """Up and down along an axis long enough for sparse matrices."""
+    place = AxisPlacement(3.0, -0.4)
+    down = gaussian_downsampler(place, 500, 1500, 1.2)
+    return [("up", cubic_upsampler(AxisPlacement(3.0, 1.4), 700, 2101)), ("down", down)]
+
+
+@pytest.mark.parametrize(("name", "taps"), wide_maps())
+def test_a_wide_axis_is_mapped_as_a_dense_matrix_would(name: str, taps: Taps) -> None:
+    rows, along = upsampler(2.0, 0.0, 5), dense(taps)
+    assert taps.wide
+    assert not rows.wide
+    for dtype, error in ((np.float32, 2e-6), (np.float64, 1e-12)):
+        image = RNG.random((2, 5, taps.n_in)).astype(dtype)
+        for result in (
+            apply_taps(image, rows, taps),
+            apply_taps(image.swapaxes(1, 2), taps, rows).swapaxes(1, 2),
+        ):
+            assert result.dtype == dtype
+            np.testing.assert_allclose(result, dense(rows) @ (image @ along.T), atol=error)
+
+
+@pytest.mark.parametrize(("name", "taps"), wide_maps())
+def test_a_part_of_a_wide_axis_is_the_wholes_to_the_last_bit(name: str, taps: Taps) -> None:
+    image = RNG.random((3, taps.n_in, taps.n_in)).astype(np.float32)
+    whole = apply_taps(image, taps, taps)
+    for start, stop in ((0, 40), (117, 300), (taps.n_out - 9, taps.n_out)):
+        part = apply_taps(image, taps.part(start, stop), taps.part(60, 101))
+        np.testing.assert_array_equal(part, whole[:, start:stop, 60:101])
+
+
+def test_a_chain_names_each_input_once() -> None:
+    """Up and down again is a map from LR to LR with the few taps that both kernels reach."""
+    place = AxisPlacement(4.0, 0.0)
+    up, down = cubic_upsampler(place, 30, 120), gaussian_downsampler(place, 30, 120, 1.7)
+    assert chain(up, down).indices.shape[1] <= 8
+    np.testing.assert_allclose(dense(chain(up, down)), dense(down) @ dense(up), atol=1e-12)
+    circular = fixed_kernel(np.array([1.0, 2.0, 1.0]), np.arange(120) - 1, 120, "circular")
+    np.testing.assert_allclose(dense(chain(up, circular)), dense(circular) @ dense(up), atol=1e-12)
+
+
 def test_images_keep_their_precision_and_are_not_changed() -> None:
     taps = upsampler(2.5, 0.3)
     for dtype in (np.float32, np.float64):
