@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from emrdiff_cli.errors import EmrdiffError
+from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line
 from emrdiff_cli.fusion_job import (
     FusionJob,
     choose_model,
@@ -101,6 +101,8 @@ def _fuse_listed(
         report = _fuse_unless_done(listed.job, skip_done, progress, workers)
     except EmrdiffError as error:
         return say("failed", str(error), error.exit_code)
+    except OSError as error:
+        return say("failed", in_one_line(error), WriteError.exit_code)
     except MemoryError:
         return say("failed", "not enough memory: give --max-memory, or a smaller --tile or --bounds", 1)
     except Exception as error:

@@ -11,6 +11,12 @@ class EmrdiffError(Exception):
     exit_code = 1
 
 
+def in_one_line(error: OSError) -> str:
+    """The message of an error of the operating system, with the file where it names one."""
+    said = error.strerror or str(error) or type(error).__name__
+    return said if error.filename is None else f"{error.filename}: {said}"
+
+
 class UsageError(EmrdiffError, ValueError):
     """An option, a flag or a combination of them is unusable."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -23,7 +25,7 @@ from emrdiff_cli.cli import (
     tile,
     train,
 )
-from emrdiff_cli.errors import EmrdiffError
+from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line
 
 app = typer.Typer(
     name="emrdiff",
@@ -77,24 +79,47 @@ def _root(
     """
 
 
+def _run() -> None:
+    """Run a command to its end, its results out of the buffer: after that nobody would learn that they are lost."""
+    try:
+        app()
+    except SystemExit:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        raise
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):
+        typer.echo(line, err=True)
+
+
 def main() -> NoReturn:
     """Run a command; known errors become one line on stderr and their exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        _run()
     except EmrdiffError as error:
-        typer.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # What of the results is still held back would fail again, as the interpreter ends.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        _say(f"Error: {in_one_line(error)}")
+        sys.exit(WriteError.exit_code)
     except MemoryError as error:
         said = str(error) or "the machine has too little"
-        typer.echo(f"Error: not enough memory: {said}: work on a part, or on a larger machine", err=True)
+        _say(f"Error: not enough memory: {said}: work on a part, or on a larger machine")
         sys.exit(1)
     except SystemExit as ended:
         # Typer ends so on KeyboardInterrupt, without a word.
         if ended.code == 130:
-            typer.echo("Interrupted.", err=True)
+            _say("Interrupted.")
         raise
     except _Terminated:
-        typer.echo("Terminated.", err=True)
+        _say("Terminated.")
         sys.exit(143)
     sys.exit(0)
