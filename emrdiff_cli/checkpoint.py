@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from emrdiff_cli.atomic import replacing
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.errors import ModelError, WriteError
@@ -22,20 +22,15 @@ _MISFIT = (
 
 
 def save_model(model: EMRDiff, path: Path) -> None:
-    """Write the weights in float32 and the configuration beside them in one file, in one step."""
+    """Write the weights in float32 and the configuration in one file, in one step. Raises WriteError."""
     config = json.dumps(dataclasses.asdict(model.config))
     state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
     try:
-        save_file(state, part, metadata={CONFIG_KEY: config})
-        part.chmod(0o644)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
+        with replacing(path) as part:
+            save_file(state, part, metadata={CONFIG_KEY: config})
+            part.chmod(0o644)
+    except SafetensorError as error:
         raise WriteError(f"{path}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> EMRDiff:

@@ -18,6 +18,7 @@ from pyproj.exceptions import CRSError
 from emrdiff_cli.core.orientation import AS_STORED, ORIENTATIONS, OrientationName
 from emrdiff_cli.datasets import CAVE, DATASETS, GENERIC, Dataset, DatasetName, recognise
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.matlab import MatCube, MatFile, Variable, find_cube, is_mat, open_mat, wavelengths_in
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.png_bands import PngBands, find_bands
@@ -97,9 +98,9 @@ def convert(
     """
     source, output = Path(source), Path(output)
     with _open(source, options) as image:
-        if output.resolve() in [path.resolve() for path in image.files]:
-            raise UsageError(f"{output} is the input: give the output another name")
         spec = _spec(image, options)
+        listed = [] if options.wavelengths is None else [Path(options.wavelengths)]
+        refuse_inputs_as_outputs(files_written(output, spec.driver, {}), [source, *image.files, *listed])
         with VerifiedWriter(output, spec, options.overwrite) as writer:
             for rows in image.strips():
                 writer.append_stored(_marked(rows, writer.rows_written, image.valid, spec))

@@ -17,10 +17,11 @@ from emrdiff_cli.fusion_options import FusionOptions
 from emrdiff_cli.fusion_run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.interruption import deferred
 from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
-from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader, open_pair, refuse_inputs_as_output
+from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader, open_pair
 from emrdiff_cli.preflight import estimate_memory, uncompressed_bytes
 from emrdiff_cli.prepared_scene import Sampler
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
+from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.scene import RasterInfo, Window
@@ -144,7 +145,7 @@ def _check(
     pair: PairReader, output: Path, sampler: Sampler | None, method: str, options: FusionOptions
 ) -> ResponseChoice:
     """Refuse what cannot be, before any work."""
-    refuse_inputs_as_output(output, pair.lr_info, pair.msi_info)
+    _refuse_inputs(pair, output, options)
     if sampler is not None:
         check_fit(sampler.config, pair.lr_info, pair.msi_info)
         tile_size(sampler.config, options)
@@ -153,6 +154,12 @@ def _check(
     spec = output_spec(pair, output, method, replace(options, bounds=None))
     VerifiedWriter(output, spec, options.overwrite)
     return choice
+
+
+def _refuse_inputs(pair: PairReader, output: Path, options: FusionOptions) -> None:
+    written = files_written(output, options.driver_for(output), options.creation_options)
+    response = [] if options.srf is None else [Path(options.srf)]
+    refuse_inputs_as_outputs(written, [pair.lr_info.path, pair.msi_info.path, *response])
 
 
 def _report(
@@ -200,7 +207,7 @@ def plan(
     if not output.absolute().parent.is_dir():
         raise WriteError(f"{output}: the folder is not there: make it first")
     with open_pair(lr_path, msi_path) as pair:
-        refuse_inputs_as_output(output, pair.lr_info, pair.msi_info)
+        _refuse_inputs(pair, output, options)
         choose_response(options.srf, pair.lr_info, pair.msi_info)
         spec = output_spec(pair, output, method, options)
         refuse_unknown_options(spec)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.atomic import failing_as_write_error, replacing, write_whole
 from emrdiff_cli.errors import OutputExistsError, UsageError, WriteError
 from emrdiff_cli.file_identity import file_sha256
 
@@ -102,21 +102,20 @@ class Journal:
         """Record a new run. Raises WriteError, and leaves nothing then."""
         self.remove()
         self._key = _key_digest(key)
-        with ExitStack() as begun, self._failing_as_write_error():
+        with ExitStack() as begun, failing_as_write_error(self.folder):
             begun.callback(self.discard)
             self.folder.mkdir()
-            with self._whole(_SCENE) as file:
+            with replacing(self.folder / _SCENE) as part, part.open("wb") as file:
                 np.savez(file, **dict(scene))  # type: ignore[arg-type]
             digest = file_sha256(self.folder / _SCENE)
             record = {"key": key, "decided": decided, "scene": digest}
-            with self._whole(_RUN) as file:
-                file.write(json.dumps(record, indent=1).encode())
+            write_whole(self.folder / _RUN, json.dumps(record, indent=1).encode())
             begun.pop_all()
 
     def keep(self, index: int, values: Field) -> None:
         """Keep a completed tile row (k, rows, columns). Raises WriteError."""
         payload = np.ascontiguousarray(values, "<f4")
-        with self._failing_as_write_error(), self._whole(_row_name(index)) as file:
+        with replacing(self.folder / _row_name(index)) as part, part.open("wb") as file:
             file.write(_MAGIC + self._digest(index, payload))
             file.write(payload.data)
 
@@ -133,7 +132,7 @@ class Journal:
     def remove(self) -> None:
         """Remove it; the record first, without which the rest is nothing. Raises WriteError."""
         if self.folder.exists():
-            with self._failing_as_write_error():
+            with failing_as_write_error(self.folder):
                 (self.folder / _RUN).unlink(missing_ok=True)
                 shutil.rmtree(self.folder)
 
@@ -153,28 +152,6 @@ class Journal:
         digest.update(values.data)
         return digest.digest()
 
-    @contextmanager
-    def _whole(self, name: str) -> Iterator[IO[bytes]]:
-        """Write a file that appears under its name, on disk, on a clean exit only."""
-        part = self.folder / f"{name}.part"
-        try:
-            with part.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.folder / name)
-            _sync_folder(self.folder)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-
-    @contextmanager
-    def _failing_as_write_error(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise WriteError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
-
 
 def _row_name(index: int) -> str:
     return f"row-{index:05}"
@@ -191,11 +168,3 @@ def _change(name: str, held: str | None, given: str | None) -> str:
 
 def _key_digest(key: Key) -> bytes:
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=_DIGEST).digest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,20 @@ from typing import Any
 import torch
 
 from emrdiff_cli import __version__
+from emrdiff_cli.atomic import check_target, make_folder, sweep_parts, write_whole
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.emr_diff import EMRDiff
 from emrdiff_cli.distributed import ALONE, Team
 from emrdiff_cli.errors import ConfigError, InputError, OutputExistsError, WriteError
 from emrdiff_cli.page import REPORT
+from emrdiff_cli.raster.files import refuse_inputs_as_outputs
+from emrdiff_cli.sole_run import sole_run
 from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, require_state, train
 from emrdiff_cli.training_data import LONGEST_SIDE, Examples, make_lessons
 from emrdiff_cli.training_report import training_report
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
+_FILES = (WEIGHTS, STATE, CARD, TRAINING, REPORT)
 _FOUND_IN_TRAINING = ("residual_gain", "hsi_range_nm", "msi_centres_nm", "msi_bands", "hsi_bands", "ratio")
 
 # With few bands a subspace saves little and costs accuracy: all are kept, in a network as narrow as else.
@@ -41,16 +46,50 @@ class Job:
     source: str
 
 
-def check_free(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Raise OutputExistsError where a model, or a training to resume, would be lost; ModelError with none."""
+@contextmanager
+def sole_training(folder: Path, team: Team = ALONE) -> Iterator[None]:
+    """Hold a model folder, made if need be, against other trainings; if nothing was put there it goes again.
+
+    Of a team the first process holds it for all. Raises UsageError where another training holds it, WriteError.
+    """
+    with ExitStack() as held:
+        with team.as_one():
+            if team.leads:
+                held.enter_context(_held(folder))
+        yield
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    fresh = not folder.exists()
+    make_folder(folder)
+    try:
+        with sole_run(folder / WEIGHTS):
+            for name in _FILES:
+                sweep_parts(folder / name)
+            yield
+    finally:
+        if fresh:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def check_free(folder: Path, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Raise OutputExistsError where a model, or a training to resume, would be lost; ModelError with none.
+
+    UsageError where an input would be replaced, WriteError where a file of the model could not be written.
+    """
     if resume:
         require_state(folder)
+    refuse_inputs_as_outputs([folder / name for name in _FILES], inputs)
     if (folder / WEIGHTS).exists() and not (overwrite or resume):
         raise OutputExistsError(f"{folder} holds a model already: give --overwrite to replace it")
     if (folder / STATE).exists() and not (overwrite or resume):
         raise OutputExistsError(
             f"{folder} holds an interrupted training: give --resume to go on with it, --overwrite to start anew"
         )
+    for name in _FILES if folder.exists() else ():
+        check_target(folder / name, overwrite or resume)
 
 
 def make_job(
@@ -106,12 +145,13 @@ def run_job(
 ) -> None:
     """Train and write weights, card, the configuration and a report into the folder.
 
-    Of a team the first process alone writes, and tells `watch`.
+    Of a team the first process alone writes, and tells `watch`. The weights come first, and stay where a later
+    file cannot be written, which is a WriteError.
     """
     started = time.monotonic()
     with team.as_one():
         chosen = team.device(device)
-        _make(folder)
+        make_folder(folder)
     losses: list[tuple[int, float]] = []
 
     def follow(moment: Moment) -> None:
@@ -127,17 +167,12 @@ def run_job(
     processes = f"{team.size} processes, " if team.size > 1 else ""
     effort = f"{chosen.type}, {processes}{(time.monotonic() - started) / 60:.0f} minutes"
     card = _card(folder.name, job, model, history, note, effort)
-    (folder / CARD).write_text(card, encoding="utf-8")
-    (folder / TRAINING).write_text(_toml(job), encoding="utf-8")
     report = _report(folder.name, job, history, losses)
-    (folder / REPORT).write_text(report, encoding="utf-8")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
+    for name, text in ((CARD, card), (TRAINING, _toml(job)), (REPORT, report)):
+        try:
+            write_whole(folder / name, text.encode())
+        except WriteError as error:
+            raise WriteError(f"{error}; the weights are kept in {folder / WEIGHTS}") from error
 
 
 def _report(name: str, job: Job, history: list[Validation], losses: list[tuple[int, float]]) -> str:

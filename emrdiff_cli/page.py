@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
-from emrdiff_cli.errors import OutputExistsError, WriteError
-from emrdiff_cli.raster.part import write_whole
+from emrdiff_cli.atomic import check_target, make_folder, write_whole
+from emrdiff_cli.errors import WriteError
 from emrdiff_cli.raster.png import encode_png
 
 REPORT = "report.html"
@@ -111,19 +111,19 @@ def notes(texts: Iterable[str]) -> str:
 
 
 def check_report(folder: Path, overwrite: bool) -> None:
-    """Raise OutputExistsError where a report would be lost, WriteError where the folder's name is a file's."""
+    """Raise OutputExistsError where a report would be lost, WriteError where the folder's name is a file's.
+
+    WriteError too where the report cannot be written into a folder that is there.
+    """
     if folder.exists() and not folder.is_dir():
         raise WriteError(f"{folder}: is a file: name a folder for the report")
-    if (folder / REPORT).exists() and not overwrite:
-        raise OutputExistsError(f"{folder / REPORT}: is there already: give --overwrite to replace it")
+    if folder.exists():
+        check_target(folder / REPORT, overwrite)
 
 
 def write_report(folder: Path, text: str, overwrite: bool) -> Path:
     """Write the page into a folder, made if need be, in one step; raises as `check_report` does."""
     check_report(folder, overwrite)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
-    write_whole(folder / REPORT, text.encode(), overwrite)
+    make_folder(folder)
+    write_whole(folder / REPORT, text.encode())
     return folder / REPORT

@@ -16,7 +16,7 @@ from emrdiff_cli.core.degradation import WALD_PSF, Psf
 from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
 from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.observation import Resampling, Strip
-from emrdiff_cli.errors import GridError, InputError, UsageError
+from emrdiff_cli.errors import GridError, InputError
 from emrdiff_cli.interruption import safe_point
 from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
 from emrdiff_cli.raster.warping import AlignedReader, aligned_grid
@@ -218,13 +218,6 @@ def _by_size(lr: RasterInfo, msi: RasterInfo) -> bool:
     """True where neither raster says where it lies."""
     placed = [info.grid.transform != Affine.identity() for info in (lr, msi)]
     return not any(placed)
-
-
-def refuse_inputs_as_output(output: Path, *inputs: RasterInfo) -> None:
-    """Raise UsageError where an output would replace what it is made from."""
-    for info in inputs:
-        if output.resolve() in (info.path.resolve(), info.path.with_suffix(".hdr").resolve()):
-            raise UsageError(f"{output} is an input: give the output another name")
 
 
 def _check_crs(lr: RasterInfo, msi: RasterInfo) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.atomic import check_target, write_whole
 from emrdiff_cli.composite import choose_bands, picture_shape, read_box, whole
 from emrdiff_cli.core.colour import composite, percentile_limits
 from emrdiff_cli.core.scale_bar import ScaleBar, footer, scale_bar
 from emrdiff_cli.errors import InputError, UsageError
-from emrdiff_cli.pairing import refuse_inputs_as_output
 from emrdiff_cli.raster.crs import pixel_width_m
-from emrdiff_cli.raster.part import PartFile, write_whole
+from emrdiff_cli.raster.files import refuse_inputs_as_outputs
 from emrdiff_cli.raster.png import encode_png
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.scene import Grid
@@ -60,8 +60,8 @@ def quicklook(
     _check(output, size, percentiles)
     with open_raster(raster) as reader:
         info = reader.info
-        refuse_inputs_as_output(output, info)
-        PartFile(output, None, overwrite)  # refuses what cannot be written, before any work
+        refuse_inputs_as_outputs([output], [raster])
+        check_target(output, overwrite)
         chosen = choose_bands(reader, bands, wavelengths_nm)
         shape = picture_shape(info.grid.height, info.grid.width, size)
         values = read_box(reader, chosen.bands, whole(info), shape)
@@ -70,7 +70,7 @@ def quicklook(
     limits = percentile_limits(values, *percentiles)
     bar = bar_of(info.grid, shape[1])
     pixels = _with_footer(composite(values, limits), bar, chosen.legend)
-    write_whole(output, encode_png(pixels), overwrite)
+    write_whole(output, encode_png(pixels))
     return Quicklook(
         output=str(output),
         height=pixels.shape[1],

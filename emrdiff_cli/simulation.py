@@ -15,17 +15,21 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
+from emrdiff_cli.atomic import check_target, make_folder, write_whole
 from emrdiff_cli.core.degradation import COVERED, DegradedImage, Protocol, Psf, psf_sigma, sampling_offset
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.resampling import Taps
 from emrdiff_cli.core.srf import SpectralResponse, srf_matrix
-from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
+from emrdiff_cli.errors import GridError, InputError, UsageError
+from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.tags import carried_tags, scene_tags
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.responses import read_response
 from emrdiff_cli.scene import Bands, Grid, RasterInfo, Window
+
+RECIPE = "recipe.json"
 
 Field = NDArray[np.float32]
 
@@ -95,11 +99,13 @@ def simulate_raster(
             lr_hsi=lr_path.name,
             hr_msi="hr_msi.tif",
         )
-        _prepare_folder(out_dir, overwrite)
+        msi_path = out_dir / recipe.hr_msi
+        written = (*files_written(lr_path, lr_driver, {}), *files_written(msi_path, "GTiff", {}))
+        refuse_inputs_as_outputs([*written, out_dir / RECIPE], [hr_hsi, Path(srf)])
+        make_folder(out_dir)
+        check_target(out_dir / RECIPE, overwrite)
         lr = outputs.enter_context(VerifiedWriter(lr_path, _lr_spec(info, recipe, lr_driver), overwrite))
-        msi = outputs.enter_context(
-            VerifiedWriter(out_dir / "hr_msi.tif", _msi_spec(info, response), overwrite)
-        )
+        msi = outputs.enter_context(VerifiedWriter(msi_path, _msi_spec(info, response), overwrite))
         noise = _Noise(noise_db, seed, None if noise_db is None else _msi_rms(reader, info, matrix))
         seen = DegradedImage(info.bands.count, down, masks=info.bands.count)
         for top, values in _strips(reader, info):
@@ -108,10 +114,7 @@ def simulate_raster(
             if progress is not None:
                 progress(top + values.shape[1], info.grid.height)
         lr.append(noise.on_lr(_lr_hsi(seen, info.bands.bad)))
-    try:
-        (out_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{out_dir / 'recipe.json'}: cannot be written: {error.strerror}") from error
+    write_whole(out_dir / RECIPE, (json.dumps(asdict(recipe), indent=2) + "\n").encode())
     return recipe
 
 
@@ -220,12 +223,3 @@ def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Driver) -> RasterSpec:
 def _msi_spec(info: RasterInfo, response: SpectralResponse) -> RasterSpec:
     bands = Bands(len(response.names), response.centres_nm(), response.fwhm_nm(), names=response.names)
     return RasterSpec.like(info, bands=bands, driver="GTiff", tags=scene_tags(info.tags))
-
-
-def _prepare_folder(out_dir: Path, overwrite: bool) -> None:
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{out_dir}: cannot be made: {error.strerror}") from error
-    if (out_dir / "recipe.json").exists() and not overwrite:
-        raise OutputExistsError(f"{out_dir / 'recipe.json'} is there already: give --overwrite to replace it")

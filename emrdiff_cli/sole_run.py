@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from emrdiff_cli.atomic import sweep_parts, target_of
 from emrdiff_cli.errors import UsageError, WriteError
-from emrdiff_cli.raster.part import sweep_parts
+
+_LOCK = re.compile(rb"(process \d+\n)?")
+_LONGEST = 100  # bytes, more than any lock has
 
 
 @contextmanager
@@ -17,8 +22,9 @@ def sole_run(target: Path) -> Iterator[None]:
     """Hold the target's lock, and remove the parts that killed runs have left.
 
     The lock is the kernel's: it ends with the process, however that ends. Raises UsageError where another
-    run holds it, WriteError where it cannot be made.
+    run holds it, WriteError where it cannot be made, or something else has its name.
     """
+    target = target_of(target)
     path = target.with_name(f".{target.name}.lock")
     try:
         descriptor = _lock(path)
@@ -41,7 +47,7 @@ def sole_run(target: Path) -> Iterator[None]:
 def _lock(path: Path) -> int:
     """Open and lock the file; again where it was removed between the two."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, descriptor):
@@ -55,9 +61,24 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
 
 
+def _open(path: Path) -> int:
+    """Open the file without following a link; raises WriteError where it is none that a run has left."""
+    refusal = WriteError(f"{path}: is no lock of a run: remove it, or name another output")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise refusal from error
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and _LOCK.fullmatch(os.pread(descriptor, _LONGEST, 0)):
+        return descriptor
+    os.close(descriptor)
+    raise refusal
+
+
 def _is_at(path: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 

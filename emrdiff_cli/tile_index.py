@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +11,9 @@ from typing import Any
 
 from affine import Affine
 
-from emrdiff_cli.errors import InputError, WriteError
+from emrdiff_cli.atomic import write_whole
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.file_identity import file_sha256
 from emrdiff_cli.raster.crs import lonlat_ring
 from emrdiff_cli.scene import Grid, Window
 
@@ -22,12 +23,21 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile's file name and its place: the window in its raster's grid, its row and column among the tiles."""
+    """A tile's file name and its place: the window in its raster's grid, its row and column among the tiles.
+
+    `digest`: SHA-256 of the file as it was written; empty where that is not known.
+    """
 
     file: str
     window: Window
     row: int
     col: int
+    digest: str = ""
+
+    def is_untouched(self, folder: Path) -> bool:
+        """Whether the file in the folder is the very one that was written. Raises InputError."""
+        path = folder / self.file
+        return bool(self.digest) and not path.is_symlink() and file_sha256(path) == self.digest
 
 
 @dataclass(frozen=True)
@@ -73,17 +83,7 @@ def write_index(folder: Path, rasters: Iterable[TiledRaster]) -> Path:
         "features": [_feature(raster, tile) for raster in rasters for tile in raster.tiles],
     }
     target = folder / INDEX_NAME
-    part = folder / f".{INDEX_NAME}.part-{os.getpid()}"
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise WriteError(f"{target}: cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(target, json.dumps(document, indent=1, allow_nan=False).encode())
     return target
 
 
@@ -110,6 +110,7 @@ def _feature(raster: TiledRaster, tile: Tile) -> dict[str, Any]:
             "row": tile.row,
             "col": tile.col,
             "window": list(tile.window),
+            **({"sha256": tile.digest} if tile.digest else {}),
         },
     }
 
@@ -156,4 +157,7 @@ def _parse_tile(properties: dict[str, Any]) -> Tile:
     if Path(file).name != file:
         raise InputError(f"the index names a tile outside its folder ({file}): cut the tiles again")
     row, col, height, width = (int(value) for value in properties["window"])
-    return Tile(file, Window(row, col, height, width), int(properties["row"]), int(properties["col"]))
+    place = Window(row, col, height, width)
+    return Tile(
+        file, place, int(properties["row"]), int(properties["col"]), str(properties.get("sha256", ""))
+    )

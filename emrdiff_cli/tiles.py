@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,12 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from emrdiff_cli.atomic import check_target, failing_as_write_error, make_folder, refuse_existing, target_of
 from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
 from emrdiff_cli.core.tiling import Mosaic, tile_starts, tile_windows
-from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
+from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError
+from emrdiff_cli.file_identity import file_sha256
+from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs
 from emrdiff_cli.raster.spec import Driver
@@ -67,16 +71,12 @@ def cut(
         for reader in readers:
             _refuse_mask(reader)
         plans = _plan([reader.info for reader in readers], size, overlap)
-        former = _prepare(folder, plans, overwrite)
-        total, done = sum(len(plan.tiled.tiles) for plan in plans), 0
-        for plan, reader in zip(plans, readers, strict=True):
-            for tile in plan.tiled.tiles:
-                _write_tile(folder / tile.file, reader, plan, tile.window)
-                done += 1
-                report(done, total, tile.file)
-    index = write_index(folder, [plan.tiled for plan in plans])
-    for file in former - _files(plan.tiled for plan in plans):
-        (folder / file).unlink(missing_ok=True)
+        former = _prepare(folder, [Path(path) for path in rasters], plans, overwrite)
+        written = _write_tiles(folder, plans, readers, report)
+    index = write_index(folder, written)
+    for path in former:
+        with failing_as_write_error(path):
+            path.unlink(missing_ok=True)
     return index
 
 
@@ -183,27 +183,59 @@ def _cross(rows: Sequence[tuple[int, int]], cols: Sequence[tuple[int, int]]) -> 
     return [Window(row, col, height, width) for row, height in rows for col, width in cols]
 
 
-def _prepare(folder: Path, plans: Sequence[_Plan], overwrite: bool) -> set[str]:
-    """Make the folder, refuse to overwrite unasked; return the files of the tiling that was there."""
+def _prepare(
+    folder: Path, rasters: Sequence[Path], plans: Sequence[_Plan], overwrite: bool
+) -> Sequence[Path]:
+    """Make the folder, refuse to overwrite unasked; return the tiles that were there and are none of these."""
     index = folder / INDEX_NAME
-    taken = [folder / file for file in sorted(_files(plan.tiled for plan in plans))]
-    present = [path for path in (index, *taken) if path.exists()]
-    if present and not overwrite:
-        raise OutputExistsError(f"{present[0]}: is there already: give --overwrite to replace it")
+    names = [tile.file for plan in plans for tile in plan.tiled.tiles]
+    written = [index, *(path for name in names for path in files_written(folder / name, "GTiff", {}))]
+    refuse_inputs_as_outputs(written, rasters)
+    target_of(index)
+    for path in written:
+        refuse_existing(path, overwrite)
+    former = _former(folder, set(names))
+    refuse_inputs_as_outputs(former, rasters)
+    make_folder(folder)
+    check_target(index, overwrite)
+    return former
+
+
+def _former(folder: Path, kept: set[str]) -> list[Path]:
+    """The tiles of the folder's own index, without those to keep.
+
+    They are to be removed: OutputExistsError where one is not the file that was written.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot be made: {error.strerror}") from error
-    if not index.exists():
-        return set()
-    try:
-        return _files(read_index(index).values())
+        listed = read_index(folder / INDEX_NAME)
     except InputError:
-        return set()
+        return []
+    tiles = [tile for tiled in listed.values() for tile in tiled.tiles if tile.file not in kept]
+    there = [tile for tile in tiles if os.path.lexists(folder / tile.file)]
+    for tile in there:
+        if not tile.is_untouched(folder):
+            raise OutputExistsError(
+                f"{folder / tile.file}: has the name of a tile that was here, but is not what was written: "
+                "move it away, or cut into another folder"
+            )
+    return [folder / tile.file for tile in there]
 
 
-def _files(rasters: Iterable[TiledRaster]) -> set[str]:
-    return {tile.file for raster in rasters for tile in raster.tiles}
+def _write_tiles(
+    folder: Path, plans: Sequence[_Plan], readers: Sequence[RasterReader], report: Report
+) -> list[TiledRaster]:
+    """Write the tiles; returns what is written, with the files' digests."""
+    total, done = sum(len(plan.tiled.tiles) for plan in plans), 0
+    written = []
+    for plan, reader in zip(plans, readers, strict=True):
+        tiles = []
+        for tile in plan.tiled.tiles:
+            _write_tile(folder / tile.file, reader, plan, tile.window)
+            tiles.append(replace(tile, digest=file_sha256(folder / tile.file)))
+            done += 1
+            report(done, total, tile.file)
+        written.append(replace(plan.tiled, tiles=tuple(tiles)))
+    return written
 
 
 def _write_tile(path: Path, reader: RasterReader, plan: _Plan, window: Window) -> None:
@@ -232,7 +264,11 @@ def stitch(
     Raises UsageError, OutputExistsError, InputError, WriteError.
     """
     folder, output = Path(folder), Path(output)
-    tiled = _choose(read_index(folder / INDEX_NAME if index is None else Path(index)), raster)
+    index = folder / INDEX_NAME if index is None else Path(index)
+    listed = read_index(index)
+    tiled = _choose(listed, raster)
+    sources = [folder / tile.file for other in listed.values() for tile in other.tiles]
+    refuse_inputs_as_outputs(files_written(output, driver, {}), [index, *sources])
     missing = [tile.file for tile in tiled.tiles if not (folder / tile.file).is_file()]
     if missing:
         raise InputError(

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from emrdiff_cli.atomic import replacing
 from emrdiff_cli.checkpoint import save_model
 from emrdiff_cli.config import ModelConfig, TrainConfig
 from emrdiff_cli.core.conditioning import Calibration
@@ -252,14 +253,11 @@ def _save_state(run: _Run, path: Path, key: str) -> None:
         "best_weights": run.best_weights,
         "history": [dataclasses.asdict(v) for v in run.history],
     }
-    part = path.with_name(f".{path.name}.part")
     try:
-        torch.save(state, part)
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise WriteError(f"{path}: cannot be written, is the disk full? ({type(error).__name__})") from error
-    finally:
-        part.unlink(missing_ok=True)
+        with replacing(path) as part:
+            torch.save(state, part)
+    except RuntimeError as error:
+        raise WriteError(f"{path}: cannot be written: is the disk full?") from error
 
 
 def _restore(run: _Run, path: Path, key: str, device: torch.device) -> None:

@@ -21,7 +21,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("
 
 # From the top down; a module may import from its own layer and those below.
 LAYERS = ("cli", "use cases", "zoo and checkpoint", "raster", "core", "bottom")
-BOTTOM = {"scene", "config", "methods", "errors", "interruption", "__init__"}
+BOTTOM = {"scene", "config", "methods", "errors", "atomic", "interruption", "__init__"}
 TORCH_PARTS = {"network", "emr_diff", "noise", "diffusion", "learning", "muon", "supervision"}
 
 

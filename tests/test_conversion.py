@@ -360,14 +360,14 @@ def test_matlabs_options_are_refused_for_others(tmp_path: Path) -> None:
 def test_nothing_is_lost(tmp_path: Path) -> None:
     source = write_mat5(tmp_path / "a.mat", cube=matrix(8, 9, 6))
     before = source.read_bytes()
-    with pytest.raises(UsageError, match="is the input"):
+    with pytest.raises(UsageError, match="is an input"):
         convert(source, tmp_path / "." / "a.mat", ConversionOptions(overwrite=True))
     (tmp_path / "out.tif").write_bytes(b"mine")
     with pytest.raises(OutputExistsError):
         convert(source, tmp_path / "out.tif", AUTO)
     assert (source.read_bytes(), (tmp_path / "out.tif").read_bytes()) == (before, b"mine")
     raster = write_tif(tmp_path / "r.tif", pixels(3, 4, 5))
-    with pytest.raises(UsageError, match="is the input"):
+    with pytest.raises(UsageError, match="is an input"):
         convert(raster, raster, ConversionOptions(overwrite=True))
 
 

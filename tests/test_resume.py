@@ -413,10 +413,32 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, pair: Pair) -> None:
     dead.wait()
     left = [f".out.tif.part-{dead.pid}{end}" for end in ("", ".hdr", ".aux.xml", ".draft.ovr.tmp")]
     others = [f".out.tif.part-{os.getppid()}", f".other.tif.part-{dead.pid}", ".out.tif.part-x"]
-    for name in (*left, *others, ".out.tif.lock"):
+    for name in (*left, *others):
         (tmp_path / name).write_text("left")
+    (tmp_path / ".out.tif.lock").write_text(f"process {dead.pid}\n")
     go(pair, output)
     assert beside(output) == sorted(others)
+
+
+def link(lock: Path, mine: Path) -> None:
+    lock.symlink_to(mine)
+
+
+def second_name(lock: Path, mine: Path) -> None:
+    lock.hardlink_to(mine)
+
+
+@pytest.mark.parametrize("make", [link, second_name])
+def test_a_lock_is_neither_followed_nor_emptied_where_it_is_none(
+    pair: Pair, tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
+    mine, lock = tmp_path / "mine.txt", tmp_path / ".out.tif.lock"
+    mine.write_text("years of work")
+    make(lock, mine)
+    with pytest.raises(WriteError, match="is no lock of a run"):
+        go(pair, tmp_path / "out.tif")
+    assert mine.read_text() == "years of work"
+    assert lock.exists()
 
 
 # Faults

@@ -351,6 +351,21 @@ def test_overwriting_is_asked_for_and_leaves_no_tile_of_before(tmp_path: Path) -
     assert_same_raster(join(folder, tmp_path / "out.tif"), original)
 
 
+def test_only_what_was_written_as_a_tile_is_removed(tmp_path: Path) -> None:
+    original = write_like(tmp_path / "a.tif", pixels(3, 40, 33), FULL)
+    folder = tile(original, into=tmp_path / "tiles")
+    last = max(folder.glob("a_r*_c*.tif"))
+    processed = bytes(byte ^ 1 for byte in last.read_bytes())
+    last.write_bytes(processed)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(OutputExistsError, match=f"{last.name}: has the name of a tile"):
+        tile(original, into=folder, size=30, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    last.unlink()
+    tile(original, into=folder, size=30, overwrite=True)
+    assert len(list(folder.glob("a_r*_c*.tif"))) == 4
+
+
 def test_mask_that_tiles_cannot_carry_is_refused(tmp_path: Path) -> None:
     original = write_tif(tmp_path / "a.tif", pixels(2, 20, 20))
     with rasterio.open(original, "r+") as dataset:

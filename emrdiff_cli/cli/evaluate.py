@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,6 +127,7 @@ def evaluate(
     given |= {"--hr-msi": hr_msi, "--srf": srf, "--wald": wald, "--model": model, "--method": method}
     given |= {"--ratio": ratio, "--border": border, "--convention": convention}
     _refuse_unfit(mode, given | {"--report": report, "--seams": seams})
+    _refuse_inputs(csv, report, (fused, reference, baseline, lr_hsi, hr_msi, manifest))
     chosen = _chosen_metrics(metrics)
     known = _known_scores(mode, fused is not None, wald, chosen)
     asked = _Asked(
@@ -168,6 +169,16 @@ def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
         raise UsageError("--wald needs to know what fuses: give either --model or --method")
     if not given["--wald"] and (given["--model"] or given["--method"]):
         raise UsageError("--model and --method are for Wald's test: give --wald too")
+
+
+def _refuse_inputs(csv: Path | None, report: Path | None, inputs: Iterable[Path | None]) -> None:
+    """Raise UsageError where the table or the report would go into a file that is read."""
+    from emrdiff_cli.page import REPORT
+    from emrdiff_cli.raster.files import refuse_inputs_as_outputs
+
+    written = [*([] if csv is None else [csv]), *([] if report is None else [report / REPORT])]
+    if written:
+        refuse_inputs_as_outputs(written, [path for path in inputs if path is not None])
 
 
 def _chosen_metrics(text: str) -> tuple[str, ...]:

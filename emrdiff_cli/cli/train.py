@@ -87,14 +87,15 @@ def train(
     ```
     """
     from emrdiff_cli.distributed import assembled_team
-    from emrdiff_cli.model_folder import check_free
+    from emrdiff_cli.model_folder import check_free, sole_training
 
     flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
-    with assembled_team() as team:
+    inputs = [*(scene or ()), *([config] if config else []), *([Path(srf)] if srf else [])]
+    with assembled_team() as team, sole_training(output, team):
         quiet = quiet or not team.leads
         with team.as_one():
+            check_free(output, resume, overwrite, inputs)
             values = _gather(preset, config, settings or [], flags, scene is not None)
-            check_free(output, resume, overwrite)
             examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
             job = _prepare(examples, values, quiet, team)
         _run(job, output, device, resume, note, quiet, team)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from affine import Affine
@@ -34,13 +35,20 @@ def _starts_as_envi(header: Path) -> bool:
         return file.read(4) == b"ENVI"
 
 
+def data_paths(header: Path) -> Iterator[Path]:
+    """Name the data files that are there and that GDAL may read through a header."""
+    stem = header.with_suffix("")
+    names = (
+        stem.with_name(stem.name + case) for s in DATA_SUFFIXES for case in dict.fromkeys((s, s.upper()))
+    )
+    return (candidate for candidate in names if candidate.is_file())
+
+
 def find_data(header: Path) -> Path:
     """Find the data file of a header. Raises InputError if there is none."""
+    for data in data_paths(header):
+        return data
     stem = header.with_suffix("")
-    names = [stem.with_name(stem.name + case) for s in DATA_SUFFIXES for case in (s, s.upper())]
-    for candidate in names:
-        if candidate.is_file():
-            return candidate
     raise InputError(
         f"{header}: no data file beside this header (looked for {stem.name} and {stem.name}.bsq, .bil, .bip, "
         ".img, .dat): put it there"

@@ -1,15 +1,20 @@
-"""The files of a raster: those an existing one is read from."""
+"""The files of a raster: those an existing one is read from, and those that writing one touches."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.envi import DATA_SUFFIXES, find_data, find_header, header_paths
+from emrdiff_cli.atomic import refuse_existing, target_of
+from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
+from emrdiff_cli.raster.envi import DATA_SUFFIXES, data_paths, find_data, find_header, header_paths
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIDECARS = (".aux.xml", ".msk")  # that change what is read
+_OVERVIEWS = ".ovr"
 
 
 def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
@@ -62,3 +67,83 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 def _beside(data: Path, suffix: str) -> Path:
     return data.with_name(data.name + suffix)
+
+
+@dataclass(frozen=True)
+class WrittenFiles:
+    """What writing a raster puts in place, and what it removes: it would shadow the new one's metadata."""
+
+    data: Path
+    header: Path | None
+    stale: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from (self.data, *([] if self.header is None else [self.header]), *self.stale)
+
+
+def files_written(path: Path, driver: str, options: Mapping[str, str]) -> WrittenFiles:
+    """The files that writing a raster with these creation options touches, there or not.
+
+    Of a link, also those of what it points to. Raises UsageError for an ENVI header's name, and for a link to
+    ENVI data whose header would not lie beside them; WriteError as `target_of` does.
+    """
+    added = any((key.upper(), value.upper()) == ("SUFFIX", "ADD") for key, value in options.items())
+    real = target_of(path)
+    beside = [_beside(place, suffix) for place in (path, real) for suffix in (*_SIDECARS, _OVERVIEWS)]
+    if driver != "ENVI":
+        return WrittenFiles(path, None, tuple(dict.fromkeys(beside)))
+    if path.suffix.lower() == ".hdr":
+        raise UsageError(f"{path}: is the header's name: give the data file's, e.g. {path.stem}.bsq")
+    header, shadowing = _headers(path, added)
+    own, more = _headers(real, added)
+    if real != path and os.path.realpath(header) != os.path.realpath(own):
+        raise UsageError(f"{path}: is a link to {real}: name that, so that its header goes beside it")
+    return WrittenFiles(path, header, tuple(dict.fromkeys([*beside, *shadowing, *more])))
+
+
+def _headers(data: Path, added: bool) -> tuple[Path, list[Path]]:
+    """The header to be written, and those that GDAL may take instead."""
+    replaced, appended = header_paths(data)
+    return (appended, [replaced, replaced.with_suffix(".HDR")]) if added else (replaced, [appended])
+
+
+def refuse_lost(files: WrittenFiles, overwrite: bool) -> None:
+    """Raise OutputExistsError where a header is another raster's, or would be taken for it, and for what is there.
+
+    The first always, the second, which would be removed, without `overwrite` only.
+    """
+    for header in () if files.header is None else (files.header, *files.stale):
+        if header.suffix.lower() == ".hdr" and (header == files.header or header.exists()):
+            for other in data_paths(header):
+                if not _marks(other) & _marks(files.data) and find_header(other) is not None:
+                    raise OutputExistsError(
+                        f"{header}: is where {other.name} looks for its header: give the output another name"
+                    )
+    for path in files.stale:
+        refuse_existing(path, overwrite)
+
+
+def refuse_inputs_as_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise UsageError where a file that would be replaced or removed is an input, or a file of an input raster."""
+    read = {mark for path in inputs for file in _read_with(path) for mark in _marks(file)}
+    for output in outputs:
+        if read & _marks(output):
+            raise UsageError(f"{output} is an input, or a file of one: give the output another name")
+
+
+def _read_with(path: Path) -> list[Path]:
+    """An input's files: those of a raster with its overviews, else the file itself."""
+    try:
+        files = files_of(path)
+    except InputError:
+        return [path]
+    return [path, *files, _beside(files[0], _OVERVIEWS)]
+
+
+def _marks(path: Path) -> set[object]:
+    """What a file is known by, whatever its name: its place and, where it is there, its number on its device."""
+    try:
+        state = path.stat()
+    except OSError:
+        return {os.path.realpath(path)}
+    return {os.path.realpath(path), (state.st_dev, state.st_ino)}

@@ -20,12 +20,13 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as GdalWindow
 
-from emrdiff_cli.errors import InputError, UsageError, WriteError
+from emrdiff_cli.errors import InputError, WriteError
 from emrdiff_cli.interruption import deferred, safe_point
 from emrdiff_cli.raster.cog import copy_as_cog
 from emrdiff_cli.raster.creation import creation_profile, named_interleave, write_metadata
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
-from emrdiff_cli.raster.envi import finish_header, header_paths
+from emrdiff_cli.raster.envi import finish_header
+from emrdiff_cli.raster.files import files_written
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.part import PartFile
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
@@ -59,8 +60,8 @@ class VerifiedWriter:
         """Count of valid values beyond the dtype's range so far, which were set to its end."""
         self._target = Path(path)
         refuse_unknown_options(spec)
-        header = _header_target(self._target, spec)
-        self._part = PartFile(self._target, header, overwrite, drafted=spec.driver == "COG")
+        files = files_written(self._target, spec.driver, spec.creation_options)
+        self._part = PartFile(files, overwrite, drafted=spec.driver == "COG")
         self._profile = named_interleave(self._target, spec) | creation_profile(spec)
         self._leaving = ExitStack()
         self._dataset: Any = None
@@ -249,17 +250,6 @@ class VerifiedWriter:
             with suppress(*_GDAL_ERRORS), rasterio.Env():
                 self._dataset.close()
         self._part.discard()
-
-
-def _header_target(target: Path, spec: RasterSpec) -> Path | None:
-    if spec.driver != "ENVI":
-        return None
-    if target.suffix.lower() == ".hdr":
-        raise UsageError(f"{target}: is the header's name: give the data file's, e.g. {target.stem}.bsq")
-    added = any(
-        key.upper() == "SUFFIX" and value.upper() == "ADD" for key, value in spec.creation_options.items()
-    )
-    return header_paths(target)[1 if added else 0]
 
 
 def _float_limits(dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from test_fusion import write_pair
 from test_simulation import read, textured, write_cube, write_srf
 
 from emrdiff_cli.checkpoint import load_model
+from emrdiff_cli.model_folder import sole_training
 from emrdiff_cli.page import REPORT
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS, read_config
 
@@ -161,6 +162,61 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing(
     assert line.startswith("Error: ")
     assert said in line
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [CARD, TRAINING, REPORT])
+def test_a_file_of_the_users_is_no_part_of_a_model(run: Run, tmp_path: Path, data: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    ended = run("train", *archive(data), "-o", tmp_path, *SHORT, "-q")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert f"{name}: is there already: give --overwrite" in ended.err
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
+
+
+def test_a_configuration_is_no_output(run: Run, tmp_path: Path, data: Path) -> None:
+    (tmp_path / TRAINING).write_text("# mine\n[train]\niterations = 2\n")
+    usual = (*archive(data), "-o", tmp_path, "--config", tmp_path / TRAINING, *SHORT)
+    ended = run("train", *usual, "--overwrite", "-q")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "is an input" in ended.err
+    assert (tmp_path / TRAINING).read_text().startswith("# mine")
+
+
+def test_a_card_that_cannot_be_written_leaves_the_weights(
+    run: Run, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real = tmp_path / "m", Path.write_bytes
+
+    def full(self: Path, content: bytes) -> int:
+        if CARD in self.name:
+            raise OSError(28, "No space left on device")
+        return real(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    ended = run("train", *archive(data), "-o", folder, *SHORT, "-q")
+    said = f"{folder / CARD}: cannot be written: No space left on device; the weights are kept in"
+    assert (ended.code, ended.err) == (4, f"Error: {said} {folder / WEIGHTS}\n")
+    assert read_config(folder / WEIGHTS).hsi_bands == 8
+
+
+@pytest.mark.parametrize("name", [CARD, WEIGHTS])
+def test_what_cannot_be_written_is_refused_before_any_training(
+    run: Run, tmp_path: Path, data: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    ended = run("train", *archive(data), "-o", tmp_path, *SHORT, "--overwrite")
+    assert (ended.code, ended.err) == (4, f"Error: {tmp_path / name}: is a folder: name a file in it\n")
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite",)])
+def test_one_training_at_a_time_in_a_folder(
+    run: Run, tmp_path: Path, data: Path, more: tuple[str, ...]
+) -> None:
+    with sole_training(tmp_path / "m"):
+        ended = run("train", *archive(data), "-o", tmp_path / "m", *SHORT, "-q", *more)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "is being written by another run" in ended.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_that_is_there_stays(run: Run, tmp_path: Path, data: Path) -> None:
