@@ -7,7 +7,7 @@ LR-HSI of the bicubic baseline.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +15,12 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.band_numbers import numbered_bands
-from emrdiff_cli.core.grid import AxisPlacement, align
+from emrdiff_cli.core.grid import AxisPlacement, lr_below
 from emrdiff_cli.core.holes import fill_each_band
 from emrdiff_cli.core.resampling import Taps, apply_taps, cubic_upsampler
 from emrdiff_cli.errors import GridError, InputError
-from emrdiff_cli.raster.reading import RasterReader, same_crs
+from emrdiff_cli.raster.placement import place_on, placed_by, placing_notes
+from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.scene import Bands, Grid, RasterInfo, Window
 
 Cube = NDArray[np.float32]
@@ -131,7 +132,7 @@ def upsample(lr: RasterReader, reference: Part) -> tuple[Upsampled, tuple[str, .
 def common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Window, tuple[str, ...]]:
     """The area that both cover, in each one's pixels."""
     a, b = fused.grid, reference.grid
-    if not _by_geotransform(fused, reference):
+    if placed_by(fused, reference) != "CRS":
         if (a.height, a.width) != (b.height, b.width):
             raise GridError(
                 f"{fused.path} is {a.height} x {a.width} and {reference.path} {b.height} x {b.width} pixels "
@@ -141,7 +142,7 @@ def common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Windo
             raise GridError(f"{fused.path} and {reference.path} lie apart and have no CRS: give both one")
         whole = Window(0, 0, a.height, a.width)
         return whole, whole, ("neither raster is georeferenced: compared pixel by pixel from the first",)
-    placed = align(a, b)
+    placed = place_on(fused, reference).alignment
     if placed.rows.ratio != 1 or placed.cols.ratio != 1:
         raise GridError(
             f"the pixels differ in size: {_pixel(a)} in {fused.path}, {_pixel(b)} in {reference.path}; "
@@ -181,38 +182,15 @@ def _place(
     lr: RasterInfo, reference: RasterInfo, area: Window
 ) -> tuple[AxisPlacement, AxisPlacement, tuple[str, ...]]:
     """Where all LR pixels lie on `area` of the reference, by axis."""
-    grid = lr.grid
-    if _by_geotransform(lr, reference):
-        placed = align(grid, reference.grid.crop(area))
-        rows, cols = (
-            AxisPlacement(axis.ratio, axis.offset + hr - axis.ratio * first)
-            for axis, hr, first in (
-                (placed.rows, placed.hr_window.row, placed.lr_window.row),
-                (placed.cols, placed.hr_window.col, placed.lr_window.col),
-            )
+    placed = place_on(lr, reference).alignment
+    rows, cols = (
+        AxisPlacement(axis.ratio, axis.offset + hr - axis.ratio * first - start)
+        for axis, hr, first, start in (
+            (placed.rows, placed.hr_window.row, placed.lr_window.row, area.row),
+            (placed.cols, placed.hr_window.col, placed.lr_window.col, area.col),
         )
-        return rows, cols, ()
-    ratio = reference.grid.height / grid.height
-    if ratio != reference.grid.width / grid.width or not ratio.is_integer():
-        raise GridError(
-            f"{lr.path} is {grid.height} x {grid.width} pixels, no whole fraction of "
-            f"{reference.path}, and neither is georeferenced: give both a CRS and a geotransform"
-        )
-    whole = AxisPlacement(ratio, 0.0)
-    return whole, whole, (f"{lr.path} is not georeferenced: placed by the ratio of the sizes, {ratio:g}",)
-
-
-def _by_geotransform(a: RasterInfo, b: RasterInfo) -> bool:
-    """True: both are georeferenced, in one CRS; False: neither is. Raises GridError otherwise."""
-    if a.grid.georeferenced != b.grid.georeferenced:
-        bare, other = (b, a) if a.grid.georeferenced else (a, b)
-        raise GridError(
-            f"{bare.path} is not georeferenced and {other.path} is: give it a CRS and a geotransform "
-            "(gdal_edit.py -a_srs -a_ullr)"
-        )
-    if a.grid.georeferenced and not same_crs(a.grid.crs_wkt, b.grid.crs_wkt):
-        raise GridError(f"{a.path} and {b.path} differ in CRS: warp one to the other's (gdalwarp -t_srs)")
-    return a.grid.georeferenced
+    )
+    return rows, cols, placing_notes(lr, reference)
 
 
 def _pixel(grid: Grid) -> str:
@@ -221,7 +199,7 @@ def _pixel(grid: Grid) -> str:
 
 
 def _below(axis: AxisPlacement, n_lr: int, n_hr: int) -> NDArray[np.int64]:
-    below = np.floor((np.arange(n_hr) + 0.5 - axis.offset) / axis.ratio).astype(np.int64)
+    below = lr_below(axis, n_hr)
     return np.where((below >= 0) & (below < n_lr), below, -1)
 
 
@@ -229,7 +207,7 @@ def _local(taps: Taps) -> tuple[int, Taps]:
     """First input that the taps and the margin around them need, and the taps counted from it."""
     first, stop = taps.reach()
     first, stop = max(0, first - _MARGIN), min(taps.n_in, stop + _MARGIN)
-    return first, replace(taps, n_in=stop - first, indices=taps.indices - first)
+    return first, taps.from_input(first, stop)
 
 
 def match_bands(other: RasterInfo, reference: RasterInfo) -> tuple[dict[int, int], tuple[str, ...]]:

@@ -13,13 +13,15 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.degradation import WALD_PSF, Psf
-from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
+from emrdiff_cli.core.grid import Alignment, AxisPlacement, align, lr_below
 from emrdiff_cli.core.holes import fill_holes
 from emrdiff_cli.core.observation import Resampling, Strip
+from emrdiff_cli.core.resampling import CUBIC_REACH
 from emrdiff_cli.errors import GridError, InputError
 from emrdiff_cli.interruption import safe_point
+from emrdiff_cli.raster.placement import Placement, place_on, placing_notes
 from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
-from emrdiff_cli.raster.warping import AlignedReader, aligned_grid
+from emrdiff_cli.raster.warping import AlignedReader
 from emrdiff_cli.scene import Grid, RasterInfo, Window
 
 Field = NDArray[np.float32]
@@ -28,7 +30,6 @@ Mask = NDArray[np.bool_]
 CACHE_MEGABYTES = 64  # GDAL's block cache while a pair is read
 
 _STRIP_ROWS = 256
-_KERNEL_REACH = 2  # LR pixels
 
 
 class PairReader:
@@ -61,10 +62,7 @@ class PairReader:
         """What a user has to know of how the two were placed."""
         if isinstance(self._lr, AlignedReader):
             return (self._lr.how,)
-        if self.lr_info.grid.georeferenced:
-            return ()
-        how = "sizes" if _by_size(self.lr_info, self.msi_info) else "geotransforms"
-        return (f"neither raster has a CRS: placed by their {how}",)
+        return placing_notes(self.lr_info, self.msi_info)
 
     @cached_property
     def resampling(self) -> Resampling:
@@ -79,8 +77,8 @@ class PairReader:
         """The LR row that each HR row lies on, and the LR column of each HR column."""
         lr, hr = self.alignment.lr_window, self.alignment.hr_window
         return (
-            _covering(self.alignment.rows, lr.height, hr.height),
-            _covering(self.alignment.cols, lr.width, hr.width),
+            _nearest(self.alignment.rows, lr.height, hr.height),
+            _nearest(self.alignment.cols, lr.width, hr.width),
         )
 
     def moved(self, shift: tuple[float, float]) -> PairReader:
@@ -160,9 +158,9 @@ def open_pair(lr_path: Path, msi_path: Path, shift: tuple[float, float] = (0.0, 
     cannot be read, or (when it is read) NaN without a declared nodata.
     """
     with open_raster(lr_path) as lr, open_raster(msi_path) as msi:
-        alignment = place(lr.info, msi.info)
-        grid = aligned_grid(lr.info.grid, msi.info.grid)
-        pair = PairReader(lr if grid is lr.info.grid else AlignedReader(lr, grid), msi, alignment)
+        placed = _placed(lr.info, msi.info)
+        aligned = lr if placed.grid is lr.info.grid else AlignedReader(lr, placed.grid)
+        pair = PairReader(aligned, msi, _widened(placed.alignment, placed.grid))
         yield pair.moved(shift)
 
 
@@ -177,15 +175,14 @@ def _moved(alignment: Alignment, lr: Grid, msi: Grid, shift: tuple[float, float]
 
 def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
     """The common area of a pair; raises GridError as `open_pair` says."""
-    _check_crs(lr, msi)
-    if _by_size(lr, msi):
-        alignment = _place_by_size(lr, msi)
-    else:
-        try:
-            grid = aligned_grid(lr.grid, msi.grid)
-            alignment = _widened(align(grid, msi.grid), grid)
-        except GridError as error:
-            raise GridError(f"{lr.path.name} and {msi.path.name}: {error}") from error
+    placed = _placed(lr, msi)
+    return _widened(placed.alignment, placed.grid)
+
+
+def _placed(lr: RasterInfo, msi: RasterInfo) -> Placement:
+    """The MSI's common area with the LR-HSI on its axes; raises what `place` does."""
+    placed = place_on(lr, msi, warped=True)
+    alignment = placed.alignment
     if min(alignment.rows.ratio, alignment.cols.ratio) <= 1:
         raise GridError(
             f"{msi.path.name} is not finer than {lr.path.name} (ratio {alignment.ratio:.3g}): "
@@ -196,15 +193,15 @@ def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
             f"{msi.path.name} has {msi.bands.count} bands, {lr.path.name} {lr.bands.count}: an HR-MSI has "
             "fewer bands than the LR-HSI; give the LR-HSI first and the HR-MSI second"
         )
-    return alignment
+    return placed
 
 
 def _widened(alignment: Alignment, lr: Grid) -> Alignment:
     """The alignment with what LR pixels there are around the common area that the cubic kernel reaches."""
     window, rows, cols = alignment.lr_window, alignment.rows, alignment.cols
-    top, left = min(_KERNEL_REACH, window.row), min(_KERNEL_REACH, window.col)
-    bottom = min(lr.height, window.row + window.height + _KERNEL_REACH)
-    right = min(lr.width, window.col + window.width + _KERNEL_REACH)
+    top, left = min(CUBIC_REACH, window.row), min(CUBIC_REACH, window.col)
+    bottom = min(lr.height, window.row + window.height + CUBIC_REACH)
+    right = min(lr.width, window.col + window.width + CUBIC_REACH)
     row, col = window.row - top, window.col - left
     return replace(
         alignment,
@@ -214,38 +211,5 @@ def _widened(alignment: Alignment, lr: Grid) -> Alignment:
     )
 
 
-def _by_size(lr: RasterInfo, msi: RasterInfo) -> bool:
-    """True where neither raster says where it lies."""
-    placed = [info.grid.transform != Affine.identity() for info in (lr, msi)]
-    return not any(placed)
-
-
-def _check_crs(lr: RasterInfo, msi: RasterInfo) -> None:
-    for one, other in ((lr, msi), (msi, lr)):
-        if other.grid.georeferenced and not one.grid.georeferenced:
-            raise GridError(
-                f"{one.path.name} has no CRS but {other.path.name} has: assign it, e.g. with "
-                f"`gdal_edit.py -a_srs ... -a_ullr ... {one.path.name}`"
-            )
-
-
-def _place_by_size(lr: RasterInfo, msi: RasterInfo) -> Alignment:
-    """Without a georeference the rasters are taken to cover the same ground, at an exact ratio only."""
-    rows, cols = msi.grid.height / lr.grid.height, msi.grid.width / lr.grid.width
-    if rows != cols or rows != int(rows):
-        raise GridError(
-            f"{lr.path.name} and {msi.path.name} have no georeference and their sizes are no exact ratio "
-            f"({msi.grid.height} x {msi.grid.width} to {lr.grid.height} x {lr.grid.width}): georeference both"
-        )
-    placement = AxisPlacement(rows, 0.0)
-    return Alignment(
-        Window(0, 0, lr.grid.height, lr.grid.width),
-        Window(0, 0, msi.grid.height, msi.grid.width),
-        placement,
-        placement,
-    )
-
-
-def _covering(placement: AxisPlacement, n_lr: int, n_hr: int) -> NDArray[np.int64]:
-    at = np.floor((np.arange(n_hr) + 0.5 - placement.offset) / placement.ratio)
-    return np.asarray(np.clip(at, 0, n_lr - 1), dtype=np.int64)
+def _nearest(axis: AxisPlacement, n_lr: int, n_hr: int) -> NDArray[np.int64]:
+    return np.clip(lr_below(axis, n_hr), 0, n_lr - 1)

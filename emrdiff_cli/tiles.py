@@ -15,13 +15,14 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.atomic import check_target, failing_as_write_error, make_folder, refuse_existing, target_of
-from emrdiff_cli.core.grid import Alignment, AxisPlacement, align
+from emrdiff_cli.core.grid import EDGE_SLACK, Alignment, AxisPlacement, same_place
 from emrdiff_cli.core.tiling import Mosaic, tile_starts, tile_windows
-from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError
+from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
 from emrdiff_cli.file_identity import file_sha256
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.metadata import value_beside
-from emrdiff_cli.raster.reading import RasterReader, open_raster, same_crs
+from emrdiff_cli.raster.placement import place_on, placing_notes
+from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.scene import Grid, RasterInfo, Window
@@ -31,7 +32,6 @@ Report = Callable[[float, float, str], None]
 
 _log = logging.getLogger(__name__)
 _EXACT_INTEGER = 2**53  # beyond it float64 does not hold every integer
-_EDGE_SLACK = 1e-6  # HR pixels: rounding noise in the place of an LR pixel's edge
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,12 @@ def _plan(infos: Sequence[RasterInfo], size: int, overlap: int) -> list[_Plan]:
         return [_planned(names[0], grid, Window(0, 0, grid.height, grid.width), windows, overlap)]
     finest = min((0, 1), key=lambda i: (_pixel_area(infos[i].grid), -infos[i].grid.width, -i))
     lr, hr = infos[1 - finest].grid, infos[finest].grid
-    place = _place(lr, hr)
-    lr_windows, hr_windows, lr_overlap = _pair_windows(place, size, overlap)
-    lr_plan = _planned(names[1 - finest], lr, place.lr_window, lr_windows, lr_overlap)
-    hr_plan = _planned(names[finest], hr, place.hr_window, hr_windows, overlap)
+    common = place_on(infos[1 - finest], infos[finest]).alignment
+    for note in placing_notes(*infos):
+        _log.warning("%s, ratio %.4g", note, common.ratio)
+    lr_windows, hr_windows, lr_overlap = _pair_windows(common, size, overlap)
+    lr_plan = _planned(names[1 - finest], lr, common.lr_window, lr_windows, lr_overlap)
+    hr_plan = _planned(names[finest], hr, common.hr_window, hr_windows, overlap)
     return [lr_plan, hr_plan] if finest == 1 else [hr_plan, lr_plan]
 
 
@@ -129,26 +131,6 @@ def _crop(grid: Grid, window: Window) -> Grid:
     return cropped if _placed(grid) else replace(cropped, transform=Affine.identity())
 
 
-def _place(lr: Grid, hr: Grid) -> Alignment:
-    """Lay an LR on an HR grid; without a georeference on both, by their sizes. Raises GridError."""
-    if _placed(lr) != _placed(hr):
-        raise GridError("only one of the two rasters is georeferenced: give both a georeference, or none")
-    if _placed(hr):
-        if not same_crs(lr.crs_wkt, hr.crs_wkt):
-            raise GridError(
-                "the two rasters have different CRSs: warp one to the other's, e.g. with gdalwarp"
-            )
-        return align(lr, hr)
-    ratio = hr.height // lr.height
-    if ratio < 1 or (hr.height, hr.width) != (ratio * lr.height, ratio * lr.width):
-        raise GridError(
-            f"neither raster is georeferenced and {hr.height} x {hr.width} is no whole multiple of "
-            f"{lr.height} x {lr.width} pixels: give them a georeference"
-        )
-    _log.warning("neither raster is georeferenced: taken as of the same area, ratio %d", ratio)
-    return align(replace(lr, transform=Affine.scale(ratio)), hr)
-
-
 def _pair_windows(place: Alignment, size: int, overlap: int) -> tuple[list[Window], list[Window], int]:
     """Cut the common area at whole LR pixels: LR windows, HR windows and the overlap in LR pixels."""
     lr, hr, ratio = place.lr_window, place.hr_window, max(place.rows.ratio, place.cols.ratio)
@@ -171,7 +153,7 @@ def _axis_spans(
     def hr_edge(lr_edge: int) -> int:
         if lr_edge in (0, n_lr):
             return n_hr if lr_edge else 0
-        return math.ceil(axis.offset + axis.ratio * lr_edge - 0.5 - _EDGE_SLACK)
+        return math.ceil(axis.offset + axis.ratio * lr_edge - 0.5 - EDGE_SLACK)
 
     length = min(size, n_lr)
     starts = tile_starts(n_lr, size, overlap)
@@ -338,7 +320,7 @@ def _check_tile(reader: RasterReader, first: RasterInfo, grid: Grid) -> None:
             f"{info.path}: has {info.grid.height} x {info.grid.width} pixels where the index has "
             f"{grid.height} x {grid.width}: tiles must keep their size"
         )
-    if _placed(info.grid) and _placed(grid) and not _same_place(info.grid.transform, grid):
+    if _placed(info.grid) and _placed(grid) and not same_place(info.grid, grid):
         raise InputError(f"{info.path}: does not lie where the index puts it: cut the tiles again")
     for what in ("bands", "dtype", "nodata", "scale", "offset"):
         ours, theirs = getattr(info, what), getattr(first, what)
@@ -346,13 +328,6 @@ def _check_tile(reader: RasterReader, first: RasterInfo, grid: Grid) -> None:
             raise InputError(
                 f"{info.path}: differs from {first.path.name} in {what}: process all tiles in the same way"
             )
-
-
-def _same_place(transform: Affine, grid: Grid) -> bool:
-    """Tell whether two transforms put the grid's corners within a hundredth of a pixel."""
-    to_pixels = ~grid.transform @ transform
-    corners = [(0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height)]
-    return all(math.dist(to_pixels @ corner, corner) < 1e-2 for corner in corners)
 
 
 def _to_stored(rows: NDArray[np.floating], valid: NDArray[np.bool_], info: RasterInfo) -> NDArray[np.generic]:

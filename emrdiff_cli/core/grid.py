@@ -6,9 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emrdiff_cli.errors import GridError
 from emrdiff_cli.scene import Grid, Window
 
+# The tolerances of placing one grid on another.
+NEAR_WHOLE = 5e-3  # share by which a raster to be warped may miss a whole ratio that it is then given
+EDGE_SLACK = 1e-6  # HR pixels: rounding noise in the place of an LR pixel's edge
 _SNAP = 1e-2  # HR pixels: a smaller offset from a whole pixel is one of rounding in the file
 _SHEAR = 1e-3  # pixels of drift over the whole raster beyond which grids count as rotated against each other
 
@@ -46,8 +52,7 @@ def align(lr: Grid, hr: Grid) -> Alignment:
     Raises GridError: grids rotated against each other, LR finer than HR, no common area.
     """
     lr_to_hr = ~hr.transform @ lr.transform
-    drift = max(abs(lr_to_hr.b) * lr.height, abs(lr_to_hr.d) * lr.width)
-    if drift > _SHEAR * max(lr_to_hr.a, lr_to_hr.e, 1.0):
+    if rotated(lr, hr):
         raise GridError("the two grids are rotated against each other: warp one onto the other's axes first")
     if lr_to_hr.a <= 0 or lr_to_hr.e <= 0:
         raise GridError("the two grids are mirrored against each other: warp one onto the other's axes first")
@@ -59,6 +64,40 @@ def align(lr: Grid, hr: Grid) -> Alignment:
         rows=rows,
         cols=cols,
     )
+
+
+def align_by_size(lr: Grid, hr: Grid) -> Alignment:
+    """Place an LR grid on an HR grid that covers the same ground: the ratio is that of their sizes.
+
+    Raises GridError where that is no whole number, the same for rows and columns.
+    """
+    ratio = hr.height / lr.height
+    if ratio != hr.width / lr.width or not ratio.is_integer():
+        raise GridError(
+            f"neither has a georeference and their sizes are no exact ratio ({hr.height} x {hr.width} to "
+            f"{lr.height} x {lr.width} pixels): georeference both"
+        )
+    whole = AxisPlacement(ratio, 0.0)
+    return Alignment(Window(0, 0, lr.height, lr.width), Window(0, 0, hr.height, hr.width), whole, whole)
+
+
+def rotated(grid: Grid, onto: Grid) -> bool:
+    """Whether the axes of two grids of one CRS run at an angle, seen over the whole of the first."""
+    between = ~onto.transform @ grid.transform
+    drift = max(abs(between.b) * grid.height, abs(between.d) * grid.width)
+    return bool(drift > _SHEAR * max(abs(between.a), abs(between.e), 1.0))
+
+
+def same_place(grid: Grid, other: Grid) -> bool:
+    """Whether the corners of two grids of one size lie together, but for rounding in a file."""
+    to_pixels = ~other.transform @ grid.transform
+    corners = [(0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height)]
+    return all(math.dist(to_pixels @ corner, corner) < _SNAP for corner in corners)
+
+
+def lr_below(placement: AxisPlacement, n_hr: int) -> NDArray[np.int64]:
+    """Along an axis: the LR pixel that each HR pixel's centre lies on, beyond the LR grid's ends too."""
+    return np.asarray(np.floor((np.arange(n_hr) + 0.5 - placement.offset) / placement.ratio), dtype=np.int64)
 
 
 def bounds_window(grid: Grid, bounds: tuple[float, float, float, float]) -> Window:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
+from emrdiff_cli.core.grid import NEAR_WHOLE, rotated
+from emrdiff_cli.core.resampling import CUBIC_REACH
 from emrdiff_cli.errors import GridError
 from emrdiff_cli.raster.crs import PixelMap, pixel_map, same_crs
 from emrdiff_cli.raster.reading import RasterReader, refuse_undeclared_nan
@@ -20,10 +22,7 @@ from emrdiff_cli.scene import Grid, RasterInfo, Window
 
 Field = NDArray[np.float32]
 
-_DRIFT = 1e-3  # pixels over the whole raster from which grids count as rotated against each other
 _EDGE_POINTS = 21  # along each side of the outline: straight sides become curves in another CRS
-_WHOLE = 5e-3  # share by which a ratio may differ from a whole number that it is then taken for
-_MARGIN = 2  # pixels kept around the common ground, which the cubic kernel reaches
 
 
 class AlignedReader:
@@ -71,12 +70,10 @@ def aligned_grid(grid: Grid, onto: Grid) -> Grid:
     """
     if not (grid.georeferenced and onto.georeferenced):
         return grid
-    between = ~onto.transform @ grid.transform
-    if same_crs(grid.crs_wkt, onto.crs_wkt):
-        drift = max(abs(between.b) * grid.height, abs(between.d) * grid.width)
-        if drift <= _DRIFT * max(abs(between.a), abs(between.e), 1.0):
-            mirrored = between.e < 0, between.a < 0
-            return _mirrored(grid, *mirrored) if any(mirrored) else grid
+    if same_crs(grid.crs_wkt, onto.crs_wkt) and not rotated(grid, onto):
+        between = ~onto.transform @ grid.transform
+        mirrored = between.e < 0, between.a < 0
+        return _mirrored(grid, *mirrored) if any(mirrored) else grid
     return _enclosing(grid, onto)
 
 
@@ -108,8 +105,8 @@ def _enclosing(grid: Grid, onto: Grid) -> Grid:
             "assign the CRS it is in with `gdal_edit.py -a_srs`, or warp it yourself with gdalwarp"
         )
     ratio = _pixel_ratio(grid, to_pixels)
-    left, right = max(xs.min(), -_MARGIN * ratio), min(xs.max(), onto.width + _MARGIN * ratio)
-    top, bottom = max(ys.min(), -_MARGIN * ratio), min(ys.max(), onto.height + _MARGIN * ratio)
+    left, right = max(xs.min(), -CUBIC_REACH * ratio), min(xs.max(), onto.width + CUBIC_REACH * ratio)
+    top, bottom = max(ys.min(), -CUBIC_REACH * ratio), min(ys.max(), onto.height + CUBIC_REACH * ratio)
     if left >= right or top >= bottom:
         raise GridError("the two rasters have no ground in common: compare their bounds with `emrdiff info`")
     col, row = math.floor(left), math.floor(top)
@@ -128,7 +125,7 @@ def _pixel_ratio(grid: Grid, to_pixels: PixelMap) -> float:
     xs, ys = to_pixels(np.array([x - 0.5, x + 0.5, x, x]), np.array([y, y, y - 0.5, y + 0.5]))
     area = (xs[1] - xs[0]) * (ys[3] - ys[2]) - (xs[3] - xs[2]) * (ys[1] - ys[0])
     ratio = math.sqrt(abs(area))
-    return float(round(ratio)) if round(ratio) >= 1 and abs(ratio / round(ratio) - 1) < _WHOLE else ratio
+    return float(round(ratio)) if round(ratio) >= 1 and abs(ratio / round(ratio) - 1) < NEAR_WHOLE else ratio
 
 
 def _outline(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -264,7 +264,7 @@ def test_bad_inputs_give_one_line_and_exit_3(
         "no such file": tmp_path / "nowhere.tif",
         "differ in size": write_raster(tmp_path / "a.tif", truth, place(pixel=5)),
         "no ground in common": write_raster(tmp_path / "b.tif", truth, place(200, 0)),
-        "is not georeferenced": write_raster(tmp_path / "c.tif", truth, place(), crs=None),
+        "has no CRS but": write_raster(tmp_path / "c.tif", truth, place(), crs=None),
         "has 3 bands": write_raster(tmp_path / "d.tif", truth[:3], place()),
     }
     for message, path in bad.items():
