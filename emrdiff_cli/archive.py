@@ -29,7 +29,7 @@ Progress = Callable[[float, float, str], None]
 
 @dataclass(frozen=True)
 class Status:
-    """What became of a scene; `report` holds the fusion's report where it is done."""
+    """Outcome of a scene; `report` holds the fusion's report where it is done."""
 
     line: int
     output: str

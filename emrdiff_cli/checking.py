@@ -66,7 +66,7 @@ class RasterCheck:
 
 @dataclass(frozen=True)
 class ShiftCheck:
-    """What the LR-HSI's grid has to be moved by, down and to the right, as `Shift` says; what not doing it costs.
+    """Displacement of the LR-HSI's grid, down and to the right, as in `Shift`, and the cost of leaving it.
 
     `standard_error_lr_px` is None, and the shift 0, where the pair does not tell.
     """
@@ -159,7 +159,7 @@ def check(
 
 
 def _known(lr: RasterInfo, msi: RasterInfo) -> Check:
-    """What the metadata tell."""
+    """Check what the metadata tell."""
     one, other = acquired_on(lr.tags), acquired_on(msi.tags)
     return Check(
         lr_hsi=_raster_check(lr, one),
@@ -310,7 +310,7 @@ def _unfit(block: PairBlock, scene: LrScene, shift: Shift) -> list[str]:
 
 
 def _displacement(shift: Shift, cost: float | None) -> list[str]:
-    """What to say of the displacement: nothing where it is small and cheap."""
+    """Warnings about the displacement: none where it is small and cheap."""
     if not shift.confidence:
         return ["the displacement of the two against each other could not be told from the pair"]
     dear = cost is not None and cost >= _DEAR and shift.significant
@@ -318,7 +318,7 @@ def _displacement(shift: Shift, cost: float | None) -> list[str]:
 
 
 def _concerns(result: Check) -> list[str]:
-    """What lowers the quality of a fusion, one line each."""
+    """Concerns that lower the quality of a fusion, one line each."""
     found, psf = [], result.psf
     if psf is not None and abs(psf.fwhm_hr_px / psf.assumed_fwhm_hr_px - 1) > _ODD_WIDTH:
         found.append(

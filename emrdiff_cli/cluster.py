@@ -32,7 +32,7 @@ from emrdiff_cli.interruption import at_once, deferred
 from emrdiff_cli.preflight import free_memory
 from emrdiff_cli.prepared_scene import PreparedScene
 from emrdiff_cli.tile_rows import TileRow, Tiling, Watch
-from emrdiff_cli.tile_worker import MakeSampler, sample_row, share_of
+from emrdiff_cli.tile_worker import MakeSampler, sample_row, task_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -101,9 +101,9 @@ class Workers:
         Raises EmrdiffError where the scheduler or, for long, all workers are lost, or a row kills its workers;
         else what a worker raised.
         """
-        share = share_of(scene, tiling, batch_size, make_sampler)
+        task = task_of(scene, tiling, batch_size, make_sampler)
         left, waiting = iter(rows), deque[_Pending]()
-        held = self._submit(_hold, share)
+        held = self._submit(_hold, task)
         try:
             while True:
                 for row in islice(left, self._room(len(waiting))):
@@ -304,12 +304,12 @@ def _worker_count(device: str) -> int:
     return gpu_count(device) or max(1, min(cores, fitting))
 
 
-def _hold(share: Held) -> Held:
-    """What was sent, as the result of a task: a result that is lost is made again, sent data is not."""
-    return share
+def _hold(task: Held) -> Held:
+    """Return the data sent as the result of a task: a result that is lost is made again, sent data is not."""
+    return task
 
 
-def _sample(share: Any, row: TileRow) -> tuple[Field, float]:
+def _sample(task: Any, row: TileRow) -> tuple[Field, float]:
     """`sample_row` on a worker, whose address an error then tells."""
     from distributed import get_worker
 
@@ -317,7 +317,7 @@ def _sample(share: Any, row: TileRow) -> tuple[Field, float]:
     # The workers of a LocalCluster are numbered; others see no more GPUs than they were given.
     number = worker.name if isinstance(worker.name, int) else 0
     try:
-        return sample_row(share, row, number)
+        return sample_row(task, row, number)
     except EmrdiffError as error:
         raise type(error)(f"{error} (worker {worker.address})") from error
     except OSError as error:

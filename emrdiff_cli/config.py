@@ -25,7 +25,7 @@ Optimizer = Literal["muon", "adamw"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is: everything that fixes the function from a pair to its HR-HSI, but the weights.
+    """Architecture and scaling of a model: all that fixes the function from a pair to its HR-HSI but the weights.
 
     `subspace`: dimensions k of the spectral basis; 0 keeps all bands (the paper's). `calibration`: basis and
     channel scales are those of the `archive`, kept with the weights, or each `scene`'s own, with which a

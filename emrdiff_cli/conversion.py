@@ -37,7 +37,7 @@ _WAVELENGTH_NAMES = ("wavelengths", "wavelength", "bands", "lambda", "wl")
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """What the user says of the input; None and "auto" where its contents shall say it.
+    """Options about the input; None and "auto" where its contents decide.
 
     `band_axis` is counted from 1, as Matlab's size() has it. `transform`: the six numbers of rasterio's
     Affine. `nodata` is a stored value.
@@ -57,7 +57,7 @@ class ConversionOptions:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was done: printed as text and as JSON."""
+    """Record of a conversion, printed as text and as JSON."""
 
     output: str
     dataset: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.holes import mend
+from emrdiff_cli.core.holes import fill_invalid
 from emrdiff_cli.core.registration import REACH, PairBlock, PsfWidth, Shift, estimate_shift, estimate_width
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.pairing import PairReader
@@ -29,7 +29,7 @@ _SURE = 0.5  # confidence from which a displacement is worth a warning
 
 @dataclass(frozen=True)
 class Registration:
-    """What the LR-HSI's grid is moved by (LR pixels, down and to the right), and what to say of it.
+    """Displacement of the LR-HSI's grid (LR pixels, down and to the right), and a note on it.
 
     `tags` go with the fused raster.
     """
@@ -135,7 +135,7 @@ def _candidates(pair: PairReader) -> list[Window]:
 def _read_block(pair: PairReader, window: Window) -> PairBlock:
     good = pair.lr_info.bands.good
     values = pair.read_lr(window)
-    hsi, valid, _ = mend(values if good is None or not any(good) else values[np.array(good)])
+    hsi, valid, _ = fill_invalid(values if good is None or not any(good) else values[np.array(good)])
     area = pair.alignment.hr_window
     top, height, rows = _around(pair.alignment.rows, window.row, window.height, area.height)
     left, width, cols = _around(pair.alignment.cols, window.col, window.width, area.width)

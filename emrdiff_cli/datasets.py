@@ -14,7 +14,7 @@ DatasetName = Literal["auto", "icvl", "harvard", "chikusei", "cave", "generic"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known of a data set's files before they are read; None where nothing is.
+    """Prior knowledge of a data set's files, before they are read; None where there is none.
 
     `variable` is the image of a .mat file, bands last in Matlab's order; `wavelength_variable` lists its
     wavelengths; `mask_variable`, of its size, is 0 where pixels are invalid.

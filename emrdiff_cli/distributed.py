@@ -1,4 +1,4 @@
-"""The processes that `torchrun` starts for one training, as a team that does the work of one process."""
+"""The processes that `torchrun` starts for one training, as a group that does the work of one process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process as number `rank` of `size`, and number `local_rank` on its machine."""
 
     rank: int = 0
@@ -56,7 +56,7 @@ class Team:
         return choose_device(f"cuda:{self.local_rank}")
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Put the sum over the team in the place of each gradient."""
+        """Put the sum over the group in the place of each gradient."""
         if self.size == 1:
             return
         # DistributedDataParallel wraps one forward call; a loss here makes several, through parts of the
@@ -68,7 +68,7 @@ class Team:
             gradient.copy_(part.view_as(gradient))
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum of these values over the team, the same bits in each process."""
+        """The sum of these values over the group, the same bits in each process."""
         if self.size == 1:
             return values
         result = values.clone()
@@ -114,19 +114,19 @@ class Team:
             self._gathered(0)
 
 
-ALONE = Team()
+ALONE = ProcessGroup()
 
 
 @contextmanager
-def assembled_team() -> Iterator[Team]:
-    """The team that torchrun started, connected; without torchrun, this process alone."""
+def assembled_group() -> Iterator[ProcessGroup]:
+    """The group that torchrun started, connected; without torchrun, this process alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if not distributed.is_torchelastic_launched() or size == 1:
         yield ALONE
         return
-    team = Team(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    group = ProcessGroup(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE)
-    yield team
+    yield group
     # Not after an error: this waits for the others, which may never answer.
     distributed.destroy_process_group()

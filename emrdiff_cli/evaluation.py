@@ -166,7 +166,7 @@ class _Peak:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What is compared: the fused raster, the reference and, if asked for, the upsampled LR-HSI."""
+    """Sources of a comparison: the fused raster, the reference and, if asked for, the upsampled LR-HSI."""
 
     fused: Part
     reference: Part

@@ -66,7 +66,7 @@ class _Compared:
 
 @dataclass(frozen=True)
 class Errors:
-    """What a second pass over an evaluation's rasters found, on `fused_area` of the fused one."""
+    """Result of a second pass over an evaluation's rasters, on `fused_area` of the fused one."""
 
     survey: Survey
     fused_area: Window

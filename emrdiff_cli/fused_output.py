@@ -1,4 +1,4 @@
-"""What a fusion writes: the raster's description, the part of the ground it covers, and its rows in all bands."""
+"""Output of a fusion: the raster's description, the part of the ground it covers, and its rows in all bands."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ __all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "
 
 @dataclass(frozen=True)
 class FusionReport:
-    """What was done: printed as text and as JSON. `shift_lr_px`: what the LR-HSI was moved by, down and right.
+    """Record of a fusion, printed as text and as JSON. `shift_lr_px`: the LR-HSI's displacement, down and right.
 
     `coverage`, told by `coverage_by`: the HSI bands (from 1) under each MSI band; `uncovered_bands` are under
     none, `bad_bands` marked bad. `network_seconds` of `seconds` went into the sampler, by all workers together.
@@ -63,7 +63,7 @@ class FusionReport:
 
 @dataclass(frozen=True)
 class FusionPlan:
-    """What `fuse` would do. `hr_window`: the part of the MSI's raster that is written, in its pixels.
+    """Plan of a fusion. `hr_window`: the part of the MSI's raster that is written, in its pixels.
 
     `least_memory_bytes`: the peak with as many tiles at a time as were asked for, else one. `model`: its name.
     """

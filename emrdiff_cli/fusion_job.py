@@ -164,7 +164,7 @@ def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
 
 
 def _known_as(chosen: ChosenModel) -> str:
-    """What the model is found by on another machine: a shipped one's name, else the folder."""
+    """Name that finds the model on another machine: a shipped one's own, else the folder."""
     if any(model.folder == chosen.model.folder for model in zoo.shipped()):
         return chosen.model.name
     return str(chosen.model.folder.absolute())

@@ -115,7 +115,7 @@ OPTIONS: Mapping[str, Option] = {
 
 
 def deciding(options: FusionOptions, output: Path) -> dict[str, Any]:
-    """What decides the output, by the names of the fields; the sampler is known by its own identity."""
+    """Options that decide the output, by the names of the fields; the sampler is known by its own identity."""
     names = [known.name for known in fields(FusionOptions)]
     values = {name: getattr(options, name) for name in names if name in OPTIONS and OPTIONS[name].decides}
     return values | {"driver": options.driver_for(output)}

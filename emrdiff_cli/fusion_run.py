@@ -19,7 +19,7 @@ from emrdiff_cli.interruption import at_once, safe_point
 from emrdiff_cli.journal import Begun, Journal, Key
 from emrdiff_cli.methods import EndPoint
 from emrdiff_cli.pairing import CACHE_MEGABYTES, PairReader
-from emrdiff_cli.pipeline import Behind
+from emrdiff_cli.pipeline import WriteBehind
 from emrdiff_cli.preflight import choose_batch_size, estimate_memory, refuse_full_disk
 from emrdiff_cli.prepared_scene import PreparedScene, Sampler, prepare_scene
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
@@ -39,7 +39,7 @@ _NOTHING = "there was nothing to resume: the run was started anew"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is decided before any pixel of the scene is worked on."""
+    """Decisions made before any pixel of the scene is worked on."""
 
     spec: RasterSpec
     area: Window
@@ -61,7 +61,7 @@ class FusionRun:
 
 @dataclass
 class Tally:
-    """What is counted on the way."""
+    """Counters of a run."""
 
     valid_pixels: int = 0
     network_seconds: float = 0.0
@@ -145,7 +145,7 @@ def write_rows(
             if progress is not None:
                 progress(height * share, height)
 
-        with closing(_rows(run, sampling, tally, report)) as rows, Behind(write) as behind:
+        with closing(_rows(run, sampling, tally, report)) as rows, WriteBehind(write) as behind:
             for item in rows:
                 safe_point()
                 behind.put(item)

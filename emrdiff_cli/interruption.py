@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass
 class _Deferral:
-    """What a process knows of its signals, between `deferred`'s beginning and end.
+    """State of a process's signals between `deferred`'s beginning and end.
 
     `usual`: the handlers put aside. `came`: the signal that waits. `raised`: it waits no longer.
     """

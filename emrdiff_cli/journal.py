@@ -1,4 +1,4 @@
-"""What a fusion has done so far, beside its target, so that a killed run can go on where it was.
+"""Progress of a fusion, kept beside its target so that a killed run can go on where it was.
 
 `.NAME.journal/` holds `run.json` (what the run depends on), `scene.npz` (what is computed once for the whole
 scene) and a file for each completed tile row. Each appears whole, under its name, or not at all; what is damaged
@@ -158,7 +158,7 @@ def _row_name(index: int) -> str:
 
 
 def _change(name: str, held: str | None, given: str | None) -> str:
-    """What is different in one entry of the key; empty where nothing is."""
+    """Difference in one entry of the key, in words; empty where there is none."""
     if held == given:
         return ""
     if not name.startswith("--") or held is None or given is None or len(held + given) > _SHOWN:

@@ -16,13 +16,13 @@ from emrdiff_cli import __version__
 from emrdiff_cli.atomic import check_target, make_folder, sweep_parts, write_whole
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.emr_diff import EMRDiff
-from emrdiff_cli.distributed import ALONE, Team
+from emrdiff_cli.distributed import ALONE, ProcessGroup
 from emrdiff_cli.errors import ConfigError, InputError, OutputExistsError, WriteError
 from emrdiff_cli.page import REPORT
 from emrdiff_cli.raster.files import refuse_inputs_as_outputs
 from emrdiff_cli.sole_run import sole_run
-from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, require_state, train
-from emrdiff_cli.training_data import LONGEST_SIDE, Examples, make_lessons
+from emrdiff_cli.training import STATE, TrainingSet, TrainingStatus, Validation, require_state, train
+from emrdiff_cli.training_data import LONGEST_SIDE, Examples, make_samples
 from emrdiff_cli.training_report import training_report
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
@@ -38,23 +38,23 @@ _ARCHIVE_DEFAULTS = {"detail_filter": 3}
 
 @dataclass(frozen=True)
 class Job:
-    """A training made ready: the lessons and both configurations."""
+    """A training made ready: the samples and both configurations."""
 
-    curriculum: Curriculum
+    training_set: TrainingSet
     model: ModelConfig
     training: TrainConfig
     source: str
 
 
 @contextmanager
-def sole_training(folder: Path, team: Team = ALONE) -> Iterator[None]:
+def sole_training(folder: Path, group: ProcessGroup = ALONE) -> Iterator[None]:
     """Hold a model folder, made if need be, against other trainings; if nothing was put there it goes again.
 
-    Of a team the first process holds it for all. Raises UsageError where another training holds it, WriteError.
+    Of a group the first process holds it for all. Raises UsageError where another training holds it, WriteError.
     """
     with ExitStack() as held:
-        with team.as_one():
-            if team.leads:
+        with group.as_one():
+            if group.leads:
                 held.enter_context(_held(folder))
         yield
 
@@ -97,9 +97,9 @@ def make_job(
     model_values: Mapping[str, Any],
     train_values: Mapping[str, Any],
     progress: Callable[[float, float], None] | None = None,
-    team: Team = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Job:
-    """Validate the configurations against the examples and the team, and work the lessons out."""
+    """Validate the configurations against the examples and the group, and work the samples out."""
     facts = {
         "msi_bands": examples.msi_bands,
         "ratio": examples.ratio,
@@ -111,7 +111,7 @@ def make_job(
         if key in model_values:
             raise ConfigError(f"{key} is found in training: leave it out of the configuration")
     training = build_config(TrainConfig, train_values)
-    team.share(training.batch)
+    group.share(training.batch)
     usual = _usual(examples, model_values)
     model = build_config(ModelConfig, {**usual, **model_values, **facts, "tile": 2**10})
     if model.lateral_colour and not examples.uncut:
@@ -120,17 +120,17 @@ def make_job(
             f"than {LONGEST_SIDE} pixels are cut): give their middle {LONGEST_SIDE} x {LONGEST_SIDE} pixels, or "
             "leave it out"
         )
-    shortest = min(side for pair in examples.learned for side in pair.judged.shape)
+    shortest = min(side for pair in examples.learned for side in pair.scored.shape)
     patch = min(training.patch, shortest) // model.stride * model.stride
     if patch == 0:
         raise InputError(
             f"scenes of {shortest} pixels are too small for {model.levels} levels: --set levels=2"
         )
     training = replace(training, patch=patch)
-    learned, held_out, model = make_lessons(examples, replace(model, tile=patch), progress)
+    learned, held_out, model = make_samples(examples, replace(model, tile=patch), progress)
     count, kept = len(examples.learned), len(examples.held_out)
     source = f"{count} {examples.described} like {examples.hsi.path.name}, {kept} held out"
-    return Job(Curriculum(learned, held_out, examples.peak), model, training, source)
+    return Job(TrainingSet(learned, held_out, examples.peak), model, training, source)
 
 
 def run_job(
@@ -140,31 +140,31 @@ def run_job(
     *,
     resume: bool,
     note: str,
-    watch: Callable[[Moment], None] | None = None,
-    team: Team = ALONE,
+    watch: Callable[[TrainingStatus], None] | None = None,
+    group: ProcessGroup = ALONE,
 ) -> None:
     """Train and write weights, card, the configuration and a report into the folder.
 
-    Of a team the first process alone writes, and tells `watch`. The weights come first, and stay where a later
+    Of a group the first process alone writes, and tells `watch`. The weights come first, and stay where a later
     file cannot be written, which is a WriteError.
     """
     started = time.monotonic()
-    with team.as_one():
-        chosen = team.device(device)
+    with group.as_one():
+        chosen = group.device(device)
         make_folder(folder)
     losses: list[tuple[int, float]] = []
 
-    def follow(moment: Moment) -> None:
-        losses.append((moment.iteration, moment.loss))
+    def follow(status: TrainingStatus) -> None:
+        losses.append((status.iteration, status.loss))
         if watch is not None:
-            watch(moment)
+            watch(status)
 
     model, history = train(
-        job.curriculum, job.model, job.training, folder, chosen, report=follow, resume=resume, team=team
+        job.training_set, job.model, job.training, folder, chosen, report=follow, resume=resume, group=group
     )
-    if not team.leads:
+    if not group.leads:
         return
-    processes = f"{team.size} processes, " if team.size > 1 else ""
+    processes = f"{group.size} processes, " if group.size > 1 else ""
     effort = f"{chosen.type}, {processes}{(time.monotonic() - started) / 60:.0f} minutes"
     card = _card(folder.name, job, model, history, note, effort)
     report = _report(folder.name, job, history, losses)
@@ -185,7 +185,7 @@ def _report(name: str, job: Job, history: list[Validation], losses: list[tuple[i
 
 
 def _usual(examples: Examples, values: Mapping[str, Any]) -> dict[str, int]:
-    """What depends on the data, where the configuration leaves it open."""
+    """Defaults that depend on the data, where the configuration leaves them open."""
     if examples.hsi.bands.count > _FEW_BANDS:
         return {}
     shared = examples.archive and values.get("calibration", "archive") == "archive"
@@ -238,8 +238,9 @@ def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: 
         f"- Trained on: {job.source}; {job.training.iterations} iterations of {job.training.batch} patches of "
         f"{job.training.patch} pixels, seed {job.training.seed}; {effort} ({platform.machine()}), "
         f"emrdiff {__version__}, torch {torch.__version__}",
-        f"- Held out: PSNR {best.psnr_by_step_db[-1]:.2f} dB (mean over bands, peak {job.curriculum.peak:g}; after "
-        f"each sampling step {curve}); its end point alone {best.end_point_db:.2f} dB",
+        f"- Held out: PSNR {best.psnr_by_step_db[-1]:.2f} dB (mean over bands, "
+        f"peak {job.training_set.peak:g}; after each sampling step {curve}); "
+        f"its end point alone {best.end_point_db:.2f} dB",
         "",
         "Every option stands in `training.toml` (`emrdiff train --config`).",
         "",

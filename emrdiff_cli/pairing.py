@@ -49,17 +49,17 @@ class PairReader:
 
     @property
     def lr_info(self) -> RasterInfo:
-        """What is known of the LR-HSI."""
+        """Description of the LR-HSI."""
         return self._lr.info
 
     @property
     def msi_info(self) -> RasterInfo:
-        """What is known of the HR-MSI."""
+        """Description of the HR-MSI."""
         return self._msi.info
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user has to know of how the two were placed."""
+        """Notes for the user on how the two were placed."""
         if isinstance(self._lr, AlignedReader):
             return (self._lr.how,)
         return placing_notes(self.lr_info, self.msi_info)

@@ -163,7 +163,7 @@ def facts(name: str, info: RasterInfo) -> tuple[str, str]:
 
 
 def recorded(info: RasterInfo) -> list[tuple[str, str]]:
-    """What a raster's tags tell of its making."""
+    """Tags of a raster that tell of its making."""
     prefix = "emrdiff_"
     return [
         (key.removeprefix(prefix).replace("_", " "), value)

@@ -45,7 +45,7 @@ def ahead(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Behind(Generic[Item]):
+class WriteBehind(Generic[Item]):
     """Hands items to `work` in a thread, in order, as a context manager; at most `depth` wait.
 
     All are done after a clean exit. After an exception the one under way is waited for, the others are left.

@@ -138,7 +138,7 @@ def _machine_free() -> int | None:
 
 
 def _container_free() -> int | None:
-    """What a control group (version 2) leaves; None without a limit."""
+    """Memory that a control group (version 2) leaves, in bytes; None without a limit."""
     folder = Path("/sys/fs/cgroup")
     try:
         limit = int((folder / "memory.max").read_text(encoding="ascii"))

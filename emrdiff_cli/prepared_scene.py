@@ -13,8 +13,8 @@ from emrdiff_cli.arrays import Arrays, from_arrays, part, to_arrays
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.core.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
-from emrdiff_cli.core.holes import fill_each_band, mend
-from emrdiff_cli.core.msi_scale import bands_beside, known_relations, msi_factor, scale_relations
+from emrdiff_cli.core.holes import fill_each_band, fill_invalid
+from emrdiff_cli.core.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
 from emrdiff_cli.core.observation import LrScene, Observation, Resampling, observe_msi
 from emrdiff_cli.core.resampling import apply_taps
 from emrdiff_cli.core.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
@@ -64,7 +64,7 @@ class PassedBands:
 
 @dataclass(frozen=True)
 class PreparedScene:
-    """What the fusion of a pair needs of the whole scene: the end point, the chain's channels, the masks.
+    """Scene-wide state of a fusion: the end point, the chain's channels, the masks.
 
     Nothing in it is of the HR scene's size. `fused`: the bands (0-based) that are fused; the others of
     `band_count` are passed through. `channels` are None without a sampler. `msi_factor` is in the pair already.
@@ -101,7 +101,7 @@ class PreparedScene:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user has to know of what was done to the values."""
+        """Notes for the user on what was done to the values."""
         notes = []
         for info in (self.pair.lr_info, self.pair.msi_info):
             if info.has_alpha:
@@ -177,7 +177,7 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     anything but themselves. A model with fixed bands sees them interpolated between the others.
     """
     values, known = pair.read_lr(), pair.lr_info.bands
-    hsi, lr_valid, unusable = mend(values, known.bad, known.wavelengths_nm)
+    hsi, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
     passed = _passed(values, unusable)
     del values
     seen = observe_msi(pair.strips, pair.resampling.down)
@@ -228,13 +228,13 @@ def _passed(values: Field, unusable: NDArray[np.bool_]) -> PassedBands:
 
 
 def _msi_factor(sampler: Sampler, pair: PairReader, lr: LrScene, usable: NDArray[np.bool_]) -> float:
-    """What brings the MSI onto the scale that the model's archive had; 1 where the model has no archive's."""
+    """Factor that brings the MSI onto the scale of the model's archive; 1 where the model has none."""
     calibration = sampler.calibration
     if calibration is None or not (lr.valid.any() and usable.any()):
         return 1.0
     usable = usable & calibration.basis.known
     centres = sampler.config.msi_centres_nm or pair.msi_info.bands.wavelengths_nm
-    beside = bands_beside(lr, usable, pair.lr_info.bands.wavelengths_nm, centres)
+    beside = nearest_bands(lr, usable, pair.lr_info.bands.wavelengths_nm, centres)
     known = known_relations(calibration, beside)
     return 1.0 if known is None else msi_factor(scale_relations(lr, beside), known)
 

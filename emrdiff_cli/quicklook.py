@@ -25,7 +25,7 @@ _LEAST_SIZE, _MOST_SIZE = 16, 16384
 
 @dataclass(frozen=True)
 class Quicklook:
-    """What was drawn. Bands count from 1; `limits`: the physical values shown as darkest and brightest."""
+    """Record of a picture. Bands count from 1; `limits`: the physical values shown as darkest and brightest."""
 
     output: str
     height: int

@@ -1,4 +1,4 @@
-"""What a fusion's pixels depend on, by name: two runs of the same key have the same tile rows."""
+"""Key of a fusion's pixels, by name of what they depend on: runs of the same key have the same tile rows."""
 
 from __future__ import annotations
 

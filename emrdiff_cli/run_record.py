@@ -1,4 +1,4 @@
-"""What an output says of the run that made it, so that it is known for done: a hash in one of its tags."""
+"""Record of the run that made an output, so that it is known for done: a hash in one of its tags."""
 
 from __future__ import annotations
 

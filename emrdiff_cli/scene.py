@@ -1,4 +1,4 @@
-"""What is known of a raster besides its pixels: frozen values, no I/O.
+"""Description of a raster besides its pixels: frozen values, no I/O.
 
 Arrays are band first throughout: (bands, rows, columns).
 """
@@ -54,7 +54,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Bands:
-    """What is known of each band: a tuple with one entry a band, or None where nothing is."""
+    """Description of the bands: tuples with one entry a band, or None where nothing is known."""
 
     count: int
     wavelengths_nm: tuple[float, ...] | None = None

@@ -1,4 +1,4 @@
-"""What the MSI sees of the HSI's spectrum: by a given response, the files' wavelengths, or the pair itself."""
+"""Coverage of the HSI's spectrum by the MSI: by a given response, the files' wavelengths, or the pair itself."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ResponseChoice:
 
 
 def choose_response(srf: str | None, hsi: RasterInfo, msi: RasterInfo) -> ResponseChoice:
-    """What `--srf` stands for: `metadata`, `estimate`, a built-in table or a CSV; None: the best there is.
+    """Resolve `--srf`: `metadata`, `estimate`, a built-in table or a CSV; None: the best there is.
 
     Raises UsageError for none of these, InputError for what does not fit these two rasters.
     """

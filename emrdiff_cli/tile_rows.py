@@ -158,7 +158,7 @@ class Blending:
 
 
 class _Preparation:
-    """What the sampler needs of batches of tiles; each row of the MSI is read once, as a whole."""
+    """Yield the sampler's inputs in batches of tiles; each row of the MSI is read once, as a whole."""
 
     def __init__(self, scene: PreparedScene, config: ModelConfig) -> None:
         self._scene, self._config = scene, config

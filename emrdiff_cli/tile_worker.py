@@ -1,4 +1,4 @@
-"""What a worker of a dask cluster does for a fusion: a tile row of a scene, read through handles of its own.
+"""Task of a dask worker in a fusion: a tile row of a scene, read through handles of its own.
 
 Nothing in here needs dask.
 """
@@ -27,8 +27,8 @@ MakeSampler = Callable[[int], Sampler]
 
 
 @dataclass(frozen=True)
-class Share:
-    """What every tile row of a scene needs: sent to a worker once, so of LR size at most.
+class SceneTask:
+    """Common inputs of a scene's tile rows: sent to a worker once, so of LR size at most.
 
     The inputs are named by absolute paths, and known by names, sizes and times of change.
     """
@@ -57,14 +57,14 @@ class Share:
                 )
 
 
-def share_of(scene: PreparedScene, tiling: Tiling, batch_size: int, make_sampler: MakeSampler) -> Share:
-    """What the workers need of a scene. Raises InputError where an input is gone."""
+def task_of(scene: PreparedScene, tiling: Tiling, batch_size: int, make_sampler: MakeSampler) -> SceneTask:
+    """Pack a scene for the workers. Raises InputError where an input is gone."""
     lr_hsi, hr_msi = (info.path.absolute() for info in (scene.pair.lr_info, scene.pair.msi_info))
     # `outside` has all bands, and is added by the writer.
     arrays = {name: values for name, values in scene.arrays().items() if name != "end.outside"}
     known = stamps(lr_hsi), stamps(hr_msi)
     place = scene.pair.alignment
-    return Share(
+    return SceneTask(
         version=__version__,
         lr_hsi=lr_hsi,
         hr_msi=hr_msi,
@@ -77,20 +77,20 @@ def share_of(scene: PreparedScene, tiling: Tiling, batch_size: int, make_sampler
     )
 
 
-def sample_row(share: Share, row: TileRow, number: int) -> tuple[Field, float]:
+def sample_row(task: SceneTask, row: TileRow, number: int) -> tuple[Field, float]:
     """A blended tile row, as `sample_rows` gives it, and the seconds that the sampler took.
 
     Raises EmrdiffError's children.
     """
-    share.refuse_other()
+    task.refuse_other()
     seconds = 0.0
 
     def watch(_tiles: int, taken: float) -> None:
         nonlocal seconds
         seconds += taken
 
-    with open_pair(share.lr_hsi, share.hr_msi) as pair:
-        scene = PreparedScene.from_arrays(pair.placed(share.alignment), share.arrays)
-        sampler = share.make_sampler(number)
-        (values,) = sample_rows(sampler, scene, share.tiling, [row], share.batch_size, watch)
+    with open_pair(task.lr_hsi, task.hr_msi) as pair:
+        scene = PreparedScene.from_arrays(pair.placed(task.alignment), task.arrays)
+        sampler = task.make_sampler(number)
+        (values,) = sample_rows(sampler, scene, task.tiling, [row], task.batch_size, watch)
     return values, seconds

@@ -1,4 +1,4 @@
-"""Use case: lessons -> a trained model in a folder, resumable at any moment."""
+"""Use case: samples -> a trained model in a folder, resumable at any moment."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from emrdiff_cli.core.learning import (
     training_loss,
 )
 from emrdiff_cli.core.supervision import (
-    Lesson,
+    TrainingSample,
     end_point_image,
-    fuse_lesson,
+    fuse_sample,
     mean_psnr,
     training_scene,
 )
-from emrdiff_cli.distributed import ALONE, Team
+from emrdiff_cli.distributed import ALONE, ProcessGroup
 from emrdiff_cli.errors import InputError, ModelError, WriteError
 from emrdiff_cli.zoo import WEIGHTS
 
@@ -50,7 +50,7 @@ _REPORTS_ON_DEVICE = 10  # iterations between reports, each of which waits for t
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean PSNR (dB) over the held-out lessons after each sampling step, and of the end point alone."""
+    """Mean PSNR (dB) over the held-out samples after each sampling step, and of the end point alone."""
 
     iteration: int
     psnr_by_step_db: tuple[float, ...]
@@ -58,8 +58,8 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What is reported after an iteration: the running loss, seconds left, the newest validation."""
+class TrainingStatus:
+    """Report of an iteration: the running loss, seconds left, the newest validation."""
 
     iteration: int
     iterations: int
@@ -69,11 +69,11 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Curriculum:
-    """Lessons to learn from and lessons held out (with the peak their PSNR refers to)."""
+class TrainingSet:
+    """Samples to learn from and samples held out (with the peak their PSNR refers to)."""
 
-    learned: Sequence[Lesson]
-    held_out: Sequence[Lesson]
+    learned: Sequence[TrainingSample]
+    held_out: Sequence[TrainingSample]
     peak: float
 
 
@@ -93,56 +93,56 @@ class _Run:
 
 
 def train(
-    curriculum: Curriculum,
+    training_set: TrainingSet,
     model_config: ModelConfig,
     config: TrainConfig,
     folder: Path | str,
     device: torch.device,
     *,
-    report: Callable[[Moment], None] | None = None,
+    report: Callable[[TrainingStatus], None] | None = None,
     resume: bool = False,
-    team: Team = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> tuple[EMRDiff, list[Validation]]:
     """Train to the last iteration and write the weights that validated best into `folder`.
 
     A checkpoint is written at the start and every `checkpoint_every` iterations, between two iterations and
     in one step, so whatever stops the training leaves a whole one. With `resume` training goes on from it, to
     the same weights bit for bit (CPU) as without the interruption.
-    Each process of a team learns from its share of every batch. The first alone validates, reports and
+    Each process of a group learns from its share of every batch. The first alone validates, reports and
     writes; the others return the averaged weights and no history.
     Raises ModelError when the checkpoint belongs to another configuration.
     """
     folder = Path(folder)
-    key = _run_key(model_config, config, curriculum)
-    with team.as_one():
-        _check_patch(curriculum, model_config, config)
-        run = _start(curriculum, model_config, config, device)
+    key = _run_key(model_config, config, training_set)
+    with group.as_one():
+        _check_patch(training_set, model_config, config)
+        run = _start(training_set, model_config, config, device)
         if resume:
             require_state(folder)
             _restore(run, folder / STATE, key, device)
-    scenes = [training_scene(model_config, config, lesson, device) for lesson in curriculum.learned]
-    if team.leads and not run.history:
-        _validate(run, curriculum)
+    scenes = [training_scene(model_config, config, sample, device) for sample in training_set.learned]
+    if group.leads and not run.history:
+        _validate(run, training_set)
         _save_state(run, folder / STATE, key)
     started, first = time.monotonic(), run.iteration
     every = 1 if device.type == "cpu" else _REPORTS_ON_DEVICE
     while run.iteration < config.iterations:
-        _iterate(run, scenes, config, team)
-        if not team.leads:
+        _iterate(run, scenes, config, group)
+        if not group.leads:
             continue
         due = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
         if due:
-            _validate(run, curriculum)
+            _validate(run, training_set)
         if run.iteration % config.checkpoint_every == 0:
             _save_state(run, folder / STATE, key)
         if report is not None and (due or run.iteration % every == 0):
             pace = (time.monotonic() - started) / (run.iteration - first)
             left = pace * (config.iterations - run.iteration)
             newest = run.history[-1] if due else None
-            report(Moment(run.iteration, config.iterations, _running_loss(run), left, newest))
-    if not team.leads:
+            report(TrainingStatus(run.iteration, config.iterations, _running_loss(run), left, newest))
+    if not group.leads:
         return run.average, []
-    best = _finished(run, scenes, curriculum, config)
+    best = _finished(run, scenes, training_set, config)
     save_model(best, folder / WEIGHTS)
     (folder / STATE).unlink(missing_ok=True)
     return best, run.history
@@ -154,26 +154,28 @@ def require_state(folder: Path) -> None:
         raise ModelError(f"{folder}: no training to resume: leave --resume away to start one")
 
 
-def smallest_side(lessons: Sequence[Lesson]) -> int:
-    """The shortest side of any lesson, in HR pixels."""
-    return min(int(side) for lesson in lessons for side in lesson.target.shape[1:])
+def smallest_side(samples: Sequence[TrainingSample]) -> int:
+    """The shortest side of any sample, in HR pixels."""
+    return min(int(side) for sample in samples for side in sample.target.shape[1:])
 
 
 def validate(
-    model: EMRDiff, curriculum: Curriculum, iteration: int = 0, steps: int | None = None
+    model: EMRDiff, training_set: TrainingSet, iteration: int = 0, steps: int | None = None
 ) -> Validation:
-    """Score the model on the held-out lessons after each sampling step."""
+    """Score the model on the held-out samples after each sampling step."""
     curves = [
-        [mean_psnr(image, lesson, curriculum.peak) for image in fuse_lesson(model, lesson, steps=steps)]
-        for lesson in curriculum.held_out
+        [mean_psnr(image, sample, training_set.peak) for image in fuse_sample(model, sample, steps=steps)]
+        for sample in training_set.held_out
     ]
-    starts = [mean_psnr(end_point_image(lesson), lesson, curriculum.peak) for lesson in curriculum.held_out]
+    starts = [
+        mean_psnr(end_point_image(sample), sample, training_set.peak) for sample in training_set.held_out
+    ]
     mean = tuple(sum(values) / len(values) for values in zip(*curves, strict=True))
     return Validation(iteration, mean, sum(starts) / len(starts))
 
 
 def _finished(
-    run: _Run, scenes: Sequence[TrainingScene], curriculum: Curriculum, config: TrainConfig
+    run: _Run, scenes: Sequence[TrainingScene], training_set: TrainingSet, config: TrainConfig
 ) -> EMRDiff:
     """The weights that validated best, their gates settled; scored once more as they will be used."""
     best = run.average
@@ -183,25 +185,25 @@ def _finished(
             draw_batch(scenes, config.batch, config.patch, run.draws.choices) for _ in range(_GATE_BATCHES)
         ]
         settle_gates(best, batches, run.draws.noise)
-    run.history.append(validate(best, curriculum, run.iteration))
+    run.history.append(validate(best, training_set, run.iteration))
     return best
 
 
 def _start(
-    curriculum: Curriculum, model_config: ModelConfig, config: TrainConfig, device: torch.device
+    training_set: TrainingSet, model_config: ModelConfig, config: TrainConfig, device: torch.device
 ) -> _Run:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = channels_last(EMRDiff(model_config).to(device))
     if model_config.calibration == "archive":
-        lesson = curriculum.learned[0]
-        model.keep_calibration(Calibration(lesson.end.basis, lesson.channels))
+        sample = training_set.learned[0]
+        model.keep_calibration(Calibration(sample.end.basis, sample.channels))
     average = copy.deepcopy(model).requires_grad_(False)
     return _Run(model, average, make_optimizer(model, config), Draws.on(device, config.seed))
 
 
-def _check_patch(curriculum: Curriculum, model_config: ModelConfig, config: TrainConfig) -> None:
-    shortest = smallest_side(curriculum.learned)
+def _check_patch(training_set: TrainingSet, model_config: ModelConfig, config: TrainConfig) -> None:
+    shortest = smallest_side(training_set.learned)
     if shortest < config.patch:
         raise InputError(
             f"patch = {config.patch} is larger than the smallest scene: give at most --patch "
@@ -209,21 +211,21 @@ def _check_patch(curriculum: Curriculum, model_config: ModelConfig, config: Trai
         )
 
 
-def _iterate(run: _Run, scenes: Sequence[TrainingScene], config: TrainConfig, team: Team) -> None:
+def _iterate(run: _Run, scenes: Sequence[TrainingScene], config: TrainConfig, group: ProcessGroup) -> None:
     device = next(run.model.parameters()).device
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate_at(run.iteration, config)
+    for parameters in run.optimizer.param_groups:
+        parameters["lr"] = learning_rate_at(run.iteration, config)
     batch = draw_batch(scenes, config.batch, config.patch, run.draws.choices)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        loss = training_loss(run.model, batch, config, run.draws, team.share(config.batch))
+        loss = training_loss(run.model, batch, config, run.draws, group.share(config.batch))
     run.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
-    team.sum_gradients(run.model.parameters())
+    group.sum_gradients(run.model.parameters())
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), _GRADIENT_LIMIT)
     run.optimizer.step()
     average_weights(run.average, run.model, run.iteration, config.ema)
     run.iteration += 1
-    value = team.total(loss.detach())
+    value = group.total(loss.detach())
     run.loss = value if run.loss is None else 0.98 * run.loss + 0.02 * value
 
 
@@ -231,8 +233,8 @@ def _running_loss(run: _Run) -> float:
     return math.nan if run.loss is None else float(run.loss)
 
 
-def _validate(run: _Run, curriculum: Curriculum) -> None:
-    result = validate(run.average, curriculum, run.iteration)
+def _validate(run: _Run, training_set: TrainingSet) -> None:
+    result = validate(run.average, training_set, run.iteration)
     run.history.append(result)
     if result.psnr_by_step_db[-1] > run.best:
         run.best = result.psnr_by_step_db[-1]
@@ -283,12 +285,12 @@ def _restore(run: _Run, path: Path, key: str, device: torch.device) -> None:
     ]
 
 
-def _run_key(model_config: ModelConfig, config: TrainConfig, curriculum: Curriculum) -> str:
+def _run_key(model_config: ModelConfig, config: TrainConfig, training_set: TrainingSet) -> str:
     """A hash of everything the weights depend on."""
     digest = hashlib.sha256(
         json.dumps([dataclasses.asdict(model_config), dataclasses.asdict(config)], sort_keys=True).encode()
     )
-    for lesson in (*curriculum.learned, *curriculum.held_out):
-        digest.update(lesson.target.tobytes())
-        digest.update(lesson.pair.judged.tobytes())
+    for sample in (*training_set.learned, *training_set.held_out):
+        digest.update(sample.target.tobytes())
+        digest.update(sample.pair.scored.tobytes())
     return digest.hexdigest()

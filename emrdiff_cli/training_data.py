@@ -1,4 +1,4 @@
-"""Use case: rasters -> lessons, from an archive of HR-HSI or from one pair without ground truth."""
+"""Use case: rasters -> samples, from an archive of HR-HSI or from one pair without ground truth."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.conditioning import calibrate
 from emrdiff_cli.core.degradation import Protocol, Psf, simulate_pair
 from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.holes import mend
+from emrdiff_cli.core.holes import fill_invalid
 from emrdiff_cli.core.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.srf import SpectralResponse
 from emrdiff_cli.core.supervision import (
-    Lesson,
     SupervisedPair,
+    TrainingSample,
     at_lr,
     fitted_filter,
-    make_lesson,
+    make_sample,
     refined,
     rescaled,
     residual_gain,
@@ -36,7 +36,7 @@ from emrdiff_cli.simulation import response_matrix
 
 Field = NDArray[np.float32]
 
-LONGEST_SIDE = 512  # larger scenes are cut, so that lessons stay in memory and their statistics local
+LONGEST_SIDE = 512  # larger scenes are cut, so that samples stay in memory and their statistics local
 _LEAST_RATIO = 2.0  # by which a pair is degraded where its own ratio leaves too few pixels
 _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in its pixels
 
@@ -88,7 +88,7 @@ def read_archive(
             progress(number, len(paths))
     learned = [pair for scene in pairs[:-held_out] for pair in scene]
     kept = [pair for scene in pairs[-held_out:] for pair in scene]
-    learned, kept = ([pair for pair in part if pair.judged.any()] for part in (learned, kept))
+    learned, kept = ([pair for pair in part if pair.scored.any()] for part in (learned, kept))
     if not learned or not kept:
         raise InputError(f"{folder}: no valid pixel in the scenes to learn from, or in those held out")
     return Examples(
@@ -110,11 +110,11 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     """Wald's protocol on the pair itself: the LR-HSI is the truth, both inputs degraded by their ratio.
 
     By 2 where the ratio would leave too few pixels. The last rows are held out. The simulated LR grid is laid
-    at four phases, each a lesson. Raises InputError when the pair is too small to be degraded once more.
+    at four phases, each a sample. Raises InputError when the pair is too small to be degraded once more.
     """
     with open_pair(lr_path, msi_path) as pair:
         known = pair.lr_info.bands
-        filled, lr_valid, unusable = mend(pair.read_lr(), known.bad, known.wavelengths_nm)
+        filled, lr_valid, unusable = fill_invalid(pair.read_lr(), known.bad, known.wavelengths_nm)
         seen = observe_msi(pair.strips, pair.resampling.down)
         ratio = pair.alignment.ratio
         rows, cols, notes = _degraded_by(pair)
@@ -134,8 +134,8 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
     taught, tested = np.zeros_like(valid), np.zeros_like(valid)
     taught[:last], tested[last:] = valid[:last], valid[last:]
     centres = msi_info.bands.wavelengths_nm or ()
-    learned = [replace(p, judged=taught, good=~unusable) for p in pairs]
-    kept = [replace(learned[0], judged=tested if validation else valid)]
+    learned = [replace(p, scored=taught, good=~unusable) for p in pairs]
+    kept = [replace(learned[0], scored=tested if validation else valid)]
     # The pair's own spectra are known wherever the model is used, so its basis is found on all of them.
     whole = [LrScene(filled, seen.msi_at_lr, valid)]
     return Examples(
@@ -202,30 +202,30 @@ def simulated_pairs(
             yield _simulate_window(reader.read(window), info.bands, matrix, ratio, protocol)
 
 
-def make_lessons(
+def make_samples(
     examples: Examples,
     config: ModelConfig,
     progress: Callable[[float, float], None] | None = None,
-) -> tuple[list[Lesson], list[Lesson], ModelConfig]:
-    """Lessons to learn and lessons held out, and the configuration with what they taught of its units."""
+) -> tuple[list[TrainingSample], list[TrainingSample], ModelConfig]:
+    """Samples to learn and samples held out, and the configuration with what they taught of its units."""
     total = len(examples.learned) + len(examples.held_out)
     shared = None
     if config.calibration == "archive":
         shared = calibrate(config, examples.calibration, _good_anywhere(examples.learned))
-    lessons = []
+    samples = []
     for number, pair in enumerate((*examples.learned, *examples.held_out), 1):
-        lessons.append(make_lesson(config, pair, shared))
+        samples.append(make_sample(config, pair, shared))
         if progress is not None:
             progress(number, total)
     split = len(examples.learned)
     if config.detail_filter:
-        found = fitted_filter(config, lessons[:split])
-        lessons = [refined(config, lesson, found) for lesson in lessons]
+        found = fitted_filter(config, samples[:split])
+        samples = [refined(config, sample, found) for sample in samples]
     if config.units == "residual" and config.residual != "none":
-        gain = residual_gain(lessons[:split])
+        gain = residual_gain(samples[:split])
         config = replace(config, residual_gain=gain)
-        lessons = [rescaled(lesson, gain) for lesson in lessons]
-    return lessons[:split], lessons[split:], config
+        samples = [rescaled(sample, gain) for sample in samples]
+    return samples[:split], samples[split:], config
 
 
 def archive_rasters(folder: Path) -> list[Path]:
@@ -262,12 +262,12 @@ def _simulate_window(
 ) -> SupervisedPair:
     height, width = (side // ratio * ratio for side in values.shape[1:])
     values = values[:, :height, :width]
-    truth, valid, unusable = mend(values, bands.bad, bands.wavelengths_nm)
+    truth, valid, unusable = fill_invalid(values, bands.bad, bands.wavelengths_nm)
     resampling = _resampling(
         protocol, AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
     )
     lr_hsi, hr_msi = simulate_pair(truth, matrix, resampling.down)
-    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling=resampling, judged=valid, good=~unusable)
+    return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling=resampling, scored=valid, good=~unusable)
 
 
 def _degraded_pair(
@@ -278,7 +278,7 @@ def _degraded_pair(
     resampling = _resampling("wald", rows, cols, *valid.shape)
     down = resampling.down
     lr_hsi, _ = simulate_pair(hsi, np.zeros((1, len(hsi))), down)
-    return SupervisedPair(hsi, valid, lr_hsi, msi, resampling, judged=valid)
+    return SupervisedPair(hsi, valid, lr_hsi, msi, resampling, scored=valid)
 
 
 def _resampling(

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from emrdiff_cli import cluster
 from emrdiff_cli.tile_rows import TileRow
-from emrdiff_cli.tile_worker import Field, Share, sample_row
+from emrdiff_cli.tile_worker import Field, SceneTask, sample_row
 
 FIRST = 4  # row that waits: two workers have as many under way, so some are done when it comes
 FOLDER = "HELD_ROWS"  # names the folder of the files
 
 
-def held(share: Share, row: TileRow, number: int) -> tuple[Field, float]:
+def held(task: SceneTask, row: TileRow, number: int) -> tuple[Field, float]:
     folder = Path(os.environ[FOLDER])
     if row.number >= FIRST:
         (folder / f"begun-{os.getpid()}").touch()
         while not (folder / "go").exists():
             time.sleep(0.01)
-    return sample_row(share, row, number)
+    return sample_row(task, row, number)
 
 
 def dask_setup(_worker: object) -> None:

@@ -187,7 +187,7 @@ def test_dead_bands_are_interpolated_over_positions_in_any_order() -> None:
 def weights_of(examples: Any, folder: Path, **changes: Any) -> tuple[dict[str, torch.Tensor], list[Any]]:
     folder.mkdir()
     job = make_job(examples, SMALL_MODEL | changes, SMALL_TRAINING | {"iterations": 3})
-    model, history = train(job.curriculum, job.model, job.training, folder, torch.device("cpu"))
+    model, history = train(job.training_set, job.model, job.training, folder, torch.device("cpu"))
     return model.state_dict(), history
 
 
@@ -221,13 +221,13 @@ def test_training_on_an_archive_learns_nothing_from_them(tmp_path: Path) -> None
 def test_validation_is_over_the_good_bands(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path, 128, 144, count=None)
     job = make_job(read_scene(mark(lr), msi, 0.25), SMALL_MODEL, SMALL_TRAINING)
-    (lesson,) = job.curriculum.held_out
-    image = end_point_image(lesson)
-    expected = mean_psnr(image, lesson, 1.0)
+    (sample,) = job.training_set.held_out
+    image = end_point_image(sample)
+    expected = mean_psnr(image, sample, 1.0)
     image[list(BAD)] = 9
-    assert mean_psnr(image, lesson, 1.0) == expected
+    assert mean_psnr(image, sample, 1.0) == expected
     image[GOOD[0]] += 0.1
-    assert mean_psnr(image, lesson, 1.0) < expected
+    assert mean_psnr(image, sample, 1.0) < expected
 
 
 def test_simulated_pairs_are_made_without_them(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ from emrdiff_cli.prepared_scene import PreparedScene, prepare_scene
 from emrdiff_cli.sampling import choose_device, gpu_count
 from emrdiff_cli.scene import Window
 from emrdiff_cli.tile_rows import TileRow, sample_rows, tiling_over
-from emrdiff_cli.tile_worker import MakeSampler, Share, sample_row, share_of
+from emrdiff_cli.tile_worker import MakeSampler, SceneTask, sample_row, task_of
 
 DASK = [sys.executable, "-m", "dask"]
 TESTS = Path(__file__).parent
@@ -458,30 +458,30 @@ def after(line: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 # Other machines
 
 
-def shared(pair: Pair) -> Share:
+def shared(pair: Pair) -> SceneTask:
     with open_pair(*pair) as opened:
         tiling = tiling_over(Window(0, 0, 64, 72), opened, settings(), TILES)
-        return share_of(prepared(opened), tiling, 2, make_fake)
+        return task_of(prepared(opened), tiling, 2, make_fake)
 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_an_input_that_is_another_on_the_workers_machine_is_refused(pair: Pair, which: int) -> None:
-    share = shared(pair)
-    row = share.tiling.rows[1]
-    values, _ = sample_row(share, row, 0)
+    task = shared(pair)
+    row = task.tiling.rows[1]
+    values, _ = sample_row(task, row, 0)
     assert np.abs(values).max() > 0
     os.utime(pair[which], (1, 1))
     with pytest.raises(InputError, match=f"{pair[which].name}: differs in size or time of change"):
-        sample_row(share, row, 0)
+        sample_row(task, row, 0)
     pair[which].unlink()
     with pytest.raises(InputError, match=f"{pair[which].name}: no such file"):
-        sample_row(share, row, 0)
+        sample_row(task, row, 0)
 
 
 def test_another_version_on_the_workers_machine_is_refused(pair: Pair) -> None:
-    share = replace(shared(pair), version="0.0.7")
+    task = replace(shared(pair), version="0.0.7")
     with pytest.raises(EmrdiffError, match=r"is not 0.0.7, which asked: install the same"):
-        sample_row(share, share.tiling.rows[0], 0)
+        sample_row(task, task.tiling.rows[0], 0)
 
 
 def test_another_model_on_the_workers_machine_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from emrdiff_cli.pipeline import Behind, ahead
+from emrdiff_cli.pipeline import WriteBehind, ahead
 
 
 def test_results_come_in_order_from_another_thread() -> None:
@@ -42,7 +42,7 @@ def test_a_failure_ahead_is_raised_where_its_result_is_taken() -> None:
 
 def test_all_is_done_behind_in_order() -> None:
     done = []
-    with Behind(done.append) as behind:
+    with WriteBehind(done.append) as behind:
         for item in range(50):
             behind.put(item)
     assert done == list(range(50))
@@ -55,7 +55,7 @@ def test_no_more_waits_behind_than_is_allowed() -> None:
         gate.wait(10)
         done.append(item)
 
-    with Behind(work, depth=2) as behind:
+    with WriteBehind(work, depth=2) as behind:
         behind.put(0)
         behind.put(1)
         opener = threading.Timer(0.05, gate.set)
@@ -76,7 +76,7 @@ def test_a_failure_behind_ends_it_and_nothing_more_is_done(failing: int) -> None
         done.append(item)
 
     def put_all() -> None:
-        with Behind(work) as behind:
+        with WriteBehind(work) as behind:
             for item in range(10):
                 behind.put(item)
 
@@ -93,7 +93,7 @@ def test_an_exception_leaves_what_was_not_begun() -> None:
         done.append(item)
 
     def stop() -> None:
-        with Behind(work, depth=5) as behind:
+        with WriteBehind(work, depth=5) as behind:
             for item in range(5):
                 behind.put(item)
             gate.set()

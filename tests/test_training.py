@@ -23,7 +23,7 @@ from emrdiff_cli.fusion import FusionOptions, fuse
 from emrdiff_cli.model_folder import Job, check_free, make_job, run_job
 from emrdiff_cli.page import REPORT
 from emrdiff_cli.sampling import ModelSampler
-from emrdiff_cli.training import STATE, Curriculum, Moment, Validation, train
+from emrdiff_cli.training import STATE, TrainingSet, TrainingStatus, Validation, train
 from emrdiff_cli.training_data import Examples, read_archive, read_scene
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
@@ -64,7 +64,7 @@ Weights = dict[str, torch.Tensor]
 
 def run(job: Job, folder: Path, **options: Any) -> tuple[Weights, list[Validation]]:
     folder.mkdir(exist_ok=True)
-    model, history = train(job.curriculum, job.model, job.training, str(folder), CPU, **options)
+    model, history = train(job.training_set, job.model, job.training, str(folder), CPU, **options)
     return model.state_dict(), history
 
 
@@ -83,10 +83,10 @@ def uninterrupted(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[W
 def test_a_scene_may_weigh_by_its_own_residual(job: Job) -> None:
     def weights(power: float) -> list[torch.Tensor]:
         config = dataclasses.replace(job.training, scene_power=power)
-        return [training_scene(job.model, config, lesson, CPU).weight for lesson in job.curriculum.learned]
+        return [training_scene(job.model, config, sample, CPU).weight for sample in job.training_set.learned]
 
-    for lesson, alike, own in zip(job.curriculum.learned, weights(0.0), weights(1.0), strict=True):
-        size = np.sqrt(np.square(lesson.target[:, lesson.pair.judged]).mean(axis=1))
+    for sample, alike, own in zip(job.training_set.learned, weights(0.0), weights(1.0), strict=True):
+        size = np.sqrt(np.square(sample.target[:, sample.pair.scored]).mean(axis=1))
         np.testing.assert_allclose(own.numpy() * size, alike.numpy(), rtol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_lateral_colour_is_learned_from_whole_frames_alone(tmp_path: Path) -> No
     whole = make_job(
         read_archive(write_archive(tmp_path / "whole"), 4, RESPONSE, 0.3), options, SMALL_TRAINING
     )
-    found = whole.curriculum.learned[0].channels.detail_filter
+    found = whole.training_set.learned[0].channels.detail_filter
     assert found is not None
     assert found.shape == (4, 1 + 3, 9 + 2)
     (tmp_path / "cut").mkdir()
@@ -120,10 +120,10 @@ def test_pixels_without_a_value_are_neither_learned_nor_judged(tmp_path: Path) -
     holed[3, 10:14, 18:28] = np.nan
     write_cube(archive / "scene-0.tif", holed)
     job = make_job(read_archive(archive, 4, RESPONSE, 0.3), SMALL_MODEL, SMALL_TRAINING)
-    lesson = job.curriculum.learned[0]
-    assert not lesson.pair.judged[10:14, 18:28].any()
-    assert lesson.pair.judged.sum() == SIDE**2 - 40
-    assert all(np.isfinite(field).all() for field in (lesson.target, lesson.inputs.guidance))
+    sample = job.training_set.learned[0]
+    assert not sample.pair.scored[10:14, 18:28].any()
+    assert sample.pair.scored.sum() == SIDE**2 - 40
+    assert all(np.isfinite(field).all() for field in (sample.target, sample.inputs.guidance))
 
 
 def test_a_pair_teaches_its_upper_rows_and_is_judged_on_its_last(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_pair_teaches_its_upper_rows_and_is_judged_on_its_last(tmp_path: Path)
         np.testing.assert_allclose(pair.hr_hsi, read(lr), atol=1e-6)
         assert pair.hr_msi.shape == (3, 32, 36)
         assert pair.lr_hsi.shape[1] in (8, 9)
-        assert not (pair.judged & learned.held_out[0].judged).any()
-    assert learned.held_out[0].judged[24:, 1:-1].mean() > 0.9
-    assert not learned.held_out[0].judged[:24].any()
+        assert not (pair.scored & learned.held_out[0].scored).any()
+    assert learned.held_out[0].scored[24:, 1:-1].mean() > 0.9
+    assert not learned.held_out[0].scored[:24].any()
 
 
 def test_a_pair_too_small_to_be_degraded_once_more(tmp_path: Path) -> None:
@@ -217,14 +217,14 @@ def test_training_lowers_the_loss_and_ends_above_the_end_point(examples: Example
         {**SMALL_TRAINING, "iterations": 40, "validate_every": 20, "learning_rate": 1e-2},
     )
     losses: list[float] = []
-    weights, history = run(job, tmp_path, report=lambda moment: losses.append(moment.loss))
+    weights, history = run(job, tmp_path, report=lambda status: losses.append(status.loss))
     # What is reported is a running mean; these are the losses themselves.
     single = (np.array(losses[1:]) - 0.98 * np.array(losses[:-1])) / 0.02
     assert single[-10:].mean() < 0.9 * single[:8].mean()
     assert history[-1].psnr_by_step_db[-1] > history[0].end_point_db + 0.5
     stored = load_model(tmp_path / WEIGHTS)
     assert same(stored.state_dict(), weights)
-    again = training.validate(stored, job.curriculum)
+    again = training.validate(stored, job.training_set)
     assert again.psnr_by_step_db == pytest.approx(history[-1].psnr_by_step_db, abs=1e-3)
 
 
@@ -234,23 +234,23 @@ def test_the_weights_that_validated_best_are_kept(
     """Here those of iteration 3; later ones are said to be worse."""
     scores, seen = iter([20.0, 30.0, 25.0, 25.0, 30.0]), []
 
-    def judged(model: Any, _curriculum: Curriculum, iteration: int = 0) -> Validation:
+    def scored(model: Any, _training_set: TrainingSet, iteration: int = 0) -> Validation:
         seen.append({name: value.clone() for name, value in model.named_parameters()})
         return Validation(iteration, (next(scores),), 20.0)
 
-    monkeypatch.setattr(training, "validate", judged)
+    monkeypatch.setattr(training, "validate", scored)
     weights, _ = run(job, tmp_path)
     assert same(seen[1], weights)
     assert not same(seen[2], weights)
 
 
 def test_moments_tell_where_training_stands(job: Job, tmp_path: Path) -> None:
-    moments: list[Moment] = []
-    run(job, tmp_path, report=moments.append)
-    assert [moment.iteration for moment in moments] == list(range(1, 9))
-    assert [m.iteration for m in moments if m.validation is not None] == [3, 6, 8]
-    assert all(moment.seconds_left >= 0 and np.isfinite(moment.loss) for moment in moments)
-    assert moments[-1].seconds_left == 0
+    statuses: list[TrainingStatus] = []
+    run(job, tmp_path, report=statuses.append)
+    assert [status.iteration for status in statuses] == list(range(1, 9))
+    assert [m.iteration for m in statuses if m.validation is not None] == [3, 6, 8]
+    assert all(status.seconds_left >= 0 and np.isfinite(status.loss) for status in statuses)
+    assert statuses[-1].seconds_left == 0
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
@@ -268,9 +268,9 @@ class Stopped(BaseException):
     """What Ctrl-C or a kill is to the training."""
 
 
-def stop_at(iteration: int) -> Callable[[Moment], None]:
-    def watch(moment: Moment) -> None:
-        if moment.iteration == iteration:
+def stop_at(iteration: int) -> Callable[[TrainingStatus], None]:
+    def watch(status: TrainingStatus) -> None:
+        if status.iteration == iteration:
             raise Stopped
 
     return watch
@@ -353,11 +353,11 @@ def test_other_options_do_not_resume(job: Job, tmp_path: Path, changes: dict[str
 def test_other_models_or_data_do_not_resume(job: Job, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         run(job, tmp_path, report=stop_at(5))
-    learned, held_out = list(job.curriculum.learned), list(job.curriculum.held_out)
+    learned, held_out = list(job.training_set.learned), list(job.training_set.held_out)
     others = [
         dataclasses.replace(job, model=dataclasses.replace(job.model, kappa=2.0)),
-        dataclasses.replace(job, curriculum=Curriculum(learned[::-1], held_out, 1.0)),
-        dataclasses.replace(job, curriculum=Curriculum(learned, learned[:1], 1.0)),
+        dataclasses.replace(job, training_set=TrainingSet(learned[::-1], held_out, 1.0)),
+        dataclasses.replace(job, training_set=TrainingSet(learned, learned[:1], 1.0)),
     ]
     for other in others:
         with pytest.raises(ModelError, match="other options or data"):

@@ -43,7 +43,7 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class _Asked:
-    """What holds for every pair: how it is scored and where the scores go."""
+    """Options that hold for every pair: how it is scored and where the scores go."""
 
     peak: float | None
     ratio: float | None
@@ -58,7 +58,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Test:
-    """What Wald's test fuses by: a model, or a method where that is None."""
+    """Means of fusion in Wald's test: a model, or a method where that is None."""
 
     model: str | None
     method: EndPoint | None
@@ -66,8 +66,8 @@ class _Test:
 
 
 @dataclass(frozen=True)
-class _Closer:
-    """What a second pass is asked for: a report in `folder`, with the MSI, and the seams at tile edges."""
+class _CloserLookRequest:
+    """Request for a second pass: a report in `folder`, with the MSI, and the seams at tile edges."""
 
     folder: Path | None = None
     msi: Path | None = None
@@ -145,9 +145,8 @@ def evaluate(
         _evaluate_listed(manifest, asked)
     elif fused is not None and reference is not None:
         edges = _tile_edges(fused, report, hr_msi, seams, overwrite)
-        _evaluate_pair(
-            fused, reference, baseline, asked, _Closer(report, hr_msi, edges, overwrite, seams is not None)
-        )
+        closer = _CloserLookRequest(report, hr_msi, edges, overwrite, seams=seams is not None)
+        _evaluate_pair(fused, reference, baseline, asked, closer)
     else:
         test = _Test(model, method, device) if wald else None
         _evaluate_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, asked)
@@ -232,7 +231,7 @@ def _evaluate_pair(
     reference: Path,
     baseline: Path | None,
     asked: _Asked,
-    closer: _Closer,
+    closer: _CloserLookRequest,
 ) -> None:
     """Score one raster and print it; raises ThresholdError after that."""
     from emrdiff_cli import evaluation
@@ -337,7 +336,7 @@ def _evaluate_listed(manifest: Path, asked: _Asked) -> None:
     failures: list[EmrdiffError] = []
     for pair in read_manifest(manifest):
         try:
-            _evaluate_pair(pair.fused, pair.reference, pair.baseline, asked, _Closer())
+            _evaluate_pair(pair.fused, pair.reference, pair.baseline, asked, _CloserLookRequest())
         except EmrdiffError as error:
             failures.append(error)
             typer.echo(f"Error: {pair.fused}: {error}", err=True)
@@ -377,7 +376,7 @@ def _tile_edges(
     return recorded_edges(info) if seams is None else parse_edges(seams, info)
 
 
-def _look_closer(result: Evaluation, closer: _Closer, quiet: bool) -> Seams | None:
+def _look_closer(result: Evaluation, closer: _CloserLookRequest, quiet: bool) -> Seams | None:
     """A second pass over the rasters where the seams or a report are asked for; gives the seams asked for."""
     if closer.folder is None and closer.edges is None:
         return None

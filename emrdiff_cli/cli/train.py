@@ -13,9 +13,9 @@ from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.distributed import Team
+    from emrdiff_cli.distributed import ProcessGroup
     from emrdiff_cli.model_folder import Job
-    from emrdiff_cli.training import Moment
+    from emrdiff_cli.training import TrainingStatus
     from emrdiff_cli.training_data import Examples
 
 
@@ -86,42 +86,44 @@ def train(
     torchrun --nproc-per-node 2 -m emrdiff_cli train --scene lr_hsi.hdr hr_msi.tif -o my-model
     ```
     """
-    from emrdiff_cli.distributed import assembled_team
+    from emrdiff_cli.distributed import assembled_group
     from emrdiff_cli.model_folder import check_free, sole_training
 
     flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
     inputs = [*(scene or ()), *([config] if config else []), *([Path(srf)] if srf else [])]
-    with assembled_team() as team, sole_training(output, team):
-        quiet = quiet or not team.leads
-        with team.as_one():
+    with assembled_group() as group, sole_training(output, group):
+        quiet = quiet or not group.leads
+        with group.as_one():
             check_free(output, resume, overwrite, inputs)
             values = _gather(preset, config, settings or [], flags, scene is not None)
             examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
-            job = _prepare(examples, values, quiet, team)
-        _run(job, output, device, resume, note, quiet, team)
+            job = _prepare(examples, values, quiet, group)
+        _run(job, output, device, resume, note, quiet, group)
     if not quiet:
         typer.echo(f"{output}: model and card written", err=True)
 
 
 def _prepare(
-    examples: Examples, values: tuple[dict[str, Any], dict[str, Any]], quiet: bool, team: Team
+    examples: Examples, values: tuple[dict[str, Any], dict[str, Any]], quiet: bool, group: ProcessGroup
 ) -> Job:
     from emrdiff_cli.model_folder import make_job
 
     for line in () if quiet else examples.notes:
         typer.echo(f"Note: {line}", err=True)
     with progress("prepare", quiet) as report:
-        return make_job(examples, *values, report, team)
+        return make_job(examples, *values, report, group)
 
 
-def _run(job: Job, output: Path, device: str, resume: bool, note: str, quiet: bool, team: Team) -> None:
+def _run(
+    job: Job, output: Path, device: str, resume: bool, note: str, quiet: bool, group: ProcessGroup
+) -> None:
     from emrdiff_cli.model_folder import run_job
 
     try:
         with progress("train", quiet) as report:
-            run_job(job, output, device, resume=resume, note=note, watch=_watcher(report, quiet), team=team)
+            run_job(job, output, device, resume=resume, note=note, watch=_watcher(report, quiet), group=group)
     except KeyboardInterrupt:
-        if team.leads:
+        if group.leads:
             typer.echo("To go on, repeat the command with --resume.", err=True)
         raise
 
@@ -184,14 +186,14 @@ def _read_examples(
 
 
 def _watcher(report: Report, quiet: bool) -> Any:
-    def watch(moment: Moment) -> None:
-        note = f"loss {moment.loss:.4f}, {moment.seconds_left / 60:.0f} min left"
-        report(moment.iteration, moment.iterations, note)
-        if moment.validation is not None and not quiet:
-            curve = " ".join(f"{value:.2f}" for value in moment.validation.psnr_by_step_db)
+    def watch(status: TrainingStatus) -> None:
+        note = f"loss {status.loss:.4f}, {status.seconds_left / 60:.0f} min left"
+        report(status.iteration, status.iterations, note)
+        if status.validation is not None and not quiet:
+            curve = " ".join(f"{value:.2f}" for value in status.validation.psnr_by_step_db)
             typer.echo(
-                f"iteration {moment.iteration}: loss {moment.loss:.4f}; validation PSNR (dB) by sampling step "
-                f"{curve}; end point {moment.validation.end_point_db:.2f}",
+                f"iteration {status.iteration}: loss {status.loss:.4f}; validation PSNR (dB) by sampling step "
+                f"{curve}; end point {status.validation.end_point_db:.2f}",
                 err=True,
             )
 

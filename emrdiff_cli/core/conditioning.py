@@ -59,7 +59,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class TileInputs:
-    """What the sampler needs of a tile; arrays are (channels, H, W) float32.
+    """Inputs of the sampler for a tile; arrays are (channels, H, W) float32.
 
     `a_0` is the chain's end in channel units, `guidance` what the guidance branch sees, `edges` W (1, H, W).
     """
@@ -202,7 +202,7 @@ def chain_target(config: ModelConfig, channels: Channels, coefficients: Floats, 
 
 
 def hsi_correction(config: ModelConfig, channels: Channels, estimate: Floats, tile: EndPointTile) -> Field:
-    """What the chain's estimate (C, H, W) adds to the end point's coefficients (k, H, W)."""
+    """Correction by the chain's estimate (C, H, W) of the end point's coefficients (k, H, W)."""
     k = config.hsi_channels
     scale = channels.hsi_scale[:, None, None]
     if config.residual == "none":

@@ -1,4 +1,4 @@
-"""What a fused cube says of the images it was made from, without a reference: sums over strips of rows."""
+"""Consistency of a fused cube with the images it was made from: sums over strips of rows."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Coverage:
         return labels
 
     def residuals(self) -> tuple[float, ...] | None:
-        """What each MSI band's response leaves; None where none was held against the pair."""
+        """Share of each MSI band's variance that its response leaves; None where none was held against the pair."""
         found = [msi.residual for msi in self.msi_bands]
         return tuple(value for value in found if value is not None) if None not in found else None
 
@@ -74,7 +74,7 @@ def coverage(
     msi: Bands,
     fitted: FittedResponse | None = None,
 ) -> Coverage:
-    """What was told of which HSI bands (0-based) lie `under` each MSI band, without those marked bad."""
+    """Coverage from the HSI bands (0-based) found `under` each MSI band, without those marked bad."""
     bad, centres = set(hsi.bad), msi.wavelengths_nm or (None,) * msi.count
     fits: list[tuple[float | None, float | None]] = [(None, None)] * msi.count
     if fitted is not None:

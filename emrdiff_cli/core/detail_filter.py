@@ -28,7 +28,7 @@ _DARK = 0.1  # of the mean brightness, added to each pixel's
 
 @dataclass(frozen=True)
 class FilterInputs:
-    """What the filter sees of a tile: `detail` (k, H, W) as injected, `msi` (m, H, W), the MSI's, and its place.
+    """Inputs of the filter on a tile: `detail` (k, H, W) as injected, `msi` (m, H, W), the MSI's, and its place.
 
     `brightness` (H, W) is the logarithm of the MSI's, relative to the scene's mean; `rows` (H,) and `cols` (W,)
     are distances from the centre of the sensor's frame, that of the LR pixels, in LR pixels.
@@ -66,11 +66,11 @@ class FilterInputs:
 
 @dataclass(frozen=True)
 class DetailSample:
-    """A scene's inputs and what its end point leaves, `residual` (k, H, W); `judged` (H, W)."""
+    """A scene's inputs and what its end point leaves, `residual` (k, H, W); `scored` (H, W)."""
 
     inputs: FilterInputs
     residual: Floats
-    judged: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
 
 
 def input_count(side: int, lateral: bool) -> int:
@@ -105,11 +105,11 @@ def apply_detail_filter(weights: Field, inputs: FilterInputs) -> Field:
 def _products(sample: DetailSample, count: int) -> Floats:
     """(k, N + 1, N + 1): sums of products of a channel's N inputs and its residual, over the residual's power."""
     own, msi = zip(*sample.inputs.parts(count), strict=True)
-    of_msi = [part[band][sample.judged] for band in range(len(msi[0])) for part in msi]
+    of_msi = [part[band][sample.scored] for band in range(len(msi[0])) for part in msi]
     products = []
     for channel, left in enumerate(sample.residual):
-        of_channel = [part[channel][sample.judged] for part in own]
-        x = np.stack([*of_channel, *of_msi, left[sample.judged]]).astype(np.float64)
+        of_channel = [part[channel][sample.scored] for part in own]
+        x = np.stack([*of_channel, *of_msi, left[sample.scored]]).astype(np.float64)
         both = x @ x.T
         products.append(both / max(both[-1, -1], 1e-30))
     return np.stack(products)

@@ -26,7 +26,7 @@ class EMRDiff(nn.Module):
             self.register_buffer(name, torch.zeros(shape))
 
     def calibration(self) -> Calibration | None:
-        """What training found on its archive; None for a model that calibrates on each scene."""
+        """Calibration found on the training archive; None for a model that calibrates on each scene."""
         if self.config.calibration == "scene":
             return None
         arrays = {name: getattr(self, name).cpu().numpy() for name in _calibration_shapes(self.config)}

@@ -49,7 +49,7 @@ class Seams(NamedTuple):
 
 @dataclass(frozen=True)
 class Survey:
-    """What a survey found. Maps are (rows, columns), NaN where nothing is valid.
+    """Result of a survey. Maps are (rows, columns), NaN where nothing is valid.
 
     `angles`: count of pixels by spectral angle, in steps of ANGLE_STEP. `row_steps[i]`: mean over the
     bands and the pixels of |error in row i + 1 - error in row i|, NaN without a valid pair; `col_steps`

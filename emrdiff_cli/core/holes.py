@@ -58,7 +58,7 @@ def fill_dead_bands(
     return filled
 
 
-def mend(
+def fill_invalid(
     image: Floats, bad: Sequence[int] = (), positions: Sequence[float] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     """A whole image (C, H, W) without holes or unusable bands, its valid pixels (H, W), the unusable bands (C,).

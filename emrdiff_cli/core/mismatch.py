@@ -1,4 +1,4 @@
-"""What a displacement or a wrong PSF costs, measured on a pair by Wald's protocol.
+"""Cost of a displacement or a wrong PSF, measured on a pair by Wald's protocol.
 
 Both are degraded once more, the LR-HSI with the error, and fused by `glp-local` as if there were none; the
 LR-HSI is the truth. What the error takes from the PSNR there is what to expect of it on the pair itself.
@@ -26,7 +26,7 @@ Point = tuple[float, float]
 
 _LEAST_PIXELS = 64  # that must be left after the degradation
 _COMPONENTS = 12  # spectral directions that are fused
-_MARGIN = 1  # pixels, after the degradation, next to the edges that are not judged
+_MARGIN = 1  # pixels, after the degradation, next to the edges that are not scored
 _NO_ERROR = 1e-12  # mean squared error, as a share of the mean square, that counts as none
 
 
@@ -63,7 +63,7 @@ def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: flo
     fused = basis.expand(end.fitted.tile(scene.msi, *assumed.up).values)
     if end.outside is not None:
         fused += apply_taps(end.outside, *assumed.up)
-    return _relative_psnr(fused, scene.hsi, _judged(scene, ratio))
+    return _relative_psnr(fused, scene.hsi, _scored(scene, ratio))
 
 
 def _placed(ratio: Point, shift: Point = (0.0, 0.0)) -> tuple[AxisPlacement, AxisPlacement]:
@@ -71,16 +71,16 @@ def _placed(ratio: Point, shift: Point = (0.0, 0.0)) -> tuple[AxisPlacement, Axi
     return AxisPlacement(ratio[0], shift[0] * ratio[0]), AxisPlacement(ratio[1], shift[1] * ratio[1])
 
 
-def _judged(scene: LrScene, ratio: Point) -> NDArray[np.bool_]:
+def _scored(scene: LrScene, ratio: Point) -> NDArray[np.bool_]:
     """Valid pixels away from the edges."""
-    judged = np.zeros_like(scene.valid)
+    scored = np.zeros_like(scene.valid)
     rows, cols = (math.ceil(_MARGIN * by) for by in ratio)
-    judged[rows : -rows or None, cols : -cols or None] = True
-    return judged & scene.valid
+    scored[rows : -rows or None, cols : -cols or None] = True
+    return scored & scene.valid
 
 
-def _relative_psnr(fused: Floats, truth: Floats, judged: NDArray[np.bool_]) -> float:
-    error = np.square(fused[:, judged] - truth[:, judged], dtype=np.float64).mean(axis=1)
-    power = np.square(truth[:, judged], dtype=np.float64).mean(axis=1)
+def _relative_psnr(fused: Floats, truth: Floats, scored: NDArray[np.bool_]) -> float:
+    error = np.square(fused[:, scored] - truth[:, scored], dtype=np.float64).mean(axis=1)
+    power = np.square(truth[:, scored], dtype=np.float64).mean(axis=1)
     lit = power > 0
     return float(psnr_db(1.0, np.maximum(error[lit] / power[lit], _NO_ERROR)).mean()) if lit.any() else 0.0

@@ -40,7 +40,7 @@ def known_relations(calibration: Calibration, beside: Sequence[int]) -> Floats |
 
 
 def msi_factor(found: Floats, known: Floats) -> float:
-    """What the MSI has to be multiplied by: the median over its bands of known / found, to four digits.
+    """Factor to multiply the MSI by: the median over its bands of known / found, to four digits.
 
     1 where that lies within a factor of 1.5, or no band tells (a relation that is not positive).
     """
@@ -51,7 +51,7 @@ def msi_factor(found: Floats, known: Floats) -> float:
     return 1.0 if 1 / _SAME_SCALE <= factor <= _SAME_SCALE else float(f"{factor:.4g}")
 
 
-def bands_beside(
+def nearest_bands(
     scene: LrScene,
     usable: NDArray[np.bool_],
     wavelengths_nm: Sequence[float] | None,

@@ -1,4 +1,4 @@
-"""What single pixels say of two cubes: errors, moments and co-moments by band, and spectral angles.
+"""Statistics of two cubes over single pixels: errors, moments and co-moments by band, and spectral angles.
 
 Sums run in float64 and are merged tile by tile (Chan, Golub, LeVeque 1983), so the split does not matter.
 """

@@ -60,7 +60,7 @@ class PairBlock:
 
 @dataclass(frozen=True)
 class Shift:
-    """What the LR-HSI's grid has to be moved by, in LR pixels, down and to the right.
+    """Displacement of the LR-HSI's grid, to be undone, in LR pixels, down and to the right.
 
     `confidence` is the probability that both are right within TOLERANCE by their `standard_errors` (a
     jackknife over parts of the scene); 0, with no shift, where the pair does not tell. R^2 of the fit: without

@@ -39,7 +39,7 @@ Field = NDArray[np.float32]
 class SupervisedPair:
     """An HR-HSI (B, H, W) with its `valid` pixels, filled elsewhere, and the pair made from it.
 
-    Only the pixels `judged` are learned from, or scored, and only the `good` bands (B,; None: all are): the
+    Only the pixels `scored` are learned from and tested on, and only the `good` bands (B,; None: all are): the
     others are interpolated between them in both HSIs.
     """
 
@@ -48,12 +48,12 @@ class SupervisedPair:
     lr_hsi: Field
     hr_msi: Field
     resampling: Resampling
-    judged: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
     good: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSample:
     """A pair as the network sees it, whole, with the truth it is to find; `edge_range` is the MSI's."""
 
     pair: SupervisedPair
@@ -70,7 +70,9 @@ def at_lr(pair: SupervisedPair) -> tuple[LrScene, tuple[float, float]]:
     return LrScene(pair.lr_hsi, seen.msi_at_lr, seen.covered), seen.edge_range
 
 
-def make_lesson(config: ModelConfig, pair: SupervisedPair, calibration: Calibration | None = None) -> Lesson:
+def make_sample(
+    config: ModelConfig, pair: SupervisedPair, calibration: Calibration | None = None
+) -> TrainingSample:
     """Fit everything scene-wide on the pair and work out the chain's ends over the whole scene.
 
     Without a calibration the scene is its own.
@@ -80,76 +82,76 @@ def make_lesson(config: ModelConfig, pair: SupervisedPair, calibration: Calibrat
     end = find_end_point(
         scene, lambda: _one_strip(pair), pair.resampling, config.end_point, calibration.basis
     )
-    return _lesson(config, pair, end, calibration.channels, edge_range)
+    return _sample(config, pair, end, calibration.channels, edge_range)
 
 
-def fitted_filter(config: ModelConfig, lessons: Iterable[Lesson]) -> Field:
-    """The configuration's detail filter that fits what the end points of the lessons leave, one by one."""
+def fitted_filter(config: ModelConfig, samples: Iterable[TrainingSample]) -> Field:
+    """The configuration's detail filter that fits what the end points of the samples leave, one by one."""
 
-    def sample(lesson: Lesson) -> DetailSample:
-        pair, tile = lesson.pair, lesson.inputs.end_point
-        residual = lesson.end.basis.project(pair.hr_hsi) - tile.values
-        seen = FilterInputs.of(tile, pair.hr_msi, lesson.end.msi, pair.resampling.up)
-        return DetailSample(seen, residual, pair.judged)
+    def detail(sample: TrainingSample) -> DetailSample:
+        pair, tile = sample.pair, sample.inputs.end_point
+        residual = sample.end.basis.project(pair.hr_hsi) - tile.values
+        seen = FilterInputs.of(tile, pair.hr_msi, sample.end.msi, pair.resampling.up)
+        return DetailSample(seen, residual, pair.scored)
 
-    return fit_detail_filter(map(sample, lessons), config.detail_filter, config.lateral_colour)
-
-
-def refined(config: ModelConfig, lesson: Lesson, detail_filter: Field) -> Lesson:
-    """The lesson with its end point refined by the filter."""
-    channels = replace(lesson.channels, detail_filter=detail_filter)
-    return _lesson(config, lesson.pair, lesson.end, channels, lesson.edge_range)
+    return fit_detail_filter(map(detail, samples), config.detail_filter, config.lateral_colour)
 
 
-def residual_gain(lessons: Sequence[Lesson]) -> tuple[float, ...]:
-    """Each channel's rms of the target over the lessons: what the unit found at LR has to be multiplied by."""
-    squares = [np.square(lesson.target[:, lesson.pair.judged]).mean(axis=1) for lesson in lessons]
+def refined(config: ModelConfig, sample: TrainingSample, detail_filter: Field) -> TrainingSample:
+    """The sample with its end point refined by the filter."""
+    channels = replace(sample.channels, detail_filter=detail_filter)
+    return _sample(config, sample.pair, sample.end, channels, sample.edge_range)
+
+
+def residual_gain(samples: Sequence[TrainingSample]) -> tuple[float, ...]:
+    """Each channel's rms of the target over the samples: what the unit found at LR has to be multiplied by."""
+    squares = [np.square(sample.target[:, sample.pair.scored]).mean(axis=1) for sample in samples]
     return tuple(float(v) for v in np.sqrt(np.mean(squares, axis=0)))
 
 
-def rescaled(lesson: Lesson, gain: Sequence[float]) -> Lesson:
-    """The lesson with its units multiplied by `gain`."""
+def rescaled(sample: TrainingSample, gain: Sequence[float]) -> TrainingSample:
+    """The sample with its units multiplied by `gain`."""
     factor = np.asarray(gain, np.float32)
-    channels = replace(lesson.channels, unit=lesson.channels.unit * factor)
-    return replace(lesson, channels=channels, target=lesson.target / factor[:, None, None])
+    channels = replace(sample.channels, unit=sample.channels.unit * factor)
+    return replace(sample, channels=channels, target=sample.target / factor[:, None, None])
 
 
 def training_scene(
-    model: ModelConfig, config: TrainConfig, lesson: Lesson, device: torch.device
+    model: ModelConfig, config: TrainConfig, sample: TrainingSample, device: torch.device
 ) -> TrainingScene:
-    """The lesson as tensors on the device."""
+    """The sample as tensors on the device."""
     k = model.hsi_channels
-    amplitude = lesson.channels.unit.copy()
-    amplitude[:k] *= lesson.channels.hsi_scale
+    amplitude = sample.channels.unit.copy()
+    amplitude[:k] *= sample.channels.hsi_scale
     fields = (
-        lesson.target,
-        lesson.inputs.a_0,
-        lesson.inputs.guidance,
-        lesson.inputs.edges,
-        lesson.pair.judged[None].astype(np.float32),
+        sample.target,
+        sample.inputs.a_0,
+        sample.inputs.guidance,
+        sample.inputs.edges,
+        sample.pair.scored[None].astype(np.float32),
     )
     tensors = [torch.from_numpy(np.ascontiguousarray(field)).to(device) for field in fields]
-    sizes = np.sqrt(np.square(lesson.target[:, lesson.pair.judged]).mean(axis=1))
+    sizes = np.sqrt(np.square(sample.target[:, sample.pair.scored]).mean(axis=1))
     own = torch.from_numpy(np.maximum(sizes, 1e-3) ** -config.scene_power)
     weights = (channel_weights(torch.from_numpy(amplitude), k, config) * own).to(device)
     target, a_0, guidance, edges, valid = tensors
     return TrainingScene(target, a_0, guidance, edges, valid, weights)
 
 
-def fuse_lesson(
-    model: EMRDiff, lesson: Lesson, seed: int = 0, steps: int | None = None, tile: int | None = None
+def fuse_sample(
+    model: EMRDiff, sample: TrainingSample, seed: int = 0, steps: int | None = None, tile: int | None = None
 ) -> list[Field]:
     """The fused scene (B, H, W) as it stands after each step of the sampler, first step first.
 
     Tiles of side `tile`, by default the model's, without overlap, as in training.
     """
-    height, width = lesson.target.shape[1:]
+    height, width = sample.target.shape[1:]
     stride = model.config.stride
     full_height, full_width = -(-height // stride) * stride, -(-width // stride) * stride
     padding = ((0, 0), (0, full_height - height), (0, full_width - width))
     a_0, guidance, edges = (
         np.pad(image, padding, mode="edge")
-        for image in (lesson.inputs.a_0, lesson.inputs.guidance, lesson.inputs.edges)
+        for image in (sample.inputs.a_0, sample.inputs.guidance, sample.inputs.edges)
     )
     estimates: dict[int, Field] = {}
     for window in tile_windows(full_height, full_width, tile or model.config.tile, 0, stride):
@@ -157,36 +159,36 @@ def fuse_lesson(
         for t, values in _tile_estimates(model, cuts, window, seed, steps).items():
             estimates.setdefault(t, np.zeros_like(a_0))[:, window.rows, window.cols] = values
     return [
-        _reconstruct(model.config, lesson, estimates[t][:, :height, :width])
+        _reconstruct(model.config, sample, estimates[t][:, :height, :width])
         for t in sorted(estimates, reverse=True)
     ]
 
 
-def end_point_image(lesson: Lesson) -> Field:
+def end_point_image(sample: TrainingSample) -> Field:
     """The end point itself (B, H, W), with the archive's detail filter where there is one."""
-    return _expanded(lesson, lesson.inputs.end_point.refined)
+    return _expanded(sample, sample.inputs.end_point.refined)
 
 
-def mean_psnr(fused: Floats, lesson: Lesson, peak: float) -> float:
-    """PSNR in dB: mean over the good bands of 10 log10(peak^2 / MSE) over the judged pixels."""
-    judged, good = lesson.pair.judged, lesson.pair.good
-    error = np.square(fused[:, judged] - lesson.pair.hr_hsi[:, judged], dtype=np.float64)
+def mean_psnr(fused: Floats, sample: TrainingSample, peak: float) -> float:
+    """PSNR in dB: mean over the good bands of 10 log10(peak^2 / MSE) over the scored pixels."""
+    scored, good = sample.pair.scored, sample.pair.good
+    error = np.square(fused[:, scored] - sample.pair.hr_hsi[:, scored], dtype=np.float64)
     if good is not None:
         error = error[good]
     return float(psnr_db(peak, np.maximum(error.mean(axis=1), 1e-30)).mean())
 
 
-def _lesson(
+def _sample(
     config: ModelConfig,
     pair: SupervisedPair,
     end: SceneEndPoint,
     channels: Channels,
     edge_range: tuple[float, float],
-) -> Lesson:
+) -> TrainingSample:
     around = np.pad(pair.hr_msi, ((0, 0), (1, 1), (1, 1)), mode="edge")
     inputs = tile_inputs(config, end, channels, edge_range, around, pair.resampling.up)
     target = chain_target(config, channels, end.basis.project(pair.hr_hsi), inputs.a_0)
-    return Lesson(pair, end, channels, inputs, target, edge_range)
+    return TrainingSample(pair, end, channels, inputs, target, edge_range)
 
 
 def _one_strip(pair: SupervisedPair) -> Iterator[Strip]:
@@ -210,13 +212,13 @@ def _tile_estimates(
     return estimates
 
 
-def _reconstruct(config: ModelConfig, lesson: Lesson, estimate: Floats) -> Field:
-    correction = hsi_correction(config, lesson.channels, estimate, lesson.inputs.end_point)
-    return _expanded(lesson, lesson.inputs.end_point.values + correction)
+def _reconstruct(config: ModelConfig, sample: TrainingSample, estimate: Floats) -> Field:
+    correction = hsi_correction(config, sample.channels, estimate, sample.inputs.end_point)
+    return _expanded(sample, sample.inputs.end_point.values + correction)
 
 
-def _expanded(lesson: Lesson, coefficients: Field) -> Field:
-    image = lesson.end.basis.expand(coefficients)
-    if lesson.end.outside is None:
+def _expanded(sample: TrainingSample, coefficients: Field) -> Field:
+    image = sample.end.basis.expand(coefficients)
+    if sample.end.outside is None:
         return image
-    return image + apply_taps(lesson.end.outside, *lesson.pair.resampling.up).astype(np.float32)
+    return image + apply_taps(sample.end.outside, *sample.pair.resampling.up).astype(np.float32)

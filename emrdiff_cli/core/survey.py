@@ -1,4 +1,4 @@
-"""What is wrong with bands: dead, constant or saturated ones, found strip by strip."""
+"""Faulty bands: dead, constant or saturated ones, found strip by strip."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class BandSurvey:
         self._count[:, band] = [*(count for _, count in best), 0][:2]
 
     def result(self) -> BandStates:
-        """What the strips so far tell."""
+        """Findings of the strips so far."""
         dead = self._valid == 0
         constant = ~dead & (self._count[0] == self._valid)
         piled = self._count[0] >= np.maximum(_PILED * self._valid, _STEEP * np.maximum(self._count[1], 1))

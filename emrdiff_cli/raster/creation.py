@@ -1,4 +1,4 @@
-"""What GDAL is told on creating a raster: its shape, place and metadata."""
+"""Arguments for GDAL on creating a raster: its shape, place and metadata."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class RasterReader:
         self._own_mask = any(_is_mask(flags) for flags in dataset.mask_flag_enums)
         known = _describe(path, dataset, self._indexes)
         self.info = replace(known, has_mask=self._own_mask, has_alpha=bool(self._alpha))
-        """What is known of the raster; an alpha band is none of its bands."""
+        """Description of the raster; an alpha band is none of its bands."""
         self.masked = self.info.has_mask or self.info.has_alpha
         """True with a mask of its own, or an alpha band, besides nodata."""
         self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])

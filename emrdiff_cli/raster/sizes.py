@@ -1,4 +1,4 @@
-"""What a header claims against what is there: the file's size, and this machine's memory."""
+"""Sizes that a header claims, against the file's and this machine's memory."""
 
 from __future__ import annotations
 

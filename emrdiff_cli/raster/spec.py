@@ -1,4 +1,4 @@
-"""What a raster to be written shall be."""
+"""Specification of a raster to be written."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class AlignedReader:
 
     @property
     def how(self) -> str:
-        """What was done, as a note."""
+        """Note on the warping done."""
         if self._flips is not None:
             return f"{self.info.path.name} was flipped onto the MSI's axes"
         size = math.hypot(self.info.grid.transform.a, self.info.grid.transform.d)

@@ -53,7 +53,7 @@ def uninterrupted(command: list[str], output: Path) -> tuple[float, float]:
 
 
 def kill_and_resume(command: list[str], output: Path, whole: bytes, delay: float) -> str:
-    """What one kill came to; raises SystemExit where something was lost."""
+    """Outcome of one kill; raises SystemExit where something was lost."""
     output.write_bytes(OLD)
     with subprocess.Popen([*command, "-q"]) as process:
         time.sleep(delay)

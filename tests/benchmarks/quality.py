@@ -29,9 +29,9 @@ from emrdiff_cli import model_folder
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.metrics import score
-from emrdiff_cli.core.supervision import end_point_image, fuse_lesson, make_lesson
+from emrdiff_cli.core.supervision import end_point_image, fuse_sample, make_sample
 from emrdiff_cli.sampling import choose_device
-from emrdiff_cli.training import STATE, Moment
+from emrdiff_cli.training import STATE, TrainingStatus
 from emrdiff_cli.zoo import WEIGHTS
 from tests.benchmarks.baselines import cnmf, hysure, sfim_hs
 from tests.benchmarks.configurations import TABLES, Row, Table
@@ -49,7 +49,7 @@ _BASELINES: Mapping[str, Callable[[Scene], Field]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run of the command is to do."""
+    """Plan of one run of the command."""
 
     table: Table
     data: Path
@@ -168,8 +168,8 @@ def _run_fold(plan: Plan, row: Row, seed: int, number: int, fold: Fold) -> _Fold
     started = time.monotonic()
     images = {}
     for scene in fold.tests:
-        lesson = make_lesson(model.config, scene.pair, model.calibration())
-        images[scene.name] = fuse_lesson(model, lesson, tile=max(lesson.target.shape[1:]))
+        sample = make_sample(model.config, scene.pair, model.calibration())
+        images[scene.name] = fuse_sample(model, sample, tile=max(sample.target.shape[1:]))
     elapsed = time.monotonic() - started
     return _FoldResult(
         _scored(fold, images),
@@ -191,14 +191,14 @@ class _Watch:
         seconds, count = json.loads(self._log.read_text()) if self._log.exists() else (0.0, 0)
         self._seconds, self._count = float(seconds), int(count)
 
-    def __call__(self, moment: Moment) -> None:
-        now = time.monotonic(), moment.iteration
+    def __call__(self, status: TrainingStatus) -> None:
+        now = time.monotonic(), status.iteration
         # The first iterations of a run choose algorithms and warm caches, validation is no training.
-        if self._last is not None and moment.validation is None:
+        if self._last is not None and status.validation is None:
             self._seconds += now[0] - self._last[0]
             self._count += now[1] - self._last[1]
         self._last = now
-        if moment.iteration % 50 == 0:
+        if status.iteration % 50 == 0:
             self._log.write_text(json.dumps([self._seconds, self._count]))
             if time.time() > self._deadline:
                 raise TimeIsUpError
@@ -212,7 +212,7 @@ def _without_training(method: str, scene: Scene) -> Field:
         return _BASELINES[method](scene)
     bands, msi_bands = len(scene.pair.lr_hsi), len(scene.pair.hr_msi)
     config = ModelConfig(msi_bands, 2.0, bands, end_point=method, subspace=0)  # type: ignore[arg-type]
-    return end_point_image(make_lesson(config, scene.pair))
+    return end_point_image(make_sample(config, scene.pair))
 
 
 def _scored(

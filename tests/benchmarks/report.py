@@ -1,4 +1,4 @@
-"""What a quality benchmark found, as JSON, a Markdown table and a plot of the score by sampling step."""
+"""Findings of a quality benchmark as JSON, a Markdown table and a plot of the score by sampling step."""
 
 from __future__ import annotations
 

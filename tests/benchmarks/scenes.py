@@ -37,7 +37,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Fold:
-    """What one model learns from and is tested on; `validated` tells whether scenes were held out for it."""
+    """Scenes that one model learns from and is tested on; `validated` tells whether scenes were held out for it."""
 
     examples: Examples
     tests: tuple[Scene, ...]

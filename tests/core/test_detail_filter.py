@@ -125,11 +125,11 @@ def test_a_dark_msi_has_no_brightness_and_does_no_harm(level: float) -> None:
 
 def test_what_is_not_judged_has_no_say() -> None:
     seen, residual = inputs(7, 2, 3, 60, 60), noise(8, 2, 60, 60)
-    judged = np.ones((60, 60), bool)
-    judged[:, 30:] = False
+    scored = np.ones((60, 60), bool)
+    scored[:, 30:] = False
     spoilt = residual.copy()
     spoilt[:, :, 30:] = 1e6
-    fits = [fit_detail_filter([DetailSample(seen, r, judged)], 3) for r in (residual, spoilt)]
+    fits = [fit_detail_filter([DetailSample(seen, r, scored)], 3) for r in (residual, spoilt)]
     assert (fits[0] == fits[1]).all()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emrdiff_cli.core.holes import fill_each_band, fill_holes, mend, valid_pixels
+from emrdiff_cli.core.holes import fill_each_band, fill_holes, fill_invalid, valid_pixels
 
 NAN = np.nan
 
@@ -64,7 +64,7 @@ def test_bad_bands_make_no_pixel_invalid_and_give_no_value() -> None:
     image[0, 1, 1] = NAN
     other = image.copy()
     image[2], other[2] = 1e30, NAN
-    one, two = (mend(values, (2,)) for values in (image, other))
+    one, two = (fill_invalid(values, (2,)) for values in (image, other))
     for ours, theirs in zip(one, two, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     filled, valid, unusable = one

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_conditioning import Fitted, config
 
-from emrdiff_cli.core.msi_scale import bands_beside, known_relations, msi_factor, scale_relations
+from emrdiff_cli.core.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
 from emrdiff_cli.core.observation import LrScene
 
 HSI = np.random.default_rng(0).uniform(0.1, 0.6, (4, 9, 10)).astype(np.float32)
@@ -78,6 +78,6 @@ def test_the_factor_is_the_bands_median_beyond_one_and_a_half(found: Any, known:
 def test_the_band_beside_is_usable_and_nearest_else_the_best_correlated() -> None:
     usable = np.array([True, True, False, True])
     made = scene(np.stack([HSI[3] + 0.1, 2 * HSI[0]]))
-    assert bands_beside(made, usable, [400, 500, 600, 700], [590, 640]) == (1, 3)
-    assert bands_beside(made, usable, None, [590, 640]) == (3, 0)
-    assert bands_beside(made, usable, [400, 500, 600, 700], None) == (3, 0)
+    assert nearest_bands(made, usable, [400, 500, 600, 700], [590, 640]) == (1, 3)
+    assert nearest_bands(made, usable, None, [590, 640]) == (3, 0)
+    assert nearest_bands(made, usable, [400, 500, 600, 700], None) == (3, 0)
