@@ -93,7 +93,15 @@ def _fuse_listed(
 
     def say(outcome: Outcome, error: str | None = None, code: int = 0, **report: Any) -> Status:
         seconds = round(time.monotonic() - started, 3)
-        status = Status(listed.line, str(listed.job.output), outcome, seconds, error, code, report)
+        status = Status(
+            line=listed.line,
+            output=str(listed.job.output),
+            status=outcome,
+            seconds=seconds,
+            error=error,
+            exit_code=code,
+            report=report,
+        )
         emit(status)
         return status
 

@@ -94,6 +94,7 @@ def fuse(
     method: MethodName,
     sampler: Sampler | None,
     options: FusionOptions,
+    *,
     progress: Progress | None = None,
     sampling: RowSampling | None = None,
 ) -> FusionReport:

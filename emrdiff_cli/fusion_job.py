@@ -135,7 +135,8 @@ def run_job(
             "emrdiff_seed": str(asked.seed),
         }
     options = replace(asked, provenance=provenance)
-    return fuse(job.lr_hsi, job.hr_msi, job.output, asked.method, sampler, options, progress, sampling)
+    pair = job.lr_hsi, job.hr_msi
+    return fuse(*pair, job.output, asked.method, sampler, options, progress=progress, sampling=sampling)
 
 
 def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) -> Sampler:

@@ -72,7 +72,10 @@ def wald_test(
             _write_degraded(pair, lr, msi, truth)
             ratio, sources = pair.alignment.ratio, (pair.lr_info, pair.msi_info)
         fused = Path(folder) / "fused.tif"
-        fuse(lr, msi, fused, method, sampler, FusionOptions(), lambda done, of: report(done, of, "fused"))
+        fuse(
+            *(lr, msi, fused, method, sampler, FusionOptions()),
+            progress=lambda done, of: report(done, of, "fused"),
+        )
         found = evaluate(fused, truth, baseline=lr, peak=peak, ratio=ratio, metrics=metrics)
     roles = ("lr_hsi", "hr_msi")
     sha256 = (

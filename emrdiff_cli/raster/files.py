@@ -71,7 +71,7 @@ def _beside(data: Path, suffix: str) -> Path:
 
 @dataclass(frozen=True)
 class WrittenFiles:
-    """What writing a raster puts in place, and what it removes: it would shadow the new one's metadata."""
+    """Files that writing a raster puts in place, and stale ones that it removes: they would shadow its metadata."""
 
     data: Path
     header: Path | None
@@ -141,7 +141,7 @@ def _read_with(path: Path) -> list[Path]:
 
 
 def _marks(path: Path) -> set[object]:
-    """What a file is known by, whatever its name: its place and, where it is there, its number on its device."""
+    """Marks of a file, whatever its name: its place and, where it is there, its number on its device."""
     try:
         state = path.stat()
     except OSError:

@@ -28,7 +28,7 @@ class Placement:
 
 
 def placed_by(a: RasterInfo, b: RasterInfo) -> By:
-    """What two rasters are laid on each other by.
+    """Means of laying two rasters on each other.
 
     `CRS`: both are georeferenced. `geotransforms`: neither is, but one at least has a geotransform, in units that
     both count in. `sizes`: neither says where it lies. Raises GridError where one alone is georeferenced.
@@ -48,7 +48,7 @@ def placed_by(a: RasterInfo, b: RasterInfo) -> By:
 
 
 def placing_notes(a: RasterInfo, b: RasterInfo) -> tuple[str, ...]:
-    """What a user has to know of how two rasters were laid on each other; raises GridError as `placed_by`."""
+    """Notes for the user on how two rasters were laid on each other; raises GridError as `placed_by`."""
     by = placed_by(a, b)
     return () if by == "CRS" else (f"neither raster has a CRS: placed by their {by}",)
 
