@@ -14,19 +14,17 @@ import numpy as np
 
 from emrdiff_cli.acquisition import acquired_on
 from emrdiff_cli.core.band_numbers import numbered_bands
+from emrdiff_cli.core.coarse_registration import FAR_REACH
 from emrdiff_cli.core.coverage import MsiBandCoverage
 from emrdiff_cli.core.holes import valid_pixels
 from emrdiff_cli.core.mismatch import rehearsal_ratio, rehearse
 from emrdiff_cli.core.observation import LrScene
 from emrdiff_cli.core.registration import (
-    REACH,
-    PairBlock,
     PsfWidth,
     Shift,
-    see_at_lr,
 )
 from emrdiff_cli.core.survey import BandStates, BandSurvey
-from emrdiff_cli.coregistration import displaced, displacement_warning, estimate_both, find_shift, pair_block
+from emrdiff_cli.coregistration import displaced, displacement_warning, find_geometry, find_shift
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pairing import PairReader, open_pair
 from emrdiff_cli.raster.crs import crs_label, same_crs
@@ -236,13 +234,12 @@ def _with_states(raster: RasterCheck, states: BandStates, valid_share: float) ->
 
 def _fitted(result: Check, pair: PairReader, choice: ResponseChoice) -> Check:
     """Displacement, PSF and their costs, and which bands see the same, on a block of the pair."""
-    block = pair_block(pair)
-    shift, width = estimate_both(block)
-    scene = see_at_lr(block, (shift.rows, shift.cols), 1.0 if width is None else width.value)
+    found = find_geometry(pair)
+    shift, scene = found.shift, found.at_lr()
     ratio = (pair.alignment.rows.ratio, pair.alignment.cols.ratio)
-    result = _with_costs(result, scene, shift, width, ratio)
+    result = _with_costs(result, scene, shift, found.width, ratio)
     result = _with_coverage(result, pair, scene, choice)
-    problems = _unfit(block, scene, shift)
+    problems = _unfit(scene, shift)
     cost = None if result.shift is None else result.shift.cost_db
     return _add(result, problems=problems, warnings=[] if problems else _displacement(shift, cost))
 
@@ -293,18 +290,19 @@ def _with_coverage(result: Check, pair: PairReader, scene: LrScene, choice: Resp
     return _add(known, warnings=concerns(seen))
 
 
-def _unfit(block: PairBlock, scene: LrScene, shift: Shift) -> list[str]:
+def _unfit(scene: LrScene, shift: Shift) -> list[str]:
     """Why fusing the block makes no sense, if it does not."""
-    needed = 2 * (len(block.msi) + 1)
+    needed = 2 * (len(scene.msi) + 1)
     if scene.valid.sum() < needed:
         return [
             f"{scene.valid.sum()} valid LR pixels lie wholly on valid MSI pixels: {needed} or more are needed to "
-            f"relate {len(block.msi)} MSI bands to the LR-HSI"
+            f"relate {len(scene.msi)} MSI bands to the LR-HSI"
         ]
     if shift.unrelated:
         return [
-            f"the two do not correlate: displaced by up to {REACH} LR pixels, the LR-HSI explains "
-            f"{shift.r2_after:.0%} of the MSI at LR, and {shift.r2_chance:.0%} by chance: are they of one place?"
+            f"the two do not correlate: near where they are said to lie the LR-HSI explains {shift.r2_after:.0%} "
+            f"of the MSI at LR, {shift.r2_chance:.0%} by chance, and no place up to {FAR_REACH} LR pixels away is "
+            "surely better: are they of one place?"
         ]
     return []
 

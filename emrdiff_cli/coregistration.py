@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from emrdiff_cli.core.coarse_registration import CoarseShift
 from emrdiff_cli.core.grid import AxisPlacement
 from emrdiff_cli.core.holes import fill_invalid
-from emrdiff_cli.core.registration import REACH, PairBlock, PsfWidth, Shift, estimate_shift, estimate_width
+from emrdiff_cli.core.observation import LrScene
+from emrdiff_cli.core.registration import (
+    REACH,
+    PairBlock,
+    PsfWidth,
+    Shift,
+    estimate_shift,
+    estimate_width,
+    see_at_lr,
+)
 from emrdiff_cli.core.tiling import tile_windows
+from emrdiff_cli.far_displacement import find_far_shift
 from emrdiff_cli.pairing import PairReader
 from emrdiff_cli.scene import Window
 
@@ -25,6 +36,10 @@ _OTHER_WIDTH = 0.05  # share of the assumed PSF's width from which it matters to
 _LEAST = 0.02  # LR pixels of displacement that are not worth a move
 _WARN = 0.2  # LR pixels of displacement from which a fusion suffers visibly
 _SURE = 0.5  # confidence from which a displacement is worth a warning
+_EXPLAINED = 0.95  # R^2 from which a displacement that was found is not sought farther away
+_SURE_OF_PLACE = 0.99  # confidence of a place far away with which the pair is looked at there
+_AGREE = 1.5  # LR pixels that the block looked at there may show besides
+_CLEARLY = 0.7  # of what is unexplained near by, or by chance: the most that may be left far away
 
 
 @dataclass(frozen=True)
@@ -40,13 +55,46 @@ class Registration:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """Where the LR-HSI of a pair lies, and a block of the pair that shows it.
+
+    The block is placed as the grids say, or, where that is far off, as they say once the LR-HSI's is moved by
+    `start`, whole LR pixels; `rest` is the displacement that the block still shows.
+    """
+
+    block: PairBlock
+    rest: Shift
+    start: Shift | None = None
+    width: PsfWidth | None = None
+
+    @property
+    def shift(self) -> Shift:
+        """The whole displacement."""
+        start, rest = self.start, self.rest
+        if start is None or not rest.confidence:
+            return rest
+        return replace(
+            rest,
+            rows=start.rows + rest.rows,
+            cols=start.cols + rest.cols,
+            confidence=start.confidence * rest.confidence,
+            r2_before=start.r2_before,
+        )
+
+    def at_lr(self) -> LrScene:
+        """The block at LR, put right by its displacement and its PSF."""
+        width = 1.0 if self.width is None else self.width.value
+        return see_at_lr(self.block, (self.rest.rows, self.rest.cols), width)
+
+
 def register(pair: PairReader, coregister: bool) -> Registration:
     """Find the displacement of a pair, and with `coregister` the move that undoes it; else warn of a large one.
 
     A displacement is undone from 0.02 LR pixels, if it is twice its standard error. Raises InputError as
     PairReader.
     """
-    shift = estimate_both(pair_block(pair))[0] if coregister else find_shift(pair)
+    shift = find_geometry(pair).shift if coregister else find_shift(pair)
     if not coregister:
         return Registration(warnings=(displacement_warning(shift),) if displaced(shift) else ())
     if not shift.confidence:
@@ -61,19 +109,58 @@ def register(pair: PairReader, coregister: bool) -> Registration:
 def find_shift(pair: PairReader) -> Shift:
     """The displacement of an open pair, for the PSF that fusion assumes (FWHM = the ratio).
 
-    Found on one block of at most 128 x 128 LR pixels, in about a second. Raises InputError as PairReader.
+    Found on one block of at most 128 x 128 LR pixels, in about a second; where that is not sure or explains
+    little, the pair is searched up to FAR_REACH LR pixels away. Raises InputError as PairReader.
     """
-    return estimate_shift(pair_block(pair))
+    return _locate(pair).shift
 
 
-def estimate_both(block: PairBlock) -> tuple[Shift, PsfWidth | None]:
-    """Displacement and PSF; where the PSF is not the assumed one, the displacement is sought again with it."""
-    shift = estimate_shift(block)
-    width = estimate_width(block, (shift.rows, shift.cols))
+def find_geometry(pair: PairReader) -> Geometry:
+    """Displacement and PSF; where the PSF is not the assumed one, the displacement is sought again with it.
+
+    Raises InputError as PairReader.
+    """
+    found = _locate(pair)
+    width = estimate_width(found.block, (found.rest.rows, found.rest.cols))
     if width is None or abs(width.value - 1) <= _OTHER_WIDTH:
-        return shift, width
-    shift = estimate_shift(block, width.value)
-    return shift, estimate_width(block, (shift.rows, shift.cols)) or width
+        return replace(found, width=width)
+    rest = estimate_shift(found.block, width.value)
+    return replace(found, rest=rest, width=estimate_width(found.block, (rest.rows, rest.cols)) or width)
+
+
+def _locate(pair: PairReader) -> Geometry:
+    """Where the block near the middle says; or far away, where that explains clearly more of the pair."""
+    block = pair_block(pair)
+    near = estimate_shift(block)
+    if near.confidence and near.r2_after >= _EXPLAINED:
+        return Geometry(block, near)
+    far = find_far_shift(pair)
+    if far is None or max(abs(far.rows), abs(far.cols)) < REACH:
+        return Geometry(block, near)
+    found = _located_at(pair, far, near) if far.confidence >= _SURE_OF_PLACE else None
+    if found is not None:
+        return found
+    return Geometry(block, _doubted(near, far))
+
+
+def _doubted(near: Shift, far: CoarseShift) -> Shift:
+    """What is left of a displacement near by when one far away, not surely the right one, explains more."""
+    if 1 - far.r2 > _CLEARLY * (1 - far.r2_near):
+        return near
+    best = far.r2 if far.r2 >= _EXPLAINED else near.r2_after
+    return replace(near, rows=0.0, cols=0.0, confidence=0.0, r2_after=best)
+
+
+def _located_at(pair: PairReader, far: CoarseShift, near: Shift) -> Geometry | None:
+    """The displacement around one far away; None where the pair is not clearly better explained there."""
+    block = pair_block(pair.moved((far.rows, far.cols)))
+    rest = estimate_shift(block)
+    known = max(near.r2_after if near.confidence else near.r2_before, rest.r2_chance)
+    if not rest.confidence or max(abs(rest.rows), abs(rest.cols)) > _AGREE:
+        return None
+    if 1 - rest.r2_after > _CLEARLY * (1 - known):
+        return None
+    return Geometry(block, rest, Shift(far.rows, far.cols, far.confidence, r2_before=near.r2_before))
 
 
 def pair_block(pair: PairReader) -> PairBlock:

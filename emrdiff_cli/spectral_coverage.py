@@ -17,7 +17,6 @@ from emrdiff_cli.core.coverage import (
     covered_by_wavelengths,
 )
 from emrdiff_cli.core.observation import LrScene
-from emrdiff_cli.core.registration import see_at_lr
 from emrdiff_cli.core.srf import (
     LEAST_PIXELS,
     FittedResponse,
@@ -26,7 +25,7 @@ from emrdiff_cli.core.srf import (
     fit_response,
     sampled_response,
 )
-from emrdiff_cli.coregistration import estimate_both, pair_block
+from emrdiff_cli.coregistration import find_geometry
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pairing import PairReader
 from emrdiff_cli.responses import read_response
@@ -114,9 +113,7 @@ def find_coverage(
 
 def registered(pair: PairReader) -> LrScene:
     """A block of the pair at LR, put right by the displacement and the PSF it tells; bad bands left out."""
-    block = pair_block(pair)
-    shift, width = estimate_both(block)
-    return see_at_lr(block, (shift.rows, shift.cols), 1.0 if width is None else width.value)
+    return find_geometry(pair).at_lr()
 
 
 def concerns(found: Coverage) -> list[str]:

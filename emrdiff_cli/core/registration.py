@@ -108,7 +108,7 @@ def estimate_shift(block: PairBlock, width: float = 1.0) -> Shift:
 
     Whole LR pixels up to REACH first, then parabolas through 3 x 3 displacements ever closer together.
     """
-    components = _components(block)
+    components = leading_components(block.hsi, block.valid, _COMPONENTS)
     if components is None:
         return Shift()
     block = _without_constant_bands(block)
@@ -138,7 +138,8 @@ def estimate_width(block: PairBlock, shift: Point) -> PsfWidth | None:
 
     None where the pair does not tell, or where the best lies beyond WIDTHS.
     """
-    components, block = _components(block), _without_constant_bands(block)
+    components = leading_components(block.hsi, block.valid, _COMPONENTS)
+    block = _without_constant_bands(block)
     if components is None or not len(components) or not len(block.msi):
         return None
     nearest = (round(shift[0]), round(shift[1]))
@@ -172,18 +173,18 @@ def see_at_lr(block: PairBlock, shift: Point, width: float) -> LrScene:
     return LrScene(np.asarray(block.hsi, np.float32), seen.msi_at_lr, block.valid & seen.covered)
 
 
-def _components(block: PairBlock) -> Floats | None:
-    """The LR-HSI's leading components (k, h, w), of unit variance; k is 0 where it is constant.
+def leading_components(hsi: Floats, valid: Mask, most: int) -> Floats | None:
+    """The LR-HSI's leading components (k, h, w), k <= `most`, of unit variance; k is 0 where it is constant.
 
-    None with too few pixels.
+    None with too few valid pixels.
     """
-    pixels = block.hsi[:, block.valid]
-    count = min(_COMPONENTS, len(pixels), pixels.shape[1] // _PIXELS_EACH - 1)
+    pixels = hsi[:, valid]
+    count = min(most, len(pixels), pixels.shape[1] // _PIXELS_EACH - 1)
     if count < 1:
         return None
     sample = pixels[:, :: math.ceil(pixels.shape[1] / _BASIS_PIXELS)]
-    values = find_basis(sample, count).project(block.hsi).astype(np.float64)
-    inside = values[:, block.valid]
+    values = find_basis(sample, count).project(hsi).astype(np.float64)
+    inside = values[:, valid]
     centre, spread = inside.mean(axis=1), inside.std(axis=1)
     varied = spread > max(1e-6 * float(np.abs(pixels).max()), 1e-30)
     return np.asarray((values - centre[:, None, None])[varied] / spread[varied, None, None])
