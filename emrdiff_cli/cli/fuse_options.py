@@ -21,7 +21,10 @@ Method = Annotated[
     typer.Option(help="; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + "."),
 ]
 Coregister = Annotated[
-    bool, typer.Option("--coregister", help="Find the LR-HSI's displacement on the pair, and undo it.")
+    bool,
+    typer.Option(
+        "--coregister", help="Find the LR-HSI's displacement, up to 40 LR pixels, on the pair, and undo it."
+    ),
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
 Seed = Annotated[int, typer.Option(help="Seed of the draw.")]
