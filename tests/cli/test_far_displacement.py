@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from test_fusion import see
 from test_simulation import textured, write_cube
 
 from emrdiff_cli import far_displacement
+from emrdiff_cli.core.coarse_registration import CoarseShift
 from emrdiff_cli.core.grid import AxisPlacement
+from emrdiff_cli.core.registration import Shift
 from emrdiff_cli.core.resampling import apply_taps, gaussian_downsampler
 from emrdiff_cli.core.srf import FWHM_PER_SIGMA
+from emrdiff_cli.coregistration import Geometry, find_shift, pair_block
+from emrdiff_cli.pairing import PairReader, open_pair
 
 FINE = NORTH_UP @ Affine.scale(1 / RATIO)
 Point = tuple[float, float]
@@ -112,16 +117,16 @@ def test_a_pair_with_hardly_any_ground_in_common_is_searched_beyond_it(emrdiff: 
     assert facts["shift"]["confidence"] > 0.95
 
 
-@pytest.mark.parametrize("side", [512, 70])
+@pytest.mark.parametrize(("side", "by"), [(512, (37.3, -14.6)), (70, (17.3, -14.6))])
 def test_a_small_msi_in_a_large_hsi(
-    emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
+    emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, by: Point
 ) -> None:
-    """Its true place lies outside of what the grids say is common, and partly outside of a small search."""
+    """Its true place lies mostly outside of what the grids say is common, or partly outside of a small search."""
     monkeypatch.setattr(far_displacement, "_SIDE", side)
     truth = textured(BANDS, 600, 640)
     msi = see(truth)[:, 240:440, 280:480]
-    facts = checked(emrdiff, write(tmp_path, at_lr(truth), msi, (-17.3, 14.6), (60, 70)))
-    assert shift_of(facts) == pytest.approx((17.3, -14.6), abs=0.03)
+    facts = checked(emrdiff, write(tmp_path, at_lr(truth), msi, (-by[0], -by[1]), (60, 70)))
+    assert shift_of(facts) == pytest.approx(by, abs=0.03)
 
 
 def test_an_unrelated_pair_is_said_to_be_of_another_place(emrdiff: Run, tmp_path: Path) -> None:
@@ -143,6 +148,30 @@ def test_ground_that_repeats_itself_does_not_tell(emrdiff: Run, tmp_path: Path) 
     )
     ended = emrdiff("fuse", *pair, tmp_path / "fused.tif", "--method", "glp", "--coregister")
     assert "could not be told from the pair: it was not moved" in ended.err
+
+
+def test_another_place_must_explain_clearly_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On fields of 10 LR pixels seen with noise, the next field explains as much as the right one."""
+    truth = np.tile(textured(BANDS, 40, 40), (1, 4, 4))
+    lr = at_lr(truth)
+    noisy = lr + 0.03 * np.random.default_rng(0).normal(size=lr.shape).astype(np.float32)
+    pair = write(tmp_path, noisy, see(truth), (0.4, 0.0))
+
+    def next_field(_pair: PairReader) -> CoarseShift:
+        return CoarseShift(10, 0, confidence=1.0, r2=0.9, r2_elsewhere=0.1, r2_near=0.9)
+
+    monkeypatch.setattr("emrdiff_cli.coregistration.find_far_shift", next_field)
+    with open_pair(*pair) as opened:
+        shift = find_shift(opened)
+    assert (shift.rows, shift.cols) == pytest.approx((-0.4, 0.0), abs=0.05)
+
+
+def test_doubts_of_the_place_lower_the_confidence(tmp_path: Path) -> None:
+    with open_pair(*displaced(tmp_path)) as opened:
+        block = pair_block(opened)
+    rest = Shift(0.3, -0.2, confidence=0.8, r2_before=0.7, r2_after=0.9, pixels=500)
+    shift = Geometry(block, rest, Shift(-12, 7, confidence=0.5, r2_before=0.1)).shift
+    assert shift == replace(rest, rows=-11.7, cols=6.8, confidence=0.4, r2_before=0.1)
 
 
 def test_a_pair_that_lies_right_is_not_searched(

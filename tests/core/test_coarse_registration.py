@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from test_simulation import textured
 
 from emrdiff_cli.core.coarse_registration import FAR_REACH, CoarseShift, WideScene, find_coarse_shift
@@ -108,6 +109,30 @@ def test_ground_that_repeats_itself_is_not_sure() -> None:
     shift = found(replace(scene, hsi=hsi, msi=repeated))
     assert ((shift.rows - 12) % 12, (shift.cols + 8) % 16) == (0, 0)
     assert shift.confidence < 0.5
+
+
+def test_ground_that_is_alike_elsewhere_is_not_sure() -> None:
+    """Fields that repeat themselves all but for 1 % of their variance, which the LR-HSI sees too."""
+    scene = make_scene()
+    rng = np.random.default_rng(0)
+    cell = rng.normal(size=(3, 12, 16))
+    own, noise = (rng.normal(size=scene.msi.shape) for _ in range(2))
+    ground = np.tile(cell, (1, 10, 8))[:, : scene.msi.shape[1], : scene.msi.shape[2]] + 0.12 * own
+    seen = (ground + 0.45 * noise)[:, 52 : 52 + HEIGHT, 32 : 32 + WIDTH]
+    shift = found(replace(scene, hsi=np.concatenate([seen, -seen]), msi=ground))
+    assert shift.r2 > shift.r2_elsewhere + 0.005
+    assert shift.confidence < SURE
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_other_ground_of_few_features_is_not_taken_for_the_same(seed: int) -> None:
+    one, other = (
+        ndimage.gaussian_filter(np.random.default_rng(at).normal(size=(BANDS, 112, 116)), (0, 1.5, 1.5))
+        for at in (seed, seed + 100)
+    )
+    scene = make_scene()
+    inner = one[:, FAR_REACH:-FAR_REACH, FAR_REACH:-FAR_REACH]
+    assert found(replace(scene, hsi=inner, msi=other[:3])).confidence < SURE
 
 
 def test_flat_images_and_too_few_pixels_tell_nothing() -> None:
