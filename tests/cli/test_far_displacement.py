@@ -117,7 +117,7 @@ def test_a_pair_with_hardly_any_ground_in_common_is_searched_beyond_it(emrdiff: 
     assert facts["shift"]["confidence"] > 0.95
 
 
-@pytest.mark.parametrize(("side", "by"), [(512, (37.3, -14.6)), (70, (17.3, -14.6))])
+@pytest.mark.parametrize(("side", "by"), [(512, (39.3, 22.6)), (70, (17.3, -14.6))])
 def test_a_small_msi_in_a_large_hsi(
     emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, by: Point
 ) -> None:
