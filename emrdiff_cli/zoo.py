@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emrdiff_cli.config import ModelConfig, build_config
 from emrdiff_cli.errors import ModelError
-from emrdiff_cli.scene import RasterInfo
+from emrdiff_cli.raster_info import RasterInfo
 
 WEIGHTS = "model.safetensors"
 CARD = "card.md"

@@ -21,7 +21,7 @@ from spectra import BANDS, FWHM_NM, WAVELENGTHS_NM, spectral_bank
 from town import farmstead, homes, road, school, solar_farm, works
 
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import Bands, Grid
+from emrdiff_cli.raster_info import Bands, Grid
 
 __all__ = ["EPSG", "FWHM_NM", "GSD_M", "NODATA", "SAMPLE_SEED", "SCALE", "WAVELENGTHS_NM", "make_hr_hsi"]
 

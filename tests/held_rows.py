@@ -6,9 +6,9 @@ import os
 import time
 from pathlib import Path
 
-from emrdiff_cli import cluster
-from emrdiff_cli.tile_rows import TileRow
-from emrdiff_cli.tile_worker import Field, SceneTask, sample_row
+from emrdiff_cli.fusion import cluster
+from emrdiff_cli.fusion.tile_rows import TileRow
+from emrdiff_cli.fusion.worker import Field, SceneTask, sample_row
 
 FIRST = 4  # row that waits: two workers have as many under way, so some are done when it comes
 FOLDER = "HELD_ROWS"  # names the folder of the files

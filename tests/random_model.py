@@ -10,7 +10,7 @@ from test_simulation import wavelengths
 
 from emrdiff_cli.checkpoint import save_model
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.zoo import WEIGHTS
 
 

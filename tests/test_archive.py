@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from random_model import save_random_model
 from test_fusion import write_pair
 
-from emrdiff_cli import fusion_job
-from emrdiff_cli.archive import Status, fuse_archive
+from emrdiff_cli.fusion import job as fusion_job
+from emrdiff_cli.fusion.batch import Status, fuse_archive
 from emrdiff_cli.cli.app import app
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.fusion_job import FusionJob, choose_model, is_done, run_job
-from emrdiff_cli.fusion_manifest import ListedJob, part_of
-from emrdiff_cli.fusion_options import OPTIONS, FusionSettings
+from emrdiff_cli.fusion.job import FusionJob, choose_model, is_done, run_job
+from emrdiff_cli.fusion.manifest import ListedJob, part_of
+from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
 
 GLP = FusionSettings(method="glp")
 
@@ -74,7 +74,7 @@ def test_a_scene_that_runs_out_of_memory_stops_no_other(
             raise MemoryError
         return run_job(job, *rest)
 
-    monkeypatch.setattr("emrdiff_cli.archive.run_job", run)
+    monkeypatch.setattr("emrdiff_cli.fusion.batch.run_job", run)
     said: list[Status] = []
     assert fuse_archive(jobs, said.append, keep_going=True) == 1
     assert [status.status for status in said] == ["failed", "done"]

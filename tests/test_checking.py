@@ -17,11 +17,11 @@ from test_coregistration import BERLIN, BY, RATIO, SIDE, displaced
 from test_fusion import see, write_pair
 from test_simulation import NODATA, textured, write_cube
 
-from emrdiff_cli.acquisition import acquired_on
-from emrdiff_cli.checking import Check, check
-from emrdiff_cli.core.mismatch import rehearsal_ratio, rehearse
-from emrdiff_cli.core.observation import LrScene
-from emrdiff_cli.core.survey import BandStates, BandSurvey
+from emrdiff_cli.raster.acquisition import acquired_on
+from emrdiff_cli.pair.check import Check, check
+from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
+from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.survey import BandStates, BandSurvey
 from emrdiff_cli.errors import InputError
 
 FINE = NORTH_UP @ Affine.scale(1 / RATIO)
@@ -85,8 +85,8 @@ def test_another_psf(tmp_path: Path) -> None:
 
 
 def blurred(truth: Any, fwhm: float) -> Any:
-    from emrdiff_cli.core.grid import AxisPlacement
-    from emrdiff_cli.core.resampling import apply_taps, gaussian_downsampler
+    from emrdiff_cli.core.sensor.grid import AxisPlacement
+    from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
 
     taps = gaussian_downsampler(
         AxisPlacement(RATIO, 0.0), truth.shape[1] // RATIO, truth.shape[1], fwhm / 2.355

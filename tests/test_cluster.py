@@ -29,20 +29,20 @@ from rasters import read_back
 from test_fusion import Fake, Image, of_position, settings, write_pair
 from test_resume import OLD, TILES, beside, rows_kept
 
-from emrdiff_cli import cluster
-from emrdiff_cli.cluster import ClusterOptions, Workers, workers_of
-from emrdiff_cli.core.conditioning import TileInputs
+from emrdiff_cli.fusion import cluster
+from emrdiff_cli.fusion.cluster import ClusterOptions, Workers, workers_of
+from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import EmrdiffError, InputError, ModelError, UsageError, WriteError
-from emrdiff_cli.fusion import FusionReport, fuse
-from emrdiff_cli.fusion_job import worker_sampler
-from emrdiff_cli.fusion_options import FusionSettings
-from emrdiff_cli.journal import Journal
-from emrdiff_cli.pairing import open_pair
-from emrdiff_cli.prepared_scene import PreparedScene, prepare_scene
-from emrdiff_cli.sampling import choose_device, gpu_count
-from emrdiff_cli.scene import Window
-from emrdiff_cli.tile_rows import TileRow, sample_rows, tiling_over
-from emrdiff_cli.tile_worker import MakeSampler, SceneTask, sample_row, task_of
+from emrdiff_cli.fusion.fusing import FusionReport, fuse
+from emrdiff_cli.fusion.job import worker_sampler
+from emrdiff_cli.fusion.options import FusionSettings
+from emrdiff_cli.fusion.journal import Journal
+from emrdiff_cli.pair.pair import open_pair
+from emrdiff_cli.fusion.prepared_scene import PreparedScene, prepare_scene
+from emrdiff_cli.fusion.sampler import choose_device, gpu_count
+from emrdiff_cli.raster_info import Window
+from emrdiff_cli.fusion.tile_rows import TileRow, sample_rows, tiling_over
+from emrdiff_cli.fusion.worker import MakeSampler, SceneTask, sample_row, task_of
 
 DASK = [sys.executable, "-m", "dask"]
 TESTS = Path(__file__).parent

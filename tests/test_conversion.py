@@ -14,8 +14,8 @@ from mat_files import matrix, write_mat5, write_mat73
 from numpy.typing import NDArray
 from rasters import NORTH_UP, UTM33, pixels, read_back, write_envi, write_tif
 
-from emrdiff_cli.conversion import Conversion, ConversionOptions, convert
-from emrdiff_cli.datasets import DATASETS
+from emrdiff_cli.conversion.convert import Conversion, ConversionOptions, convert
+from emrdiff_cli.conversion.datasets import DATASETS
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
 from emrdiff_cli.raster.reading import open_raster, read_info
 

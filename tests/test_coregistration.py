@@ -14,14 +14,14 @@ from rasters import NORTH_UP, read_back
 from test_fusion import see, write_pair
 from test_simulation import COUNT, textured, write_cube
 
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.registration import Shift
-from emrdiff_cli.core.resampling import apply_taps, gaussian_downsampler
-from emrdiff_cli.core.srf import FWHM_PER_SIGMA
-from emrdiff_cli.coregistration import SHIFT_TAG, described, find_shift, register
-from emrdiff_cli.evaluation import evaluate
-from emrdiff_cli.fusion import FusionOptions, FusionReport, fuse
-from emrdiff_cli.pairing import open_pair
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.registration import Shift
+from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
+from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
+from emrdiff_cli.pair.coregistration import SHIFT_TAG, described, find_shift, register
+from emrdiff_cli.evaluation.full_reference import evaluate
+from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
+from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.simulation import simulate_raster
 
 BERLIN = Path(__file__).parents[2] / "shared" / "data" / "berlin"

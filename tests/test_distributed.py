@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from test_simulation import textured, write_cube, write_srf
 
 from emrdiff_cli.cli.app import main
-from emrdiff_cli.page import REPORT
-from emrdiff_cli.training import STATE
+from emrdiff_cli.report.page import REPORT
+from emrdiff_cli.training.loop import STATE
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
 FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])

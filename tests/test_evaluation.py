@@ -11,13 +11,13 @@ from affine import Affine
 from rasters import write_envi, write_tif
 from scoring_rasters import ground, place, write_raster
 
-from emrdiff_cli import evaluation
-from emrdiff_cli.comparison import pair, upsample
-from emrdiff_cli.core.metrics import CHEAP, score
+from emrdiff_cli.evaluation import full_reference as evaluation
+from emrdiff_cli.evaluation.common_ground import pair, upsample
+from emrdiff_cli.core.metrics.cube import CHEAP, score
 from emrdiff_cli.errors import EmrdiffError, GridError, InputError, UsageError
-from emrdiff_cli.evaluation import evaluate
+from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.raster.reading import open_raster
-from emrdiff_cli.scene import Window
+from emrdiff_cli.raster_info import Window
 
 SHAPE = (4, 40, 48)
 

@@ -20,13 +20,13 @@ from rasters import NORTH_UP, UTM33, read_back
 from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.conditioning import Calibration, TileInputs, calibrate
-from emrdiff_cli.core.edges import sobel_magnitude
-from emrdiff_cli.core.observation import LrScene, observe_msi
+from emrdiff_cli.core.diffusion.conditioning import Calibration, TileInputs, calibrate
+from emrdiff_cli.core.sensor.edges import sobel_magnitude
+from emrdiff_cli.core.sensor.observation import LrScene, observe_msi
 from emrdiff_cli.errors import GridError, InputError, ModelError, OutputExistsError, UsageError
-from emrdiff_cli.fusion import FusionOptions, FusionReport, check_fit, fuse, plan
+from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, check_fit, fuse, plan
 from emrdiff_cli.methods import END_POINTS
-from emrdiff_cli.pairing import open_pair
+from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
 from emrdiff_cli.simulation import simulate_raster
 

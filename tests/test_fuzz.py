@@ -18,14 +18,14 @@ from rasters import pixels, write_envi, write_tif
 
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.srf import SpectralResponse
+from emrdiff_cli.core.sensor.srf import SpectralResponse
 from emrdiff_cli.errors import ConfigError, EmrdiffError, InputError, ModelError, UsageError
-from emrdiff_cli.fusion_manifest import read_jobs
-from emrdiff_cli.fusion_options import FusionSettings
-from emrdiff_cli.manifest import read_manifest
+from emrdiff_cli.fusion.manifest import read_jobs
+from emrdiff_cli.fusion.options import FusionSettings
+from emrdiff_cli.runtime.manifest import read_manifest
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.responses import read_response
-from emrdiff_cli.scene import RasterInfo
+from emrdiff_cli.raster_info import RasterInfo
 from emrdiff_cli.zoo import CONFIG_KEY, read_config
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

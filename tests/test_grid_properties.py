@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasters import NORTH_UP, UTM33, write_tif
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.fusion import FusionOptions, fuse
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse
 
 Cube = NDArray[np.floating[Any]]
 

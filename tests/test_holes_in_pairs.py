@@ -14,8 +14,8 @@ from rasters import NORTH_UP, UTM33, write_tif
 from test_fusion import BANDS, FINE, Fake, of_position, run, see, settings, write_pair
 from test_simulation import NODATA, read, textured, write_cube
 
-from emrdiff_cli.core.resampling import apply_taps
-from emrdiff_cli.pairing import open_pair
+from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 
 HOLE = np.s_[20:23, 31:40]

@@ -8,8 +8,8 @@ import numpy as np
 from affine import Affine
 from rasters import NORTH_UP, pixels, write_tif
 
-from emrdiff_cli.core.degradation import Psf
-from emrdiff_cli.pairing import PairReader, open_pair
+from emrdiff_cli.core.sensor.degradation import Psf
+from emrdiff_cli.pair.pair import PairReader, open_pair
 
 
 def test_a_psf_stays_with_its_pair(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from emrdiff_cli.pipeline import WriteBehind, ahead
+from emrdiff_cli.runtime.pipeline import WriteBehind, ahead
 
 
 def test_results_come_in_order_from_another_thread() -> None:

@@ -18,13 +18,13 @@ from test_fusion import Fake, Image, of_position, settings, write_pair
 from test_simulation import read
 
 from emrdiff_cli.checkpoint import load_model
-from emrdiff_cli.core.conditioning import TileInputs
-from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.core.diffusion.conditioning import TileInputs
+from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.errors import EmrdiffError, UsageError, WriteError
-from emrdiff_cli.fusion import FusionOptions, fuse, plan
-from emrdiff_cli.option_cells import parse_size
-from emrdiff_cli.preflight import MemoryEstimate, choose_batch_size, free_memory, readable
-from emrdiff_cli.sampling import ModelSampler
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse, plan
+from emrdiff_cli.fusion.option_cells import parse_size
+from emrdiff_cli.fusion.memory import MemoryEstimate, choose_batch_size, free_memory, readable
+from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.zoo import WEIGHTS
 
 TILES = FusionOptions(tile=16, overlap=4, batch_size=4, overwrite=True)

@@ -14,9 +14,9 @@ from rasters import read_back, write_tif
 from test_fusion import FINE, Fake, archive_fake, run, settings, write_pair
 from test_simulation import COUNT, read, write_cube
 
-from emrdiff_cli.core.conditioning import TileInputs
+from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.fusion import FusionOptions, FusionReport, fuse
+from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
 from emrdiff_cli.raster.reading import read_info
 
 Image = NDArray[np.float32]

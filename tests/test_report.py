@@ -16,18 +16,18 @@ from rasterio.io import MemoryFile
 from scoring_rasters import ground, place, write_raster
 from test_fusion import write_pair
 
-from emrdiff_cli.charts import Chart, Line, colour_bar, ticks
-from emrdiff_cli.core.colour import Limits, colour_map, viridis
-from emrdiff_cli.core.full_reference import METRICS
+from emrdiff_cli.report.charts import Chart, Line, colour_bar, ticks
+from emrdiff_cli.report.colour import Limits, colour_map, viridis
+from emrdiff_cli.core.metrics.full_reference import METRICS
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError, WriteError
-from emrdiff_cli.evaluation import Evaluation, evaluate
-from emrdiff_cli.evaluation_report import Errors, survey_errors, write_evaluation_report
-from emrdiff_cli.fusion import FusionOptions, fuse
-from emrdiff_cli.fusion_report import write_fusion_report
+from emrdiff_cli.evaluation.full_reference import Evaluation, evaluate
+from emrdiff_cli.evaluation.page import Errors, survey_errors, write_evaluation_report
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse
+from emrdiff_cli.fusion.page import write_fusion_report
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
-from emrdiff_cli.scene import Window
-from emrdiff_cli.tile_edges import TileEdges, edges_of, parse_edges, recorded_edges, regular_edges
-from emrdiff_cli.training_report import training_report
+from emrdiff_cli.raster_info import Window
+from emrdiff_cli.tiles.edges import TileEdges, edges_of, parse_edges, recorded_edges, regular_edges
+from emrdiff_cli.training.page import training_report
 
 SHAPE = (6, 40, 48)
 NANOMETRES = [450.0, 550.0, 600.0, 650.0, 700.0, 850.0]

@@ -27,14 +27,14 @@ from test_fusion import Fake, Image, of_position, settings, write_pair
 
 from emrdiff_cli import __version__
 from emrdiff_cli.checkpoint import load_model
-from emrdiff_cli.core.conditioning import TileInputs
+from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import EmrdiffError, InputError, OutputExistsError, UsageError, WriteError
-from emrdiff_cli.fusion import FusionOptions, FusionReport, fuse
-from emrdiff_cli.journal import Journal
+from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
+from emrdiff_cli.fusion.journal import Journal
 from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.raster.writing import VerifiedWriter
-from emrdiff_cli.sampling import ModelSampler
-from emrdiff_cli.sole_run import sole_run
+from emrdiff_cli.fusion.sampler import ModelSampler
+from emrdiff_cli.runtime.sole_run import sole_run
 from emrdiff_cli.zoo import WEIGHTS
 
 TILES = FusionOptions(tile=16, overlap=4, batch_size=2)

@@ -11,7 +11,7 @@ import pytest
 from rasters import emrdiff, write_tif
 
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.score_table import ScoreTable
+from emrdiff_cli.evaluation.score_table import ScoreTable
 
 
 def test_writers_at_the_same_time_leave_whole_rows_and_one_header(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from rasters import NORTH_UP, UTM33, write_tif
 from scipy import ndimage
 
-from emrdiff_cli.core.degradation import Protocol, degradation_taps
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.resampling import apply_taps
-from emrdiff_cli.core.srf import srf_matrix
+from emrdiff_cli.core.sensor.degradation import Protocol, degradation_taps
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.core.sensor.srf import srf_matrix
 from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, open_raster, read_info
 from emrdiff_cli.responses import built_in, read_response

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasters import NORTH_UP, UTM33, pixels, read_back, write_envi, write_tif
 
-from emrdiff_cli.core.grid import align
+from emrdiff_cli.core.sensor.grid import align
 from emrdiff_cli.errors import EmrdiffError, GridError, InputError, OutputExistsError, UsageError
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import Bands, Grid
-from emrdiff_cli.tile_index import INDEX_NAME, TiledRaster, read_index
-from emrdiff_cli.tiles import cut, stitch
+from emrdiff_cli.raster_info import Bands, Grid
+from emrdiff_cli.tiles.index import INDEX_NAME, TiledRaster, read_index
+from emrdiff_cli.tiles.tiles import cut, stitch
 
 WKT = rasterio.CRS.from_string(UTM33).to_wkt()
 

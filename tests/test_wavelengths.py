@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emrdiff_cli.errors import InputError, UsageError
-from emrdiff_cli.wavelengths import read_wavelengths
+from emrdiff_cli.conversion.wavelengths import read_wavelengths
 
 
 def test_ranges_include_the_stop() -> None:

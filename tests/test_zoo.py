@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from emrdiff_cli import zoo
 from emrdiff_cli.checkpoint import load_model, save_model
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config, read_toml
-from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.errors import ConfigError, ModelError
-from emrdiff_cli.scene import Bands, Grid, RasterInfo
+from emrdiff_cli.raster_info import Bands, Grid, RasterInfo
 
 SHIPPED = zoo.shipped()
 HSI_NM, MSI_NM = tuple(range(400, 1000, 100)), (450.0, 550.0, 650.0)

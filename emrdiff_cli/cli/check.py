@@ -12,8 +12,8 @@ from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.checking import Check, PsfCheck, RasterCheck, ShiftCheck
-    from emrdiff_cli.core.coverage import MsiBandCoverage
+    from emrdiff_cli.pair.check import Check, PsfCheck, RasterCheck, ShiftCheck
+    from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
 
 
 def check(
@@ -30,7 +30,7 @@ def check(
     emrdiff check lr_hsi.hdr hr_msi.tif --srf estimate
     ```
     """
-    from emrdiff_cli import checking
+    from emrdiff_cli.pair import check as checking
 
     with progress("check", quiet) as report:
         result = checking.check(lr_hsi, hr_msi, srf, report)

@@ -16,15 +16,15 @@ from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import EmrdiffError, ThresholdError, UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.core.conventions import Convention
-    from emrdiff_cli.core.error_survey import Seams
-    from emrdiff_cli.core.metric import Metric
-    from emrdiff_cli.evaluation import Evaluation
+    from emrdiff_cli.core.metrics.conventions import Convention
+    from emrdiff_cli.core.metrics.error_survey import Seams
+    from emrdiff_cli.core.metrics.metric import Metric
+    from emrdiff_cli.evaluation.full_reference import Evaluation
     from emrdiff_cli.methods import EndPoint
-    from emrdiff_cli.score_table import ScoreTable
-    from emrdiff_cli.thresholds import Threshold
-    from emrdiff_cli.tile_edges import TileEdges
-    from emrdiff_cli.wald_test import WaldTest
+    from emrdiff_cli.evaluation.score_table import ScoreTable
+    from emrdiff_cli.evaluation.thresholds import Threshold
+    from emrdiff_cli.tiles.edges import TileEdges
+    from emrdiff_cli.evaluation.reduced_resolution import WaldTest
 
 _UNFIT = {
     "pair": ("--lr-hsi", "--srf", "--wald", "--model", "--method"),
@@ -172,7 +172,7 @@ def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
 
 def _refuse_inputs(csv: Path | None, report: Path | None, inputs: Iterable[Path | None]) -> None:
     """Raise UsageError where the table or the report would go into a file that is read."""
-    from emrdiff_cli.page import REPORT
+    from emrdiff_cli.report.page import REPORT
     from emrdiff_cli.raster.files import refuse_inputs_as_outputs
 
     written = [*([] if csv is None else [csv]), *([] if report is None else [report / REPORT])]
@@ -181,13 +181,13 @@ def _refuse_inputs(csv: Path | None, report: Path | None, inputs: Iterable[Path 
 
 
 def _chosen_metrics(text: str) -> tuple[str, ...]:
-    from emrdiff_cli.evaluation import chosen_metrics
+    from emrdiff_cli.evaluation.full_reference import chosen_metrics
 
     return chosen_metrics(text)
 
 
 def _chosen_conventions(names: list[str]) -> tuple[Convention, ...]:
-    from emrdiff_cli.core.conventions import CONVENTIONS
+    from emrdiff_cli.core.metrics.conventions import CONVENTIONS
 
     unknown = [name for name in names if name not in CONVENTIONS]
     if unknown:
@@ -197,12 +197,12 @@ def _chosen_conventions(names: list[str]) -> tuple[Convention, ...]:
 
 def _known_scores(mode: str, fused: bool, wald: bool, chosen: tuple[str, ...]) -> dict[str, Metric]:
     """Metrics that a threshold may name, by their keys."""
-    from emrdiff_cli.core.full_reference import METRICS
+    from emrdiff_cli.core.metrics.full_reference import METRICS
 
     full: dict[str, Metric] = {key: METRICS[key] for key in chosen}
     if mode != "inputs":
         return full
-    from emrdiff_cli.core import consistency_metrics
+    from emrdiff_cli.core.metrics import consistency_metrics
 
     return {**(consistency_metrics.METRICS if fused else {}), **(full if wald else {})}
 
@@ -210,13 +210,13 @@ def _known_scores(mode: str, fused: bool, wald: bool, chosen: tuple[str, ...]) -
 def _thresholds(
     under: list[str] | None, over: list[str] | None, known: Mapping[str, Metric]
 ) -> tuple[Threshold, ...]:
-    from emrdiff_cli.thresholds import read_thresholds
+    from emrdiff_cli.evaluation.thresholds import read_thresholds
 
     return tuple(read_thresholds(under or (), over or (), known))
 
 
 def _table(path: Path | None, consistency: bool, wald: bool) -> ScoreTable | None:
-    from emrdiff_cli.score_table import ScoreTable
+    from emrdiff_cli.evaluation.score_table import ScoreTable
 
     if path is None:
         return None
@@ -234,8 +234,8 @@ def _evaluate_pair(
     closer: _CloserLookRequest,
 ) -> None:
     """Score one raster and print it; raises ThresholdError after that."""
-    from emrdiff_cli import evaluation
-    from emrdiff_cli.thresholds import hold_to
+    from emrdiff_cli.evaluation import full_reference as evaluation
+    from emrdiff_cli.evaluation.thresholds import hold_to
 
     with progress("evaluate", asked.quiet) as shown:
         result = evaluation.evaluate(
@@ -274,8 +274,8 @@ def _evaluate_inputs(
     asked: _Asked,
 ) -> None:
     """Hold a raster against its inputs, put a method to Wald's test on them, or both."""
-    from emrdiff_cli.no_reference import check_consistency
-    from emrdiff_cli.thresholds import hold_to
+    from emrdiff_cli.evaluation.no_reference import check_consistency
+    from emrdiff_cli.evaluation.thresholds import hold_to
 
     hashes = asked.as_json or asked.table is not None
     scores: dict[str, float | None] = {}
@@ -306,12 +306,12 @@ def _evaluate_inputs(
 
 
 def _wald_test(lr_hsi: Path, hr_msi: Path, test: _Test, asked: _Asked) -> WaldTest:
-    from emrdiff_cli.wald_test import wald_test
+    from emrdiff_cli.evaluation.reduced_resolution import wald_test
 
     sampler = None
     if test.model is not None:
         from emrdiff_cli.checkpoint import load_model
-        from emrdiff_cli.sampling import ModelSampler, choose_device
+        from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
         from emrdiff_cli.zoo import WEIGHTS, find
 
         sampler = ModelSampler(load_model(find(test.model).folder / WEIGHTS), choose_device(test.device))
@@ -331,7 +331,7 @@ def _wald_test(lr_hsi: Path, hr_msi: Path, test: _Test, asked: _Asked) -> WaldTe
 
 def _evaluate_listed(manifest: Path, asked: _Asked) -> None:
     """Score every pair of a list; one that fails stops no other, and the first failure is the exit code."""
-    from emrdiff_cli.manifest import read_manifest
+    from emrdiff_cli.runtime.manifest import read_manifest
 
     failures: list[EmrdiffError] = []
     for pair in read_manifest(manifest):
@@ -366,9 +366,9 @@ def _tile_edges(
         raise UsageError("--hr-msi is shown in the report: give --report DIR too")
     if seams is None and folder is None:
         return None
-    from emrdiff_cli.page import check_report
+    from emrdiff_cli.report.page import check_report
     from emrdiff_cli.raster.reading import read_info
-    from emrdiff_cli.tile_edges import parse_edges, recorded_edges
+    from emrdiff_cli.tiles.edges import parse_edges, recorded_edges
 
     if folder is not None:
         check_report(folder, overwrite)
@@ -380,7 +380,7 @@ def _look_closer(result: Evaluation, closer: _CloserLookRequest, quiet: bool) ->
     """A second pass over the rasters where the seams or a report are asked for; gives the seams asked for."""
     if closer.folder is None and closer.edges is None:
         return None
-    from emrdiff_cli.evaluation_report import survey_errors, write_evaluation_report
+    from emrdiff_cli.evaluation.page import survey_errors, write_evaluation_report
 
     with progress("look closer", quiet) as shown:
         errors = survey_errors(result, shown)

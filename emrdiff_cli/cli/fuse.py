@@ -18,10 +18,10 @@ from emrdiff_cli.errors import UsageError
 from emrdiff_cli.methods import METHODS
 
 if TYPE_CHECKING:
-    from emrdiff_cli.cluster import ClusterOptions
-    from emrdiff_cli.fusion import FusionReport
-    from emrdiff_cli.fusion_job import ChosenModel, FusionJob
-    from emrdiff_cli.fusion_options import FusionSettings
+    from emrdiff_cli.fusion.cluster import ClusterOptions
+    from emrdiff_cli.fusion.fusing import FusionReport
+    from emrdiff_cli.fusion.job import ChosenModel, FusionJob
+    from emrdiff_cli.fusion.options import FusionSettings
 
 
 def fuse(
@@ -77,8 +77,8 @@ def fuse(
     ```
     """
     settings = _settings(locals())
-    from emrdiff_cli.cluster import ClusterOptions
-    from emrdiff_cli.fusion_job import FusionJob
+    from emrdiff_cli.fusion.cluster import ClusterOptions
+    from emrdiff_cli.fusion.job import FusionJob
 
     _refuse_mixture(manifest, (lr_hsi, hr_msi, output), keep_going, (num_parts, part_id), dry_run)
     cluster = ClusterOptions(scheduler, workers)
@@ -94,8 +94,8 @@ def fuse(
 
 def _settings(given: Mapping[str, Any]) -> FusionSettings:
     """The options among the command's parameters, which bear the names of the fields. Raises UsageError."""
-    from emrdiff_cli.fusion_options import OPTIONS, FusionSettings
-    from emrdiff_cli.option_cells import parse_size
+    from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
+    from emrdiff_cli.fusion.option_cells import parse_size
 
     asked = {name: given[name] for name in OPTIONS}
     if asked["max_memory"] is not None:
@@ -131,7 +131,7 @@ def _fuse_one(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from emrdiff_cli.fusion_job import choose_model, is_done, refuse_existing, refuse_foreign
+    from emrdiff_cli.fusion.job import choose_model, is_done, refuse_existing, refuse_foreign
 
     if not skip_done:
         refuse_existing(job)
@@ -155,8 +155,8 @@ def _fuse_one(
 def _run(
     job: FusionJob, chosen: ChosenModel | None, cluster: ClusterOptions, quiet: bool, as_json: bool
 ) -> None:
-    from emrdiff_cli.cluster import workers_of
-    from emrdiff_cli.fusion_job import run_job, write_report
+    from emrdiff_cli.fusion.cluster import workers_of
+    from emrdiff_cli.fusion.job import run_job, write_report
 
     with workers_of(cluster, job.settings.device) as workers, progress("fuse", quiet) as shown:
         result = run_job(job, chosen, shown, workers)
@@ -195,7 +195,7 @@ def _say_skipped(job: FusionJob, quiet: bool, as_json: bool) -> None:
 
 
 def _print_plan(job: FusionJob, chosen: ChosenModel | None, as_json: bool) -> None:
-    from emrdiff_cli.fusion_job import plan_job
+    from emrdiff_cli.fusion.job import plan_job
 
     facts = plan_job(job, chosen).record()
     if as_json:

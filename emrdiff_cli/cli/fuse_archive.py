@@ -14,9 +14,9 @@ from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.archive import Status
-    from emrdiff_cli.cluster import ClusterOptions
-    from emrdiff_cli.fusion_options import FusionSettings
+    from emrdiff_cli.fusion.batch import Status
+    from emrdiff_cli.fusion.cluster import ClusterOptions
+    from emrdiff_cli.fusion.options import FusionSettings
 
 _ORDER = ("done", "skipped", "failed", "interrupted")
 
@@ -35,9 +35,9 @@ def fuse_listed(
     manifest: Path, settings: FusionSettings, options: ArchiveOptions, cluster: ClusterOptions, quiet: bool
 ) -> None:
     """Fuse a manifest's scenes; raises typer.Exit with the failures' exit code."""
-    from emrdiff_cli.archive import fuse_archive
-    from emrdiff_cli.cluster import workers_of
-    from emrdiff_cli.fusion_manifest import part_of, read_jobs
+    from emrdiff_cli.fusion.batch import fuse_archive
+    from emrdiff_cli.fusion.cluster import workers_of
+    from emrdiff_cli.fusion.manifest import part_of, read_jobs
 
     if settings.report is not None:
         raise UsageError("--report: is one scene's: give it as a column of the manifest")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.inspection import inspect
+from emrdiff_cli.report.inspection import inspect
 
 
 def info(

@@ -40,7 +40,7 @@ def quicklook(
     emrdiff quicklook cube.hdr infrared.png --wavelengths 850,650,550 --size 2048
     ```
     """
-    from emrdiff_cli.quicklook import quicklook as draw
+    from emrdiff_cli.report.quicklook import quicklook as draw
 
     if bands is not None and wavelengths is not None:
         raise UsageError("--bands and --wavelengths exclude each other: choose one")

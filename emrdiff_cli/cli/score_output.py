@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emrdiff_cli.core.conventions import Convention
-    from emrdiff_cli.core.metrics import Scores
-    from emrdiff_cli.evaluation import Evaluation
-    from emrdiff_cli.no_reference import Consistency
-    from emrdiff_cli.wald_test import WaldTest
+    from emrdiff_cli.core.metrics.conventions import Convention
+    from emrdiff_cli.core.metrics.cube import Scores
+    from emrdiff_cli.evaluation.full_reference import Evaluation
+    from emrdiff_cli.evaluation.no_reference import Consistency
+    from emrdiff_cli.evaluation.reduced_resolution import WaldTest
 
 
 def score_columns() -> tuple[str, ...]:
     """Columns of a CSV of full-reference scores."""
-    from emrdiff_cli.core.metrics import KEYS
+    from emrdiff_cli.core.metrics.cube import KEYS
 
     return (
         *("method", "raster", "reference", *KEYS, "peak", "ratio", "bands", "valid_pixels", "dropped_pixels"),
@@ -25,7 +25,7 @@ def score_columns() -> tuple[str, ...]:
 
 def consistency_columns() -> tuple[str, ...]:
     """Columns of a CSV of the consistency with the inputs."""
-    from emrdiff_cli.core.consistency_metrics import KEYS
+    from emrdiff_cli.core.metrics.consistency_metrics import KEYS
 
     return (
         *("fused", "lr_hsi", "hr_msi", *KEYS, "ratio", "srf", "bands", "lr_pixels", "hr_pixels"),
@@ -40,8 +40,8 @@ def figure(value: float | None) -> str:
 
 def print_scores(result: Evaluation, name: str = "fused", conventions: Sequence[Convention] = ()) -> None:
     """Print the scores as a table, the convention they follow, and other papers' figures beside them."""
-    from emrdiff_cli.core.conventions import figures
-    from emrdiff_cli.core.full_reference import METRICS
+    from emrdiff_cli.core.metrics.conventions import figures
+    from emrdiff_cli.core.metrics.full_reference import METRICS
 
     columns = _columns(result, name)
     rows = [
@@ -58,7 +58,7 @@ def print_scores(result: Evaluation, name: str = "fused", conventions: Sequence[
 
 def print_consistency(result: Consistency) -> None:
     """Print how a fused raster agrees with its inputs."""
-    from emrdiff_cli.core.consistency_metrics import METRICS
+    from emrdiff_cli.core.metrics.consistency_metrics import METRICS
 
     rows = [(metric.name, metric.unit, figure(result.overall[key])) for key, metric in METRICS.items()]
     rows += [(f"spatial: D_sR of MSI band {i}", "", figure(value)) for i, value in enumerate(result.d_sr, 1)]
@@ -76,8 +76,8 @@ def print_wald(result: WaldTest) -> None:
 
 def convention_records(scores: Scores, conventions: Sequence[Convention]) -> dict[str, object]:
     """Other papers' figures for JSON, by convention; nothing where none is asked for."""
-    from emrdiff_cli.core.conventions import figures
-    from emrdiff_cli.evaluation import plain
+    from emrdiff_cli.core.metrics.conventions import figures
+    from emrdiff_cli.evaluation.full_reference import plain
 
     if not conventions:
         return {}
@@ -94,7 +94,7 @@ def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
     Empty where undefined or not asked for, `inf` for identical data.
     """
     from emrdiff_cli import __version__
-    from emrdiff_cli.core.metrics import KEYS
+    from emrdiff_cli.core.metrics.cube import KEYS
 
     rows: list[list[object]] = []
     for name, scores in _columns(result, method).items():
@@ -111,7 +111,7 @@ def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
 def consistency_row(result: Consistency) -> list[object]:
     """A row of `consistency_columns`."""
     from emrdiff_cli import __version__
-    from emrdiff_cli.core.consistency_metrics import KEYS
+    from emrdiff_cli.core.metrics.consistency_metrics import KEYS
 
     figures = [result.overall[key] for key in KEYS]
     counts = [result.ratio, result.srf, len(result.bands), result.lr_pixels, result.hr_pixels]

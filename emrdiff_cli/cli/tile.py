@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.tiles import cut
+from emrdiff_cli.tiles.tiles import cut
 
 
 def tile(

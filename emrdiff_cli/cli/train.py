@@ -13,10 +13,10 @@ from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.distributed import ProcessGroup
-    from emrdiff_cli.model_folder import Job
-    from emrdiff_cli.training import TrainingStatus
-    from emrdiff_cli.training_data import Examples
+    from emrdiff_cli.training.process_group import ProcessGroup
+    from emrdiff_cli.training.model_folder import Job
+    from emrdiff_cli.training.loop import TrainingStatus
+    from emrdiff_cli.training.examples import Examples
 
 
 # A pair's own LR-HSI is small: it is learned, and validated, in minutes.
@@ -86,8 +86,8 @@ def train(
     torchrun --nproc-per-node 2 -m emrdiff_cli train --scene lr_hsi.hdr hr_msi.tif -o my-model
     ```
     """
-    from emrdiff_cli.distributed import assembled_group
-    from emrdiff_cli.model_folder import check_free, sole_training
+    from emrdiff_cli.training.process_group import assembled_group
+    from emrdiff_cli.training.model_folder import check_free, sole_training
 
     flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
     inputs = [*(scene or ()), *([config] if config else []), *([Path(srf)] if srf else [])]
@@ -106,7 +106,7 @@ def train(
 def _prepare(
     examples: Examples, values: tuple[dict[str, Any], dict[str, Any]], quiet: bool, group: ProcessGroup
 ) -> Job:
-    from emrdiff_cli.model_folder import make_job
+    from emrdiff_cli.training.model_folder import make_job
 
     for line in () if quiet else examples.notes:
         typer.echo(f"Note: {line}", err=True)
@@ -117,7 +117,7 @@ def _prepare(
 def _run(
     job: Job, output: Path, device: str, resume: bool, note: str, quiet: bool, group: ProcessGroup
 ) -> None:
-    from emrdiff_cli.model_folder import run_job
+    from emrdiff_cli.training.model_folder import run_job
 
     try:
         with progress("train", quiet) as report:
@@ -172,7 +172,7 @@ def _read_examples(
     quiet: bool,
 ) -> Examples:
     from emrdiff_cli.responses import read_response
-    from emrdiff_cli.training_data import read_archive, read_scene
+    from emrdiff_cli.training.examples import read_archive, read_scene
 
     if (archive is None) == (scene is None):
         raise UsageError("give either --archive DIR or --scene LR_HSI HR_MSI")

@@ -13,7 +13,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emrdiff_cli.scene import Window
+from emrdiff_cli.raster_info import Window
 
 FloatArray = NDArray[np.floating]
 

@@ -13,7 +13,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.scene import Grid
+from emrdiff_cli.raster_info import Grid
 
 Coordinates = NDArray[np.float64]
 PixelMap = Callable[[Coordinates, Coordinates], tuple[Coordinates, Coordinates]]

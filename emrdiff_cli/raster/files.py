@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from emrdiff_cli.atomic import refuse_existing, target_of
+from emrdiff_cli.runtime.atomic import refuse_existing, target_of
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
 from emrdiff_cli.raster.envi import DATA_SUFFIXES, data_paths, find_data, find_header, header_paths
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.orientation import AS_STORED, Orientation
+from emrdiff_cli.core.sensor.orientation import AS_STORED, Orientation
 from emrdiff_cli.errors import InputError
 
 _BYTES_AT_ONCE = 256 * 2**20

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.scene import Bands
+from emrdiff_cli.raster_info import Bands
 
 _log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 from affine import Affine
 
-from emrdiff_cli.core.grid import Alignment, align, align_by_size
+from emrdiff_cli.core.sensor.grid import Alignment, align, align_by_size
 from emrdiff_cli.errors import GridError
 from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.warping import aligned_grid
-from emrdiff_cli.scene import Grid, RasterInfo
+from emrdiff_cli.raster_info import Grid, RasterInfo
 
 By = Literal["CRS", "geotransforms", "sizes"]
 

@@ -34,7 +34,7 @@ from emrdiff_cli.raster.metadata import (
 )
 from emrdiff_cli.raster.sizes import check_envi, check_geotiff, refuse_beyond_memory
 from emrdiff_cli.raster.tags import lower_keys
-from emrdiff_cli.scene import Grid, RasterInfo, Window
+from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 
 __all__ = [
     "RasterReader",

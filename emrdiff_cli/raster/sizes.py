@@ -11,7 +11,7 @@ import numpy as np
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.envi import check_size
 from emrdiff_cli.raster.tags import lower_keys
-from emrdiff_cli.scene import RasterInfo, Window
+from emrdiff_cli.raster_info import RasterInfo, Window
 
 
 def check_envi(info: RasterInfo, dataset: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.raster.metadata import fits_dtype
-from emrdiff_cli.scene import Bands, Grid, RasterInfo
+from emrdiff_cli.raster_info import Bands, Grid, RasterInfo
 
 Driver = Literal["GTiff", "ENVI", "COG"]
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from emrdiff_cli.core.grid import NEAR_WHOLE, rotated
-from emrdiff_cli.core.resampling import CUBIC_REACH
+from emrdiff_cli.core.sensor.grid import NEAR_WHOLE, rotated
+from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
 from emrdiff_cli.errors import GridError
 from emrdiff_cli.raster.crs import PixelMap, pixel_map, same_crs
 from emrdiff_cli.raster.reading import RasterReader, refuse_undeclared_nan
-from emrdiff_cli.scene import Grid, RasterInfo, Window
+from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 
 Field = NDArray[np.float32]
 

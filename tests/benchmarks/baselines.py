@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
-from emrdiff_cli.core.observation import Resampling
-from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.core.sensor.observation import Resampling
+from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]

@@ -22,7 +22,7 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window as GdalWindow
 
-from emrdiff_cli.evaluation import chosen_metrics, evaluate
+from emrdiff_cli.evaluation.full_reference import chosen_metrics, evaluate
 
 _BLOCK = 256
 

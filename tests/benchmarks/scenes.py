@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.observation import LrScene
-from emrdiff_cli.core.srf import SpectralResponse, srf_matrix
-from emrdiff_cli.core.supervision import SupervisedPair, at_lr
+from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.srf import SpectralResponse, srf_matrix
+from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.responses import read_response
-from emrdiff_cli.scene import RasterInfo
-from emrdiff_cli.training_data import Examples, simulated_pairs
+from emrdiff_cli.raster_info import RasterInfo
+from emrdiff_cli.training.examples import Examples, simulated_pairs
 from tests.benchmarks.configurations import Table
 
 _AVIRIS_BANDS = (12, 20, 30, 50)  # blue, green, red, near infrared; each seen through a box of 7 bands

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.core.degradation import degradation_taps, simulate_pair
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.observation import Resampling
-from emrdiff_cli.core.resampling import apply_taps, cubic_upsampler
+from emrdiff_cli.core.sensor.degradation import degradation_taps, simulate_pair
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.observation import Resampling
+from emrdiff_cli.core.sensor.resampling import apply_taps, cubic_upsampler
 from tests.benchmarks.baselines import cnmf, hysure, sfim_hs
 
 Image = NDArray[np.float32]

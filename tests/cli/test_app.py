@@ -20,7 +20,7 @@ def test_an_error_of_the_operating_system_is_one_line(
     def broken(*_given: object) -> None:
         raise OSError(5, "Input/output error", "a.tif")
 
-    monkeypatch.setattr("emrdiff_cli.conversion._spec", broken)
+    monkeypatch.setattr("emrdiff_cli.conversion.convert._spec", broken)
     ended = emrdiff("convert", raster, tmp_path / "out.tif", "-q")
     assert ended == (4, "", "Error: a.tif: Input/output error\n")
 

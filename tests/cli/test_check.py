@@ -127,7 +127,7 @@ def test_a_missing_file_is_one_line(run: Run, tmp_path: Path) -> None:
 
 
 def test_checking_never_imports_torch() -> None:
-    code = "import sys, emrdiff_cli.checking, emrdiff_cli.cli.check; sys.exit('torch' in sys.modules)"
+    code = "import sys, emrdiff_cli.pair.check, emrdiff_cli.cli.check; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -19,7 +19,7 @@ from front_door import Run
 from scoring_rasters import ground, place, write_raster
 
 from emrdiff_cli import __version__
-from emrdiff_cli.core.metrics import CHEAP, KEYS, score
+from emrdiff_cli.core.metrics.cube import CHEAP, KEYS, score
 
 SHAPE = (4, 40, 48)
 
@@ -297,7 +297,7 @@ def test_misuse_exits_2(run: Run, scene: tuple[Path, Path, Path], tmp_path: Path
 
 def test_the_command_does_not_import_torch(scene: tuple[Path, Path, Path]) -> None:
     script = (
-        "import sys; from pathlib import Path; from emrdiff_cli.evaluation import evaluate; "
+        "import sys; from pathlib import Path; from emrdiff_cli.evaluation.full_reference import evaluate; "
         "evaluate(*map(Path, sys.argv[1:3]), baseline=Path(sys.argv[3])); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script, *map(str, scene)], check=True)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scoring_rasters import place, write_raster
 
-from emrdiff_cli.core.consistency import JointMoments
-from emrdiff_cli.core.consistency_metrics import KEYS
-from emrdiff_cli.core.degradation import degradation_taps
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.hypercomplex import block_index
-from emrdiff_cli.core.resampling import apply_taps
-from emrdiff_cli.no_reference import check_consistency
+from emrdiff_cli.core.metrics.consistency import JointMoments
+from emrdiff_cli.core.metrics.consistency_metrics import KEYS
+from emrdiff_cli.core.sensor.degradation import degradation_taps
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.metrics.hypercomplex import block_index
+from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.evaluation.no_reference import check_consistency
 
 RATIO, SIDE = 4, 160
 NANOMETRES = [450.0, 500.0, 550.0, 600.0, 650.0, 700.0]

@@ -18,14 +18,14 @@ from test_coregistration import BANDS, BERLIN, RATIO, SIDE, displaced, moved_cop
 from test_fusion import see
 from test_simulation import textured, write_cube
 
-from emrdiff_cli import far_displacement
-from emrdiff_cli.core.coarse_registration import CoarseShift
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.registration import Shift
-from emrdiff_cli.core.resampling import apply_taps, gaussian_downsampler
-from emrdiff_cli.core.srf import FWHM_PER_SIGMA
-from emrdiff_cli.coregistration import Geometry, find_shift, pair_block
-from emrdiff_cli.pairing import PairReader, open_pair
+from emrdiff_cli.pair import far_displacement
+from emrdiff_cli.core.sensor.coarse_registration import CoarseShift
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.registration import Shift
+from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
+from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
+from emrdiff_cli.pair.coregistration import Geometry, find_shift, pair_block
+from emrdiff_cli.pair.pair import PairReader, open_pair
 
 FINE = NORTH_UP @ Affine.scale(1 / RATIO)
 Point = tuple[float, float]
@@ -160,7 +160,7 @@ def test_another_place_must_explain_clearly_more(tmp_path: Path, monkeypatch: py
     def next_field(_pair: PairReader) -> CoarseShift:
         return CoarseShift(10, 0, confidence=1.0, r2=0.9, r2_elsewhere=0.1, r2_near=0.9)
 
-    monkeypatch.setattr("emrdiff_cli.coregistration.find_far_shift", next_field)
+    monkeypatch.setattr("emrdiff_cli.pair.coregistration.find_far_shift", next_field)
     with open_pair(*pair) as opened:
         shift = find_shift(opened)
     assert (shift.rows, shift.cols) == pytest.approx((-0.4, 0.0), abs=0.05)
@@ -177,7 +177,7 @@ def test_doubts_of_the_place_lower_the_confidence(tmp_path: Path) -> None:
 def test_a_pair_that_lies_right_is_not_searched(
     emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emrdiff_cli.coregistration.find_far_shift", lambda pair: pytest.fail("searched"))
+    monkeypatch.setattr("emrdiff_cli.pair.coregistration.find_far_shift", lambda pair: pytest.fail("searched"))
     assert checked(emrdiff, displaced(tmp_path, (0.4, -0.7)))["usable"]
 
 

@@ -23,7 +23,7 @@ from rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import RasterInfo
+from emrdiff_cli.raster_info import RasterInfo
 
 # Written by hand, as a sensor's processor would.
 HEADER = {

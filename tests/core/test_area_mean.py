@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emrdiff_cli.core.area_mean import AreaMean, cell_edges
+from emrdiff_cli.core.sensor.area_mean import AreaMean, cell_edges
 
 
 def means(values: np.ndarray, rows: np.ndarray, cols: np.ndarray, strip: int = 1000) -> np.ndarray:

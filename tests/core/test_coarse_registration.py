@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from test_simulation import textured
 
-from emrdiff_cli.core.coarse_registration import FAR_REACH, CoarseShift, WideScene, find_coarse_shift
+from emrdiff_cli.core.sensor.coarse_registration import FAR_REACH, CoarseShift, WideScene, find_coarse_shift
 
 BANDS, HEIGHT, WIDTH = 8, 32, 36
 SURE = 0.99

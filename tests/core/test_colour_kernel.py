@@ -10,15 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from test_end_point import resampling, texture
 
-from emrdiff_cli.core.colour_kernel import (
+from emrdiff_cli.core.methods.colour_kernel import (
     ColourKernel,
     degraded_features,
     learn_kernel,
     neighbourhood_of,
     observe_neighbourhood,
 )
-from emrdiff_cli.core.observation import Strip, Strips
-from emrdiff_cli.core.resampling import apply_taps
+from emrdiff_cli.core.sensor.observation import Strip, Strips
+from emrdiff_cli.core.sensor.resampling import apply_taps
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -13,7 +13,7 @@ from scipy import ndimage
 from test_end_point import Pair, local_pair, resampling, texture
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.conditioning import (
+from emrdiff_cli.core.diffusion.conditioning import (
     Calibration,
     TileInputs,
     calibrate,
@@ -21,10 +21,10 @@ from emrdiff_cli.core.conditioning import (
     hsi_correction,
     tile_inputs,
 )
-from emrdiff_cli.core.observation import Observation, Strip, observe_msi
-from emrdiff_cli.core.resampling import apply_taps
-from emrdiff_cli.core.scene_end_point import SceneEndPoint, find_end_point
-from emrdiff_cli.scene import Window
+from emrdiff_cli.core.sensor.observation import Observation, Strip, observe_msi
+from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
+from emrdiff_cli.raster_info import Window
 
 Image = NDArray[np.float32]
 BANDS, MSI_BANDS = 6, 2

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from emrdiff_cli.core.coverage import (
+from emrdiff_cli.core.sensor.coverage import (
     coverage,
     covered_by_correlation,
     covered_by_response,
     covered_by_wavelengths,
 )
-from emrdiff_cli.core.observation import LrScene
-from emrdiff_cli.core.srf import FittedResponse
-from emrdiff_cli.scene import Bands
+from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.srf import FittedResponse
+from emrdiff_cli.raster_info import Bands
 
 
 def test_coverage_needs_wavelengths_and_widths() -> None:

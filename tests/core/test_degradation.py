@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from test_resampling import imresize_weights
 
-from emrdiff_cli.core.degradation import (
+from emrdiff_cli.core.sensor.degradation import (
     WALD_PSF,
     DegradedImage,
     Protocol,
@@ -20,8 +20,8 @@ from emrdiff_cli.core.degradation import (
     sampling_offset,
     simulate_pair,
 )
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.resampling import Taps, apply_taps
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
 
 IMAGE = np.random.default_rng(0).random((24, 40))
 PROTOCOLS: tuple[Protocol, ...] = ("wald", "nssr", "emrdiff", "mtf")

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from emrdiff_cli.config import ModelConfig, build_config
-from emrdiff_cli.core.detail_filter import (
+from emrdiff_cli.core.diffusion.detail_filter import (
     DetailSample,
     FilterInputs,
     apply_detail_filter,
     fit_detail_filter,
     input_count,
 )
-from emrdiff_cli.core.end_point import EndPointTile
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.resampling import cubic_upsampler
+from emrdiff_cli.core.methods.end_point import EndPointTile
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.resampling import cubic_upsampler
 from emrdiff_cli.errors import ConfigError
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from emrdiff_cli.core.diffusion import eta_schedule, forward_marginal, sample
-from emrdiff_cli.core.noise import edge_noise
+from emrdiff_cli.core.diffusion.chain import eta_schedule, forward_marginal, sample
+from emrdiff_cli.core.diffusion.noise import edge_noise
 
 SHAPE = (1, 2, 5, 6)
 X_0 = torch.linspace(-1, 1, 60).reshape(SHAPE)

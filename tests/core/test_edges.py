@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.core.edges import edge_weights, sobel_magnitude
+from emrdiff_cli.core.sensor.edges import edge_weights, sobel_magnitude
 
 RNG = np.random.default_rng(0)
 

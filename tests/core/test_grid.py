@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.grid import align, bounds_window
+from emrdiff_cli.core.sensor.grid import align, bounds_window
 from emrdiff_cli.errors import GridError
-from emrdiff_cli.scene import Grid, Window
+from emrdiff_cli.raster_info import Grid, Window
 
 NORTH_UP = Affine(30, 0, 383472, 0, -30, 5818302)
 Pixels = NDArray[np.int64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emrdiff_cli.core.holes import fill_each_band, fill_holes, fill_invalid, valid_pixels
+from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_invalid, valid_pixels
 
 NAN = np.nan
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from emrdiff_cli.config import ModelConfig, TrainConfig
-from emrdiff_cli.core.emr_diff import EMRDiff
-from emrdiff_cli.core.learning import (
+from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
+from emrdiff_cli.core.diffusion.learning import (
     Batch,
     Draws,
     TrainingScene,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from emrdiff_cli.arrays import from_arrays, part, to_arrays
 from emrdiff_cli.cli.app import app
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.scene_end_point import SceneEndPoint, fitted_class
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, fitted_class
 from emrdiff_cli.errors import ConfigError
 from emrdiff_cli.methods import END_POINTS, METHODS
 

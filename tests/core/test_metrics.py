@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from emrdiff_cli.core.metrics import KEYS, FullReference, Scores, score
+from emrdiff_cli.core.metrics.cube import KEYS, FullReference, Scores, score
 
 Floats = NDArray[np.float64]
 

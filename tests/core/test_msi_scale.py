@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_conditioning import Fitted, config
 
-from emrdiff_cli.core.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
-from emrdiff_cli.core.observation import LrScene
+from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
+from emrdiff_cli.core.sensor.observation import LrScene
 
 HSI = np.random.default_rng(0).uniform(0.1, 0.6, (4, 9, 10)).astype(np.float32)
 

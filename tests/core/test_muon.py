@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from emrdiff_cli.core.muon import Muon, orthogonalised, split_parameters
+from emrdiff_cli.core.diffusion.muon import Muon, orthogonalised, split_parameters
 from emrdiff_cli.core.network import BAFUNet
 
 

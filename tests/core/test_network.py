@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.emr_diff import EMRDiff
+from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.core.network import BAFUNet
 
 State = dict[str, Tensor]

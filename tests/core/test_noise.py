@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from emrdiff_cli.core.noise import counter_noise, edge_noise
-from emrdiff_cli.scene import Window
+from emrdiff_cli.core.diffusion.noise import counter_noise, edge_noise
+from emrdiff_cli.raster_info import Window
 
 SIDE = 256
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.degradation import degradation_taps
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.observation import Observation, Strip, observe_msi
+from emrdiff_cli.core.sensor.degradation import degradation_taps
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.observation import Observation, Strip, observe_msi
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.metrics import Scores, score
+from emrdiff_cli.core.metrics.cube import Scores, score
 
 Floats = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from test_simulation import textured
 
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.optimum import dip, jackknife, valley, without_each
-from emrdiff_cli.core.registration import (
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.optimum import dip, jackknife, valley, without_each
+from emrdiff_cli.core.sensor.registration import (
     REACH,
     PairBlock,
     Shift,
@@ -21,8 +21,8 @@ from emrdiff_cli.core.registration import (
     estimate_width,
     see_at_lr,
 )
-from emrdiff_cli.core.resampling import apply_taps, gaussian_downsampler
-from emrdiff_cli.core.srf import FWHM_PER_SIGMA
+from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
+from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 
 Image = NDArray[np.float32]
 Point = tuple[float, float]

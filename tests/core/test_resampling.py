@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.warp import Resampling, reproject
 
-from emrdiff_cli.core.grid import AxisPlacement
-from emrdiff_cli.core.resampling import (
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.resampling import (
     Taps,
     antialiased_cubic_downsampler,
     apply_taps,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.srf import (
+from emrdiff_cli.core.sensor.srf import (
     LEAST_PIXELS,
     SpectralResponse,
     estimate_response,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.tiling import Mosaic, blend_weights, tile_starts, tile_windows
-from emrdiff_cli.scene import Window
+from emrdiff_cli.raster_info import Window
 
 
 @st.composite

@@ -18,7 +18,7 @@ from emrdiff_cli.raster.cog import copy_as_cog
 from emrdiff_cli.raster.creation import creation_profile
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import Bands, Grid
+from emrdiff_cli.raster_info import Bands, Grid
 
 WKT = rasterio.CRS.from_string(UTM33).to_wkt()
 BANDS = Bands(3, (450.5, 558.4, 2400.125), (5.1, 5.2, 5.3), (True, False, True), ("Blue", "Green", "SWIR"))

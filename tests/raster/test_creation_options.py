@@ -12,7 +12,7 @@ from affine import Affine
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import Bands, Grid
+from emrdiff_cli.raster_info import Bands, Grid
 
 
 def spec(driver: Driver, options: dict[str, str], dtype: str = "uint8") -> RasterSpec:

@@ -11,7 +11,7 @@ import pytest
 from mat_files import begin_as_matlab, matrix, write_mat5, write_mat73
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.orientation import ORIENTATIONS, OrientationName
+from emrdiff_cli.core.sensor.orientation import ORIENTATIONS, OrientationName
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster import matlab
 from emrdiff_cli.raster.matlab import MatCube, find_cube, is_mat, open_mat, wavelengths_in

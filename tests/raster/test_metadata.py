@@ -22,7 +22,7 @@ from emrdiff_cli.raster.metadata import (
     read_scale,
     split_list,
 )
-from emrdiff_cli.scene import Bands
+from emrdiff_cli.raster_info import Bands
 
 
 def tags(envi: dict[str, str] | None = None, **others: object) -> StoredTags:

@@ -15,7 +15,7 @@ from rasters import NORTH_UP, UTM33, emrdiff, error_lines, pixels, write_envi, w
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.reading import open_raster, read_info, same_crs
-from emrdiff_cli.scene import Window
+from emrdiff_cli.raster_info import Window
 
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 

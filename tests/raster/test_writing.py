@@ -23,7 +23,7 @@ from rasters import NORTH_UP, UTM33, pixels, read_back
 from emrdiff_cli.errors import EmrdiffError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.reading import open_raster, read_info, same_crs
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import Bands, Grid
+from emrdiff_cli.raster_info import Bands, Grid
 
 WKT = rasterio.CRS.from_string(UTM33).to_wkt()
 BANDS = Bands(
@@ -397,7 +397,7 @@ from pathlib import Path
 from affine import Affine
 from emrdiff_cli.errors import EmrdiffError
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.scene import Bands, Grid
+from emrdiff_cli.raster_info import Bands, Grid
 path, driver, limits = Path(sys.argv[1]), sys.argv[2], [int(limit) for limit in sys.argv[3:]]
 spec = RasterSpec(Grid(600, 100, Affine(1, 0, 5, 0, -1, 7)), Bands(2), "uint16", driver=driver)
 noise = np.random.default_rng(0).integers(0, 60000, (2, 600, 100), np.uint16)

@@ -1,0 +1,1 @@
+"""The chain between end point and HR-HSI, its conditioning and its training."""

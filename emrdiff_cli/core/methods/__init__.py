@@ -1,0 +1,1 @@
+"""Fusion without training: end points of the diffusion, and methods of their own."""

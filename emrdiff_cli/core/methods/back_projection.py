@@ -1,0 +1,41 @@
+"""Back-projection of injected detail: the degraded image is held to the LR-HSI."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.sensor.degradation import DegradedImage
+from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, back_projected, local_detail
+from emrdiff_cli.core.sensor.resampling import apply_taps, chain
+from emrdiff_cli.raster_info import Window
+
+Floats = NDArray[np.floating[Any]]
+Field = NDArray[np.float32]
+
+
+def consistent(fitted: DetailInjection, scene: SceneToFit) -> DetailInjection:
+    """The injection back-projected, its colour's prediction at LR with it."""
+    resampling = scene.resampling
+    local, colour = _degraded_detail(fitted, scene)
+    if fitted.colour is not None:
+        fitted = replace(fitted, colour=replace(fitted.colour, at_lr=colour))
+        there_and_back = [chain(up, down) for up, down in zip(resampling.up, resampling.down, strict=True)]
+        local += colour - apply_taps(colour, *there_and_back)
+    return back_projected(fitted, local, resampling.up, resampling.down, scene.lr.valid)
+
+
+def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats, Field]:
+    """The local slopes' detail and the colour's prediction, degraded: (k, h, w) each."""
+    resampling = scene.resampling
+    local, colour = (DegradedImage(len(fitted.base), resampling.down) for _ in range(2))
+    for top, values, valid in scene.strips():
+        up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
+        detail = values - apply_taps(fitted.msi, *up)
+        local.add(top, local_detail(fitted, detail, *up), valid)
+        if fitted.colour is not None:
+            colour.add(top, fitted.colour.predict(values, *up), valid)
+    return local.total, colour.total

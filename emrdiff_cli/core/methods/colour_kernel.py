@@ -1,0 +1,254 @@
+"""The kernel of HR pixels' colours: the covariate of kriging beside the place.
+
+A pixel's colour is the roots of its bands and, with less weight, of its neighbourhood's: what looks the same may be
+told apart by what it lies in. The kernel is an RBF, approximated by features (Nystroem's approximation, Williams
+and Seeger 2001), one for each landmark; an LR pixel has the features' mean under the PSF.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.sensor.holes import fill_holes
+from emrdiff_cli.core.sensor.observation import Resampling, Strips
+from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
+from emrdiff_cli.raster_info import Window
+
+Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+Field = NDArray[np.float32]
+
+_ROUNDING = 1e-5  # of the mean: a smaller spread of what was resampled is float32 rounding
+_FINER = 2  # neighbourhoods are known at so many places in an LR pixel, along each axis
+_SEEN = 0.01  # share of the weight below which a place sees nothing
+_LANDMARKS = 192  # at most
+_LEAST_NEW = 1e-3  # of its variance, that a landmark must add
+_JITTER = 1e-6  # on the landmarks' variances
+_SAMPLE = 1 << 14  # HR pixels that landmarks are chosen among
+_NARROWEST = 1e-2  # of the largest axis' variance: narrower ones are not stretched further
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 64, 512  # HR pixels whose features are held at once
+
+
+@dataclass(frozen=True)
+class ColourKernel:
+    """The features of a pixel's colour: an RBF around each landmark, times a power of the pixel's brightness.
+
+    Colour is the root of each band above `lowest`, of the pixel and then of its neighbourhood, along `axes`
+    (2 m, 2 m + 1), the last column of which centres it, in length scales; `landmarks` (n, 2 m). Brightness is
+    the bands' mean above `lowest`, relative to `brightness`, that of the sample, plus `dark_level`.
+    """
+
+    axes: Field
+    landmarks: Field
+    lowest: float
+    brightness: float
+    brightness_power: float
+    dark_level: float
+
+    @classmethod
+    def learn(cls, sample: Floats, neighbourhood: Floats, covariance: Covariance = USUAL) -> ColourKernel:
+        """The kernel of a scene of which pixels (m, N) are a sample: axes, and landmarks that cover the colours."""
+        lowest = min(0.0, float(sample.min()), float(neighbourhood.min()))
+        brightness = max(float((sample - lowest).mean()), 1e-30)
+        own, around = (
+            _centring_axes(np.sqrt(part.astype(np.float64) - lowest), covariance.length_scale)
+            for part in (sample, neighbourhood)
+        )
+        bands, weight = len(sample), covariance.neighbourhood_weight
+        axes = np.zeros((2 * bands, 2 * bands + 1))
+        axes[:bands, :bands], axes[:bands, -1] = own[:, :-1], own[:, -1]
+        axes[bands:, bands:-1], axes[bands:, -1] = weight * around[:, :-1], weight * around[:, -1]
+        kernel = cls(
+            axes=axes.astype(np.float32),
+            landmarks=np.empty((0, 2 * bands), np.float32),
+            lowest=float(np.float32(lowest)),
+            brightness=float(np.float32(brightness)),
+            brightness_power=covariance.brightness_power,
+            dark_level=covariance.dark_level,
+        )
+        places = kernel._places(sample, neighbourhood)
+        return replace(kernel, landmarks=_cover(places.T.astype(np.float64)))
+
+    def __call__(self, msi: Floats, neighbourhood: Floats) -> Field:
+        """The features (n, ...) of pixels (m, ...) in their neighbourhoods (m, ...)."""
+        pixels, around = msi.reshape(len(msi), -1), neighbourhood.reshape(len(msi), -1)
+        place = self._places(pixels, around)
+        apart = np.square(place).sum(axis=0) - 2 * (self.landmarks @ place)
+        apart += np.square(self.landmarks).sum(axis=1, keepdims=True)
+        features = np.exp(-0.5 * np.maximum(apart, 0))
+        lowest, brightness, dark, power = np.array(
+            [self.lowest, self.brightness, self.dark_level, self.brightness_power], np.float32
+        )
+        features *= (np.maximum(pixels - lowest, 0).mean(axis=0) / brightness + dark) ** power
+        return np.asarray(features.reshape(-1, *msi.shape[1:]), np.float32)
+
+    def _places(self, pixels: Floats, around: Floats) -> Field:
+        roots = np.sqrt(np.maximum(np.concatenate([pixels, around]) - np.float32(self.lowest), 0))
+        return np.asarray(self.axes[:, :-1] @ roots + self.axes[:, -1:], np.float32)
+
+    def whitening(self) -> Doubles:
+        """(n, n): from these features to those whose products are the kernel, brightness aside (Nystroem's)."""
+        points = self.landmarks.astype(np.float64)
+        between = np.exp(-0.5 * np.square(points[:, None] - points).sum(axis=2))
+        root = linalg.cholesky(between + _JITTER * np.eye(len(points)), lower=True)
+        return np.asarray(linalg.solve_triangular(root, np.eye(len(points)), lower=True))
+
+
+def _centring_axes(roots: Doubles, length_scale: float) -> Doubles:
+    """(m, m + 1): to axes along which roots (m, N) have mean 0 and, but for narrow ones, one spread."""
+    axes = unit_axes(roots, _NARROWEST) / length_scale
+    return np.concatenate([axes, -axes @ roots.mean(axis=1, keepdims=True)], axis=1)
+
+
+def unit_axes(pixels: Doubles, narrowest: float) -> Doubles:
+    """(m, m): from bands to axes along which pixels (m, N) have unit variance (PCA whitening).
+
+    Axes of less than `narrowest` of the largest variance are not stretched further, nor is what is rounding.
+    """
+    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(pixels)))
+    rounding = _ROUNDING * float(np.abs(pixels.mean(axis=1)).max())
+    floor = max(float(variance[-1]) * narrowest, rounding**2, 1e-30)
+    return np.asarray((directions / np.sqrt(np.maximum(variance, floor))).T)
+
+
+def _cover(points: Doubles) -> Field:
+    """Landmarks among points (N, m), by a pivoted Cholesky factor: each the one that those before explain least."""
+    left = np.ones(len(points))
+    factor = np.zeros((_LANDMARKS, len(points)))
+    chosen: list[int] = []
+    for row in range(_LANDMARKS):
+        pivot = int(left.argmax())
+        if left[pivot] < _LEAST_NEW:
+            break
+        kernel = np.exp(-0.5 * np.square(points - points[pivot]).sum(axis=1))
+        factor[row] = (kernel - factor[:row, pivot] @ factor[:row]) / np.sqrt(left[pivot])
+        left = np.maximum(left - np.square(factor[row]), 0)
+        chosen.append(pivot)
+    return points[chosen].astype(np.float32)
+
+
+def observe_neighbourhood(
+    strips: Strips, up: tuple[Taps, Taps], reach: float = USUAL.neighbourhood_range
+) -> Field:
+    """Gaussian means (m, 2 h, 2 w) of the MSI, of sigma `reach` LR pixels, at places twice as dense as those."""
+    rows, cols = down = (_means_around(up[0], reach), _means_around(up[1], reach))
+    means: Floats | None = None
+    covered = np.zeros((1, rows.n_out, cols.n_out), np.float32)
+    for strip in strips():
+        if means is None:
+            means = np.zeros((len(strip.values), rows.n_out, cols.n_out), np.float32)
+        for total, image in (
+            (means, strip.values * strip.valid),
+            (covered, strip.valid[None].astype(np.float32)),
+        ):
+            _add_degraded(total, strip.top, image.shape[1], partial(_columns, image), down)
+    if means is None:
+        raise ValueError("the MSI has no rows")
+    return fill_holes(means / np.maximum(covered, _SEEN), covered[0] > _SEEN)
+
+
+def neighbourhood_of(neighbourhood: Field, rows: Taps, cols: Taps) -> Field:
+    """The neighbourhoods (m, H, W) of a tile's pixels; `rows` and `cols` are its LR -> HR."""
+    return apply_taps(neighbourhood, _between_places(rows), _between_places(cols))
+
+
+def _means_around(up: Taps, reach: float) -> Taps:
+    """The map HR -> places of an axis, from its LR -> HR."""
+    centre, places = centre_of(up), (np.arange(_FINER * up.n_in) + 0.5) / _FINER - 0.5
+    first = np.searchsorted(centre, places - 3 * reach)
+    indices = first[:, None] + np.arange(int((np.searchsorted(centre, places + 3 * reach) - first).max()) + 1)
+    inside = indices < up.n_out
+    indices = np.minimum(indices, up.n_out - 1)
+    weights = np.where(inside, np.exp(-0.5 * ((centre[indices] - places[:, None]) / reach) ** 2), 0)
+    return Taps(
+        up.n_out,
+        indices,
+        weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30),
+        np.ones(len(places)),
+    )
+
+
+def _between_places(up: Taps) -> Taps:
+    """The linear map places -> HR of an axis, from its LR -> HR."""
+    count = _FINER * up.n_in
+    place = np.clip(_FINER * (centre_of(up) + 0.5) - 0.5, 0, count - 1)
+    first = np.minimum(place.astype(np.int64), count - 2)
+    share = place - first
+    return Taps(
+        count, np.stack([first, first + 1], axis=1), np.stack([1 - share, share], axis=1), np.ones(len(share))
+    )
+
+
+def centre_of(up: Taps) -> Doubles:
+    """Where each HR pixel of an axis lies, in LR pixels."""
+    return np.asarray(np.clip(up.centres(), 0, up.n_in - 1))
+
+
+def learn_kernel(
+    strips: Strips, neighbourhood: Field, resampling: Resampling, covariance: Covariance = USUAL
+) -> ColourKernel:
+    """The kernel of a scene, from every so many of its valid pixels."""
+    height, width = (taps.n_out for taps in resampling.up)
+    step = max(1, int(np.sqrt(height * width / _SAMPLE)))
+    own: list[Floats] = []
+    around: list[Floats] = []
+    for top, values, valid in strips():
+        rows, kept = slice(-top % step, None, step), valid[-top % step :: step, ::step]
+        of_strip = neighbourhood_of(neighbourhood, *resampling.up_part(Window(top, 0, *valid.shape)))
+        own.append(values[:, rows, ::step][:, kept])
+        around.append(of_strip[:, rows, ::step][:, kept])
+    if sum(part.shape[1] for part in own) < 2:  # too few to tell colours apart by
+        own = around = [np.zeros((len(neighbourhood), 2), np.float32)]
+    return ColourKernel.learn(np.concatenate(own, axis=1), np.concatenate(around, axis=1), covariance)
+
+
+def degraded_features(
+    kernel: ColourKernel, neighbourhood: Field, strips: Strips, resampling: Resampling
+) -> Field:
+    """The features (n, h, w) of the LR pixels, means of the HR pixels' under the PSF; worked out by parts."""
+    rows, cols = resampling.down
+    seen = np.zeros((len(kernel.landmarks), rows.n_out, cols.n_out), np.float32)
+    for top, values, _ in strips():
+        for start in range(0, values.shape[1], _ROWS_AT_ONCE):
+            part = values[:, start : start + _ROWS_AT_ONCE]
+            window = Window(top + start, 0, *part.shape[1:])
+            around = neighbourhood_of(neighbourhood, *resampling.up_part(window))
+            features = partial(_features_of_columns, kernel, part, around)
+            _add_degraded(seen, top + start, part.shape[1], features, resampling.down)
+    return seen
+
+
+def _columns(image: Floats, columns: slice) -> Floats:
+    return image[:, :, columns]
+
+
+def _features_of_columns(kernel: ColourKernel, msi: Floats, around: Floats, columns: slice) -> Field:
+    return kernel(msi[:, :, columns], around[:, :, columns])
+
+
+def _add_degraded(
+    total: Floats, top: int, height: int, image: Callable[[slice], Floats], down: tuple[Taps, Taps]
+) -> None:
+    """Add the share of HR rows top.. in a degraded image, of which `image` gives columns (n, height, ...)."""
+    rows, cols = down
+    bottom = top + height
+    reached = np.flatnonzero(((rows.indices >= top) & (rows.indices < bottom)).any(axis=1))
+    if not reached.size:
+        return
+    first, last = int(reached[0]), int(reached[-1]) + 1
+    by_row = rows.part(first, last).matrix(top, bottom).astype(np.float32)
+    step = max(1, _COLUMNS_AT_ONCE * cols.n_out // cols.n_in)
+    for left in range(0, cols.n_out, step):
+        right = min(left + step, cols.n_out)
+        part = cols.part(left, right)
+        begin, end = part.reach()
+        by_column = part.matrix(begin, end).astype(np.float32)
+        total[:, first:last, left:right] += by_row @ (image(slice(begin, end)) @ by_column.T)

@@ -1,0 +1,261 @@
+"""The end of the chain: an estimate of the HR-HSI made from both inputs, without training.
+
+A method (emrdiff_cli.methods) is fitted to a scene at LR and then evaluated tile by tile. It works on k channels:
+bands, or coefficients of a subspace. Here are its protocol and the injection of the MSI's detail, which all of
+these are: `bicubic`, the LR-HSI upsampled (the paper's); `glp`, plus the MSI's detail through one least-squares map
+of the scene (GLP hypersharpening, Selva et al. 2015); `glp-local` (core.methods.glp_local), plus a regression in Gaussian
+windows, then back-projection; `kriging` (core.methods.kriged_detail), area-to-point kriging in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from emrdiff_cli.core.methods.kriging import ColourTerm
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, chain
+from emrdiff_cli.errors import InputError
+
+Floats = NDArray[np.floating[Any]]
+Field = NDArray[np.float32]
+
+_BACK_PROJECTIONS = 3
+_RANK_TOLERANCE = 1e-6
+_ROUNDING = 1e-6  # of the mean: a smaller spread is float32 rounding
+_CHUNK = 16  # channels whose window moments are held at once
+
+
+@dataclass(frozen=True)
+class LocalWindow:
+    """The local regression's Gaussian window (sigma in LR pixels) and ridge (share of the MSI's variance)."""
+
+    sigma: float
+    ridge: float
+
+
+@dataclass(frozen=True)
+class EndPointTile:
+    """A tile's end point, the detail in it and the part of that which is not the scene's map's; (k, H, W) each.
+
+    `msi_detail` (m, H, W) is what the MSI lost at LR; `refinement` what an archive's detail filter adds, None
+    without one.
+    """
+
+    values: Field
+    detail: Field
+    local_detail: Field
+    msi_detail: Floats
+    refinement: Field | None = None
+
+    @property
+    def refined(self) -> Field:
+        """The end point with its refinement."""
+        return self.values if self.refinement is None else self.values + self.refinement
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """The scene-wide map of the MSI at LR to the channels: `slopes` (k, m), and the residual that it leaves.
+
+    `unexplained` (k, h, w), at all LR pixels.
+    """
+
+    slopes: Field
+    unexplained: Field
+
+
+@dataclass(frozen=True)
+class SceneToFit:
+    """The data of a fit: `lr`, with the k channels as its HSI, the MSI in `strips`, and both grids' maps.
+
+    `linear` is the scene-wide map, found already.
+    """
+
+    lr: LrScene
+    strips: Strips
+    resampling: Resampling
+    linear: LinearMap
+
+
+class Fitted(Protocol):
+    """A method fitted to a scene: a frozen dataclass of what a tile is computed from, at LR resolution.
+
+    Its members are arrays, numbers, None or such dataclasses (emrdiff_cli.arrays): a journal keeps it, and the
+    workers of a cluster are sent it.
+    """
+
+    @property
+    def window(self) -> LocalWindow | None:
+        """The window of a local regression that was chosen; None where there is none."""
+        return None
+
+    def tile(self, msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
+        """The end point of the tile that `rows` and `cols` (LR -> HR, the tile's part) cover; msi is (m, H, W)."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetailInjection(Fitted):
+    """The LR-HSI upsampled, plus the MSI's detail through slopes and, kriged, the colour's prediction.
+
+    `base` (k, h, w) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
+    the MSI lost at LR, Z - (Z down) up, with `msi` (m, h, w) = Z down.
+    """
+
+    base: Field
+    msi: Field
+    slopes: Field
+    local_slopes: Field | None = None
+    colour: ColourTerm | None = None
+    window: LocalWindow | None = None
+
+    def tile(self, msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
+        """The end point of a tile; see `Fitted`."""
+        detail = msi - apply_taps(self.msi, rows, cols)
+        local = local_detail(self, detail, rows, cols)
+        if self.colour is not None:
+            local += self.colour.detail(msi, rows, cols)
+        injected = np.tensordot(self.slopes, detail, axes=1) + local
+        values = apply_taps(self.base, rows, cols) + injected
+        return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local, detail)
+
+
+def fit_bicubic(scene: SceneToFit) -> DetailInjection:
+    """The LR-HSI upsampled, without detail."""
+    return replace(fit_glp(scene), slopes=np.zeros_like(scene.linear.slopes))
+
+
+def fit_glp(scene: SceneToFit) -> DetailInjection:
+    """The scene-wide map's detail (GLP hypersharpening, Selva et al. 2015)."""
+    return DetailInjection(
+        base=np.asarray(scene.lr.hsi, np.float32),
+        msi=np.asarray(scene.lr.msi, np.float32),
+        slopes=scene.linear.slopes,
+    )
+
+
+def regress(scene: LrScene) -> LinearMap:
+    """Fit the scene-wide map of the channels on the MSI at LR over the valid pixels, by least squares.
+
+    Raises InputError with too few valid LR pixels to fit.
+    """
+    lr, msi, valid = scene.hsi, scene.msi, scene.valid
+    bands = len(msi)
+    needed = 2 * (bands + 1)
+    if valid.sum() < needed:
+        raise InputError(
+            f"{valid.sum()} valid LR pixels lie wholly on valid MSI pixels: {needed} or more are needed to relate "
+            f"{bands} MSI bands to the LR-HSI; look at the overlap and the nodata of both with `emrdiff check`"
+        )
+    slopes, intercept = fit_linear(msi[:, valid], lr[:, valid])
+    explained = np.tensordot(slopes, msi, axes=1) + intercept[:, None, None]
+    return LinearMap(slopes, (lr - explained).astype(np.float32))
+
+
+def fit_linear(inputs: Floats, targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Least-squares slopes (k, m) and intercepts (k,) of targets (k, n) on inputs (m, n); constant inputs get 0."""
+    mean, spread = _mean_and_spread(inputs)
+    scaled = (inputs.astype(np.float64) - mean[:, None]) / spread[:, None]
+    centre = targets.mean(axis=1, dtype=np.float64)
+    solution, *_ = np.linalg.lstsq(scaled.T, (targets - centre[:, None]).T, rcond=_RANK_TOLERANCE)
+    slopes = solution.T / spread
+    return slopes.astype(np.float32), (centre - slopes @ mean).astype(np.float32)
+
+
+def _mean_and_spread(values: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each row; infinite for a row that is constant but for rounding."""
+    mean = values.mean(axis=1, dtype=np.float64)
+    spread = values.std(axis=1, dtype=np.float64)
+    return mean, np.where(spread > _ROUNDING * np.abs(mean), spread, np.inf)
+
+
+def local_regression(
+    unexplained: Floats, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow
+) -> Field:
+    """Slopes (k, m, h, w) of the unexplained part on the MSI's anomalies, in a window around each LR pixel."""
+    moments = _MsiMoments(msi, valid, window)
+    chunks = [
+        moments.slopes(unexplained[start : start + _CHUNK]) for start in range(0, len(unexplained), _CHUNK)
+    ]
+    return np.concatenate(chunks).astype(np.float32)
+
+
+def back_projected(
+    fitted: DetailInjection,
+    local_detail_at_lr: Floats,
+    up: tuple[Taps, Taps],
+    down: tuple[Taps, Taps],
+    valid: NDArray[np.bool_],
+) -> DetailInjection:
+    """Add to the base the sum of three iterations of back-projection, G <- G + (Y - G down) up.
+
+    `local_detail_at_lr` (k, h, w) is the detail beyond the scene-wide map's, degraded. That alone needs the HR
+    image; the iterations run at LR, since degrading what was upsampled is one map from LR to LR. Only `valid`
+    LR pixels are held to their values.
+    """
+    rows, cols = (chain(first, second) for first, second in zip(up, down, strict=True))
+
+    def there_and_back(image: Floats) -> Floats:
+        return apply_taps(image, rows, cols)
+
+    lost = fitted.msi - there_and_back(fitted.msi)
+    degraded = there_and_back(fitted.base) + np.tensordot(fitted.slopes, lost, axes=1) + local_detail_at_lr
+    remainder = np.where(valid, fitted.base - degraded, 0.0).astype(np.float32)
+    correction = np.zeros_like(remainder)
+    for _ in range(_BACK_PROJECTIONS):
+        correction += remainder
+        remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
+    return replace(fitted, base=fitted.base + correction)
+
+
+def local_detail(fitted: DetailInjection, detail: Floats, rows: Taps, cols: Taps) -> Field:
+    """The local slopes' share of the MSI's detail (m, H, W): (k, H, W), zero without slopes."""
+    result = np.zeros((len(fitted.base), *detail.shape[1:]), np.float32)
+    if fitted.local_slopes is not None:
+        for band, lost in enumerate(detail):
+            result += apply_taps(fitted.local_slopes[:, band], rows, cols) * lost
+    return result
+
+
+class _MsiMoments:
+    """Weighted window moments of the MSI around each LR pixel, and the regression on them."""
+
+    def __init__(self, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow) -> None:
+        self._window = window
+        self._valid = valid.astype(np.float64)
+        mean, spread = _mean_and_spread(msi[:, valid])
+        varied = np.isfinite(spread)[:, None, None]
+        self._centred = np.where(valid & varied, msi - mean[:, None, None], 0.0)
+        self._total = np.maximum(self._mean(np.ones_like(self._valid)), 1e-12)
+        self.mean = np.stack([self._mean(z) for z in self._centred]) / self._total
+        count = len(msi)
+        covariance = np.empty((*valid.shape, count, count))
+        for i in range(count):
+            for j in range(i + 1):
+                product = self._mean(self._centred[i] * self._centred[j]) / self._total
+                covariance[..., i, j] = covariance[..., j, i] = product - self.mean[i] * self.mean[j]
+        variance = np.where(np.isfinite(spread), spread, 1.0) ** 2
+        self._ridged = covariance + window.ridge * np.diag(variance)
+
+    def slopes(self, values: Floats) -> Floats:
+        """(k, m, h, w): the ridge regression of values (k, h, w) on the MSI's anomalies."""
+        means = np.stack([self._mean(v) for v in values]) / self._total
+        products = np.stack(
+            [
+                [self._mean(z * v) / self._total - mz * mv for v, mv in zip(values, means, strict=True)]
+                for z, mz in zip(self._centred, self.mean, strict=True)
+            ]
+        )
+        solved: Floats = np.linalg.solve(self._ridged, products.transpose(2, 3, 0, 1))
+        return np.asarray(solved.transpose(3, 2, 0, 1))
+
+    def _mean(self, values: Floats) -> Floats:
+        weighted = values * self._valid
+        return np.asarray(
+            ndimage.gaussian_filter(weighted, self._window.sigma, mode="constant", truncate=3.0)
+        )

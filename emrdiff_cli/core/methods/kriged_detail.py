@@ -1,0 +1,37 @@
+"""Detail by area-to-point kriging over the ground and the MSI's colour, and back-projection (`kriging`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from emrdiff_cli.core.methods.back_projection import consistent
+from emrdiff_cli.core.methods.colour_kernel import degraded_features, learn_kernel, observe_neighbourhood, unit_axes
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_glp
+from emrdiff_cli.core.methods.kriging import ColourTerm, KrigingData, krige
+
+_NARROWEST = 1e-6  # of the MSI's largest axis' variance: a narrower one is noise
+
+
+def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInjection:
+    """The scene-wide map's detail and the kriged prediction of the residual that it leaves."""
+    injection, valid, resampling = fit_glp(scene), scene.lr.valid, scene.resampling
+    neighbourhood = observe_neighbourhood(scene.strips, resampling.up, covariance.neighbourhood_range)
+    kernel = learn_kernel(scene.strips, neighbourhood, resampling, covariance)
+    pixels = injection.msi[:, valid].astype(np.float64)
+    axes = unit_axes(pixels, _NARROWEST).astype(np.float32)
+    centred = injection.msi - injection.msi[:, valid].mean(axis=1)[:, None, None]
+    data = KrigingData(
+        residual=scene.linear.unexplained,
+        spread=injection.base[:, valid].std(axis=1, dtype=np.float64),
+        msi=np.tensordot(axes, centred, axes=1),
+        features=degraded_features(kernel, neighbourhood, scene.strips, resampling),
+        whitening=kernel.whitening(),
+        valid=valid,
+    )
+    kriged = krige(data, covariance)
+    colour = ColourTerm(kernel, kriged.weights, neighbourhood, at_lr=np.zeros_like(injection.base))
+    slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, axes)
+    return consistent(replace(injection, local_slopes=slopes, colour=colour), scene)

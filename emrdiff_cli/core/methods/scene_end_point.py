@@ -1,0 +1,79 @@
+"""A scene's end point: the spectral basis, a method fitted in its coefficients, and the LR-HSI outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pkgutil import resolve_name
+from typing import cast, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.core.subspace import Basis, find_basis, identity_basis
+from emrdiff_cli.methods import METHODS, EndPoint
+
+Field = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SceneEndPoint:
+    """A scene's end point: a method fitted in the coefficients of a spectral basis.
+
+    `msi` (m, h, w) is Z down, `unexplained` (k, h, w) the residual of the scene-wide map, `outside` (B, h, w)
+    the LR-HSI outside the basis, None where that is nothing.
+    """
+
+    method: EndPoint
+    basis: Basis
+    fitted: Fitted
+    msi: Field
+    unexplained: Field
+    outside: Field | None
+
+    @property
+    def channels(self) -> int:
+        """Channels k that are fused."""
+        return len(self.unexplained)
+
+
+def choose_basis(scene: LrScene, subspace: int, used: NDArray[np.bool_] | None = None) -> Basis:
+    """The leading directions of the LR-HSI's valid pixels; `subspace` 0, or B, keeps all bands.
+
+    Bands that are not `used` (B,; None: all are) lie outside of the directions.
+    """
+    if subspace in (0, len(scene.hsi)):
+        return identity_basis(len(scene.hsi))
+    return find_basis(scene.hsi[:, scene.valid], subspace, used)
+
+
+def find_end_point(
+    scene: LrScene,
+    strips: Strips,
+    resampling: Resampling,
+    method: EndPoint,
+    basis: Basis,
+) -> SceneEndPoint:
+    """Fit the end point on the LR pixels, in the coefficients of a basis."""
+    lr = basis.project(scene.hsi)
+    outside = None if basis.is_identity else scene.hsi - basis.expand(lr)
+    in_basis = replace(scene, hsi=lr)
+    linear = regress(in_basis)
+    fitted = _fit_of(method)(SceneToFit(in_basis, strips, resampling, linear))
+    msi = np.asarray(scene.msi, np.float32)
+    return SceneEndPoint(method, basis, fitted, msi, linear.unexplained, outside)
+
+
+def fitted_class(method: EndPoint) -> type[Fitted]:
+    """The class of a method's fit."""
+    return cast(type[Fitted], get_type_hints(_fit_of(method))["return"])
+
+
+def _fit_of(method: EndPoint) -> Callable[[SceneToFit], Fitted]:
+    """The function that fits a method; raises ValueError for one that needs a model."""
+    place = METHODS[method].fit
+    if place is None:
+        raise ValueError(f"{method} has no end point of its own")
+    return cast(Callable[[SceneToFit], Fitted], resolve_name(place))

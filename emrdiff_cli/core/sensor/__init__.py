@@ -1,0 +1,1 @@
+"""Grids, PSF and SRF: how one sensor sees what the other does."""

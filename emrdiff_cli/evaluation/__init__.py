@@ -1,0 +1,1 @@
+"""A fused raster -> scores: against a reference, against its own inputs, at reduced resolution."""

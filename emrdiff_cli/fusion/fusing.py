@@ -1,0 +1,246 @@
+"""Use case: LR-HSI + HR-MSI (+ a sampler) -> fused raster, by tile rows, resumable."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
+from emrdiff_cli.errors import ModelError, UsageError, WriteError
+from emrdiff_cli.raster.identity import InputFiles
+from emrdiff_cli.fusion.output import output_area, output_spec, with_detail
+from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
+from emrdiff_cli.runtime.interruption import deferred
+from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
+from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
+from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
+from emrdiff_cli.fusion.prepared_scene import Sampler
+from emrdiff_cli.raster.creation_options import refuse_unknown_options
+from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
+from emrdiff_cli.raster.reading import bounded_cache
+from emrdiff_cli.raster.writing import VerifiedWriter
+from emrdiff_cli.raster_info import RasterInfo, Window
+from emrdiff_cli.runtime.sole_run import sole_run
+from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
+from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
+
+__all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
+
+
+@dataclass(frozen=True)
+class FusionReport:
+    """Record of a fusion, printed as text and as JSON. `shift_lr_px`: the LR-HSI's displacement, down and right.
+
+    `coverage`, told by `coverage_by`: the HSI bands (from 1) under each MSI band; `uncovered_bands` are under
+    none, `bad_bands` marked bad. `network_seconds` of `seconds` went into the sampler, by all workers together.
+    """
+
+    output: str
+    method: str
+    bands: int
+    height: int
+    width: int
+    ratio: float
+    tiles: int
+    local_window: tuple[float, float] | None
+    valid_share: float
+    clipped_values: int
+    seconds: float
+    network_seconds: float
+    shift_lr_px: tuple[float, float]
+    coverage_by: str
+    coverage: tuple[MsiBandCoverage, ...]
+    uncovered_bands: tuple[int, ...]
+    bad_bands: tuple[int, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FusionPlan:
+    """Plan of a fusion. `hr_window`: the part of the MSI's raster that is written, in its pixels.
+
+    `least_memory_bytes`: the peak with as many tiles at a time as were asked for, else one. `model`: its name.
+    """
+
+    output: str
+    method: str
+    bands: int
+    height: int
+    width: int
+    ratio: float
+    hr_window: Window
+    tiles: int
+    dtype: str
+    notes: tuple[str, ...]
+    uncompressed_bytes: int
+    least_memory_bytes: int
+    model: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values for JSON."""
+        return asdict(self) | {"hr_window": self.hr_window._asdict(), "notes": list(self.notes)}
+
+
+def fuse(
+    lr_path: Path | str,
+    msi_path: Path | str,
+    output: Path | str,
+    method: MethodName,
+    sampler: Sampler | None,
+    options: FusionOptions,
+    *,
+    progress: Progress | None = None,
+    sampling: RowSampling | None = None,
+) -> FusionReport:
+    """Fuse a pair on the MSI's grid; with a sampler its model's end point and chain, else `method` alone.
+
+    The output changes only when everything is written and verified. With a sampler, what was done before an
+    interruption is kept beside it, for `options.resume`. `sampling`: who samples the tile rows, with the same
+    sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, and EmrdiffError's children.
+    """
+    lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
+    end_point = _end_point(method, None if sampler is None else sampler.config)
+    if sampler is not None and sampling is None:
+        sampling = partial(sample_rows, sampler)
+    started = time.monotonic()
+    with bounded_cache(CACHE_MEGABYTES), open_pair(lr_path, msi_path) as pair:
+        choice = _check(pair, output, sampler, end_point, options)
+        with deferred(), sole_run(output):
+            files = InputFiles(pair.lr_info.path, pair.msi_info.path)
+            run = begin(pair, output, end_point, sampler, choice, options)
+            try:
+                seen = find_coverage(choice, run.scene.pair, set(run.scene.passed.bands))
+                with VerifiedWriter(output, with_detail(run.plan.spec, seen), options.overwrite) as writer:
+                    tally = write_rows(run, sampling, writer, progress)
+                    files.refuse_changed()
+            except BaseException:
+                if run.journal is not None:
+                    run.journal.drop_if_empty()
+                raise
+            if run.journal is not None:
+                run.journal.discard()
+    return _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
+
+
+def _end_point(method: MethodName, config: ModelConfig | None) -> EndPoint:
+    """The chain's end in a model of this configuration, or the method that is all. Raises UsageError."""
+    if config is not None:
+        return config.end_point
+    if method not in METHODS:
+        raise UsageError(f"--method {method}: must be one of {', '.join(METHODS)}")
+    if METHODS[method].needs_model:
+        raise UsageError(
+            f"--method {method}: runs a model, and there is no sampler of one: hand one in, or give one of "
+            f"{', '.join(END_POINTS)}"
+        )
+    return method
+
+
+def _check(
+    pair: PairReader, output: Path, sampler: Sampler | None, method: str, options: FusionOptions
+) -> ResponseChoice:
+    """Refuse what cannot be, before any work."""
+    _refuse_inputs(pair, output, options)
+    if sampler is not None:
+        check_fit(sampler.config, pair.lr_info, pair.msi_info)
+        tile_size(sampler.config, options)
+    choice = choose_response(options.srf, pair.lr_info, pair.msi_info)
+    # The bounds are those of the pair once it is in register.
+    spec = output_spec(pair, output, method, replace(options, bounds=None))
+    VerifiedWriter(output, spec, options.overwrite)
+    return choice
+
+
+def _refuse_inputs(pair: PairReader, output: Path, options: FusionOptions) -> None:
+    written = files_written(output, options.driver_for(output), options.creation_options)
+    response = [] if options.srf is None else [Path(options.srf)]
+    refuse_inputs_as_outputs(written, [pair.lr_info.path, pair.msi_info.path, *response])
+
+
+def _report(
+    output: Path, run: FusionRun, seen: Coverage, tally: Tally, clipped: int, seconds: float
+) -> FusionReport:
+    spec, tiling, scene = run.plan.spec, run.plan.tiling, run.scene
+    window = scene.end.fitted.window
+    return FusionReport(
+        output=str(output),
+        method=spec.tags["emrdiff_method"],
+        bands=spec.bands.count,
+        height=spec.grid.height,
+        width=spec.grid.width,
+        ratio=round(scene.pair.alignment.ratio, 6),
+        tiles=0 if tiling is None else len(tiling.tiles),
+        local_window=None if window is None else (window.sigma, window.ridge),
+        valid_share=tally.valid_pixels / (spec.grid.height * spec.grid.width),
+        clipped_values=clipped,
+        seconds=round(seconds, 3),
+        network_seconds=round(tally.network_seconds, 3),
+        shift_lr_px=run.registration.move,
+        coverage_by=seen.by,
+        coverage=seen.msi_bands,
+        uncovered_bands=seen.uncovered,
+        bad_bands=seen.bad,
+        notes=(*run.notes, *scene.pair.notes, *run.registration.notes, *scene.notes),
+        warnings=(*run.registration.warnings, *concerns(seen)),
+    )
+
+
+def plan(
+    lr_path: Path | str,
+    msi_path: Path | str,
+    output: Path | str,
+    config: ModelConfig | None,
+    method: MethodName,
+    options: FusionOptions,
+) -> FusionPlan:
+    """Plan what `fuse` would do, without reading a pixel; `config`: of the sampler's model.
+
+    Raises EmrdiffError's children, as `fuse` does before any work.
+    """
+    lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
+    _end_point(method, config)
+    if not output.absolute().parent.is_dir():
+        raise WriteError(f"{output}: the folder is not there: make it first")
+    with open_pair(lr_path, msi_path) as pair:
+        _refuse_inputs(pair, output, options)
+        choose_response(options.srf, pair.lr_info, pair.msi_info)
+        spec = output_spec(pair, output, method, options)
+        refuse_unknown_options(spec)
+        area = output_area(pair, options)
+        tiling = None if config is None else tiling_over(area, pair, config, options)
+        memory = estimate_memory(pair, spec, config, tiling)
+        origin = pair.alignment.hr_window
+    return FusionPlan(
+        output=str(output),
+        method=method,
+        bands=spec.bands.count,
+        height=area.height,
+        width=area.width,
+        ratio=round(pair.alignment.ratio, 6),
+        hr_window=area._replace(row=area.row + origin.row, col=area.col + origin.col),
+        tiles=0 if tiling is None else len(tiling.tiles),
+        dtype=spec.dtype,
+        notes=pair.notes,
+        uncompressed_bytes=uncompressed_bytes(spec),
+        least_memory_bytes=round(memory.of(options.batch_size or 1)),
+    )
+
+
+def check_fit(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> None:
+    """Raise ModelError when a model cannot work on these bands."""
+    if config.msi_bands != msi.bands.count:
+        raise ModelError(
+            f"the model takes {config.msi_bands} MSI bands, {msi.path} has {msi.bands.count}: "
+            "choose another model (`emrdiff models`) or train one (`emrdiff train --scene`)"
+        )
+    if config.fixed_bands and config.hsi_bands != lr.bands.count:
+        raise ModelError(
+            f"the model takes {config.hsi_bands} HSI bands, {lr.path} has {lr.bands.count}: "
+            "choose another model (`emrdiff models`) or train one (`emrdiff train --scene`)"
+        )

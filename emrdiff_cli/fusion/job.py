@@ -1,0 +1,186 @@
+"""A fusion asked for, on the command line or in a manifest's row: its files, its settings, its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emrdiff_cli import zoo
+from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
+from emrdiff_cli.raster.identity import State, file_sha256, file_state
+from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan
+from emrdiff_cli.fusion.options import FusionSettings
+from emrdiff_cli.fusion.run import Progress
+from emrdiff_cli.methods import METHODS
+from emrdiff_cli.report.page import check_report
+from emrdiff_cli.pair.pair import place
+from emrdiff_cli.fusion.prepared_scene import Sampler
+from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
+from emrdiff_cli.zoo import ZooModel
+
+if TYPE_CHECKING:
+    from emrdiff_cli.fusion.cluster import Workers
+    from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
+    from emrdiff_cli.fusion.tile_rows import RowSampling
+
+
+@dataclass(frozen=True)
+class FusionJob:
+    """A pair, its output and its settings. Raises UsageError on settings that contradict each other."""
+
+    lr_hsi: Path
+    hr_msi: Path
+    output: Path
+    settings: FusionSettings
+
+    def __post_init__(self) -> None:
+        method = self.settings.method
+        if not METHODS[method].needs_model and self.settings.model is not None:
+            raise UsageError(f"--model is for --method emrdiff; {method} needs none")
+        self.settings.driver_for(self.output)
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A model for a job; `concerns` say where it was made for other pairs."""
+
+    model: ZooModel
+    concerns: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> Path:
+        """The weights file."""
+        return self.model.folder / zoo.WEIGHTS
+
+
+def choose_model(job: FusionJob) -> ChosenModel | None:
+    """The model that was asked for, or the shipped one that fits; None for a method that needs none.
+
+    Raises InputError's children.
+    """
+    if not METHODS[job.settings.method].needs_model:
+        return None
+    lr, msi = read_info(job.lr_hsi), read_info(job.hr_msi)
+    ratio = place(lr, msi).ratio
+    if job.settings.model is None:
+        return ChosenModel(zoo.match(lr, msi, ratio))
+    chosen = zoo.find(job.settings.model)
+    check_fit(chosen.config, lr, msi)
+    if zoo.fits(chosen.config, lr, msi, ratio):
+        return ChosenModel(chosen)
+    concern = (
+        f"{chosen.name} was made for ratio {chosen.config.ratio:g} or other wavelengths; this pair has ratio "
+        f"{ratio:.3g}"
+    )
+    return ChosenModel(chosen, (concern,))
+
+
+def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
+    """Whether the output is there and was made from these files, by this model, with these settings."""
+    return job.output.exists() and holds_run(job.output, _record(job, chosen))
+
+
+def refuse_existing(job: FusionJob) -> None:
+    """Raise OutputExistsError where something would be replaced without `overwrite`."""
+    if job.output.exists() and not job.settings.overwrite:
+        raise OutputExistsError(f"{job.output} is there already: give --overwrite to replace it")
+    if job.settings.report is not None:
+        check_report(job.settings.report, job.settings.overwrite)
+
+
+def refuse_foreign(job: FusionJob) -> None:
+    """As `refuse_existing`, for an output that was looked at and is not done."""
+    if job.output.exists() and not job.settings.overwrite:
+        raise OutputExistsError(
+            f"{job.output} is there already, but does not record that it was made from these inputs, model and "
+            "options: give --overwrite to replace it"
+        )
+    refuse_existing(job)
+
+
+def plan_job(job: FusionJob, chosen: ChosenModel | None) -> FusionPlan:
+    """Plan what `run_job` would do, without reading a pixel. Raises EmrdiffError's children."""
+    model = None if chosen is None else chosen.model
+    config = None if model is None else model.config
+    planned = plan(job.lr_hsi, job.hr_msi, job.output, config, job.settings.method, job.settings)
+    return planned if model is None else replace(planned, model=model.name)
+
+
+def run_job(
+    job: FusionJob,
+    chosen: ChosenModel | None,
+    progress: Progress | None = None,
+    workers: Workers | None = None,
+) -> FusionReport:
+    """Fuse the job's pair; the output records what it was made from. Raises EmrdiffError's children.
+
+    With `workers` they run the model, and this process does the rest; a method without a model is all its.
+    """
+    asked = job.settings
+    sampler: Sampler | None = None
+    sampling: RowSampling | None = None
+    provenance = {RUN_TAG: _record(job, chosen)}
+    if chosen is not None:
+        sampler = _sampler(chosen, asked if workers is None else replace(asked, device="cpu"))
+        if workers is not None:
+            make = partial(worker_sampler, _known_as(chosen), file_sha256(chosen.weights), asked)
+            sampling = partial(workers.sample_rows, make)
+        provenance |= {
+            "emrdiff_model": chosen.model.name,
+            "emrdiff_model_sha256": file_sha256(chosen.weights),
+            "emrdiff_steps": str(asked.steps or chosen.model.config.steps),
+            "emrdiff_seed": str(asked.seed),
+        }
+    options = replace(asked, provenance=provenance)
+    pair = job.lr_hsi, job.hr_msi
+    return fuse(*pair, job.output, asked.method, sampler, options, progress=progress, sampling=sampling)
+
+
+def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) -> Sampler:
+    """The sampler of a worker from its own copy of the model; raises ModelError where that is another."""
+    chosen = ChosenModel(zoo.find(model))
+    if file_sha256(chosen.weights) != sha256:
+        raise ModelError(f"{chosen.weights}: is not the model that was chosen: have the same on all machines")
+    return _sampler(chosen, asked, number)
+
+
+def write_report(job: FusionJob, result: FusionReport) -> Path | None:
+    """Write the page that was asked for, and return its path; None where none was. Raises WriteError."""
+    if job.settings.report is None:
+        return None
+    from emrdiff_cli.fusion.page import write_fusion_report
+
+    return write_fusion_report(
+        result, job.lr_hsi, job.hr_msi, job.settings.report, overwrite=job.settings.overwrite
+    )
+
+
+def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
+    asked = job.settings
+    draw = None if chosen is None else (file_sha256(chosen.weights), asked.seed, asked.steps)
+    return run_record(job.lr_hsi, job.hr_msi, job.output, (asked.method, draw), asked)
+
+
+def _known_as(chosen: ChosenModel) -> str:
+    """Name that finds the model on another machine: a shipped one's own, else the folder."""
+    if any(model.folder == chosen.model.folder for model in zoo.shipped()):
+        return chosen.model.name
+    return str(chosen.model.folder.absolute())
+
+
+def _sampler(chosen: ChosenModel, asked: FusionSettings, number: int = 0) -> Sampler:
+    from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
+
+    device = choose_device(asked.device, number)
+    return ModelSampler(_weights(chosen.weights, file_state(chosen.weights)), device, asked.seed, asked.steps)
+
+
+# Scenes of an archive share a model: it is loaded once, and again where the file was replaced.
+@lru_cache(maxsize=2)
+def _weights(path: Path, _state: State) -> EMRDiff:
+    from emrdiff_cli.checkpoint import load_model
+
+    return load_model(path)

@@ -1,0 +1,121 @@
+"""How a scene is fused: the options of `emrdiff fuse`, each with all that is known of it.
+
+An option is a field with its `option`; the manifest's columns, the key of a run and the record of an output
+follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from emrdiff_cli.fusion import option_cells
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.methods import METHODS, MethodName
+from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
+
+_OPTION = "option"  # key of a field's metadata
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the command `fuse`.
+
+    `flag`: as the command line has it. `cell`: reads it from a manifest, where its column bears one of
+    `columns`, the first of which is its proper name. `decides`: another value makes another output, so that
+    neither an unfinished run is resumed with it nor a finished one taken for done.
+    """
+
+    flag: str
+    cell: option_cells.Cell
+    columns: tuple[str, ...]
+    decides: bool
+
+
+def option(flag: str, cell: option_cells.Cell, *columns: str, decides: bool = False) -> Mapping[str, Option]:
+    """Metadata of an option's field; without `columns` the column is named as the flag."""
+    own = flag.removeprefix("--").replace("-", "_")
+    return {_OPTION: Option(flag, cell, columns or (own,), decides)}
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for.
+
+    `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right,
+    top in the MSI's CRS of the part that is written; None: all. `coregister`: move the LR-HSI's grid by the
+    displacement that the pair itself tells; without, warn of a large one. `srf`: the MSI's response, as
+    `choose_response` takes it. `resume`: go on with the unfinished run of the same output, if there is one.
+    `max_memory`: bytes that the process may hold, by `estimate_memory`. `driver` None: as the output's name
+    asks for. `provenance`: tags of the output, on which nothing else depends. Raises UsageError.
+    """
+
+    bounds: tuple[float, float, float, float] | None = field(
+        default=None,
+        metadata=option("--bounds", option_cells.numbers("left", "bottom", "right", "top"), decides=True),
+    )
+    coregister: bool = field(default=False, metadata=option("--coregister", option_cells.truth, decides=True))
+    srf: str | None = field(default=None, metadata=option("--srf", option_cells.response, decides=True))
+    tile: int = field(default=0, metadata=option("--tile", option_cells.at_least(0), decides=True))
+    overlap: int | None = field(
+        default=None, metadata=option("--overlap", option_cells.at_least(0), decides=True)
+    )
+    batch_size: int | None = field(default=None, metadata=option("--batch-size", option_cells.at_least(1)))
+    max_memory: int | None = field(default=None, metadata=option("--max-memory", option_cells.size))
+    driver: Driver | None = field(
+        default=None,
+        metadata=option("--format", option_cells.one_of(get_args(Driver)), "format", "of", decides=True),
+    )
+    dtype: str | None = field(default=None, metadata=option("--dtype", option_cells.words, decides=True))
+    creation_options: dict[str, str] = field(
+        default_factory=dict,
+        metadata=option("--co", option_cells.pairs, "creation_option", "co", decides=True),
+    )
+    overwrite: bool = field(default=False, metadata=option("--overwrite", option_cells.truth))
+    resume: bool = field(default=False, metadata=option("--resume", option_cells.truth))
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.tile < 0:
+            raise UsageError(f"--tile {self.tile}: must be 0 or more")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size}: must be 1 or more")
+        if self.dtype is not None and self.dtype not in RASTER_DTYPES:
+            raise UsageError(f"--dtype {self.dtype}: must be one of {', '.join(RASTER_DTYPES)}")
+
+    def driver_for(self, output: Path) -> Driver:
+        """The format of an output. Raises UsageError where its name is of another kind of file."""
+        return self.driver or driver_of(output)
+
+
+@dataclass(frozen=True)
+class FusionSettings(FusionOptions):
+    """The options of the command: how a scene is fused, and by which sampler, whose identity holds what decides.
+
+    `model`: a name or folder, None for the shipped one that fits. `steps` None: the model's. `report`: folder
+    of a page about the fusion.
+    """
+
+    method: MethodName = field(
+        default="emrdiff", metadata=option("--method", option_cells.one_of(tuple(METHODS)))
+    )
+    model: str | None = field(default=None, metadata=option("--model", option_cells.model))
+    seed: int = field(default=0, metadata=option("--seed", option_cells.whole))
+    steps: int | None = field(default=None, metadata=option("--steps", option_cells.at_least(1)))
+    device: str = field(default="auto", metadata=option("--device", option_cells.words))
+    report: Path | None = field(default=None, metadata=option("--report", option_cells.below))
+
+
+OPTIONS: Mapping[str, Option] = {
+    known.name: known.metadata[_OPTION] for known in fields(FusionSettings) if _OPTION in known.metadata
+}
+"""The command's options by the names of their fields."""
+
+
+def deciding(options: FusionOptions, output: Path) -> dict[str, Any]:
+    """Options that decide the output, by the names of the fields; the sampler is known by its own identity."""
+    names = [known.name for known in fields(FusionOptions)]
+    values = {name: getattr(options, name) for name in names if name in OPTIONS and OPTIONS[name].decides}
+    return values | {"driver": options.driver_for(output)}

@@ -1,0 +1,123 @@
+"""Output of a fusion: the raster's description, the part of the ground it covers, and its rows in all bands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli import __version__
+from emrdiff_cli.core.sensor.coverage import Coverage
+from emrdiff_cli.core.sensor.grid import bounds_window
+from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.pair.pair import PairReader
+from emrdiff_cli.fusion.prepared_scene import PreparedScene
+from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.tags import carried_tags
+from emrdiff_cli.raster_info import Bands, Grid, Window
+
+Field = NDArray[np.float32]
+
+ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
+
+
+def output_spec(pair: PairReader, output: Path, method: str, options: FusionOptions) -> RasterSpec:
+    """The fused raster: the HSI's bands, units and tags on the MSI's grid, with its provenance in the tags."""
+    info = pair.lr_info
+    dtype = options.dtype or info.dtype
+    tags = {
+        **carried_tags(info.tags),
+        "emrdiff_version": __version__,
+        "emrdiff_method": method,
+        "emrdiff_ratio": f"{pair.alignment.ratio:.6g}",
+        "emrdiff_lr_hsi": pair.lr_info.path.name,
+        "emrdiff_hr_msi": pair.msi_info.path.name,
+        **options.provenance,
+    }
+    return RasterSpec(
+        grid=_common_grid(pair).crop(output_area(pair, options)),
+        bands=Bands(
+            info.bands.count,
+            info.bands.wavelengths_nm,
+            info.bands.fwhm_nm,
+            info.bands.good,
+            info.bands.names,
+        ),
+        dtype=dtype,
+        nodata=info.nodata if info.nodata is not None and dtype == info.dtype else _nodata(dtype),
+        scale=info.scale,
+        offset=info.offset,
+        scale_recorded=info.scale_recorded,
+        driver=options.driver_for(output),
+        tags=tags,
+        creation_options=options.creation_options,
+    )
+
+
+def with_detail(spec: RasterSpec, seen: Coverage) -> RasterSpec:
+    """The spec with each band's tag: its detail is `covered` by an MSI band or `extrapolated`, or it is `bad`.
+
+    The dataset's tags say what that was told by, and what the MSI's response leaves of each MSI band at LR.
+    """
+    tags = {**spec.tags, "emrdiff_detail_by": seen.by}
+    residuals = seen.residuals()
+    if residuals is not None:
+        tags["emrdiff_srf_residual"] = ",".join(f"{left:.4f}" for left in residuals)
+    return replace(spec, tags=tags, band_tags={"emrdiff_detail": seen.labels()})
+
+
+def output_area(pair: PairReader, options: FusionOptions) -> Window:
+    """The part of the common ground that is written; raises GridError where the bounds hold none of it."""
+    common = _common_grid(pair)
+    if options.bounds is None:
+        return Window(0, 0, common.height, common.width)
+    return bounds_window(common, options.bounds)
+
+
+def plain_rows(scene: PreparedScene, area: Window) -> Iterator[tuple[int, Field]]:
+    """Without a sampler nothing is added to the end point."""
+    k = scene.end.channels
+    for top in range(area.row // ROWS_AT_ONCE * ROWS_AT_ONCE, area.rows.stop, ROWS_AT_ONCE):
+        yield top, np.zeros((k, min(ROWS_AT_ONCE, scene.height - top), scene.width), np.float32)
+
+
+def expanded(scene: PreparedScene, area: Window, top: int, correction: Field) -> Iterator[Field]:
+    """The area's share of rows, end point plus correction in all bands; NaN where there is nothing to fuse.
+
+    Worked out for whole rows, in blocks that do not depend on the area: sums are rounded as in the whole.
+    """
+    for start in range(0, correction.shape[1], ROWS_AT_ONCE):
+        part = correction[:, start : start + ROWS_AT_ONCE]
+        window = Window(top + start, 0, part.shape[1], scene.width)
+        first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
+        if last <= first:
+            continue
+        msi, msi_valid = scene.pair.read_msi(window)
+        up = scene.resampling.up_part(window)
+        tile = scene.end.fitted.tile(msi, *up)
+        values = scene.end.basis.expand(tile.values + part)
+        if scene.end.outside is not None:
+            values += apply_taps(scene.end.outside, *up)
+        rows, cols = scene.pair.nearest_lr
+        valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
+        values = scene.with_passed(values, window)
+        values[:, ~valid] = np.nan
+        yield values[:, first - window.row : last - window.row, area.cols]
+
+
+def _common_grid(pair: PairReader) -> Grid:
+    return pair.msi_info.grid.crop(pair.alignment.hr_window)
+
+
+def _nodata(dtype: str) -> float | None:
+    """A nodata value for a dtype whose input declares none: NaN, or the end of the range away from zero."""
+    kind: np.dtype[Any] = np.dtype(dtype)
+    if kind.kind == "f":
+        return float("nan")
+    limits = np.iinfo(kind)
+    return float(limits.min if limits.min < 0 else limits.max)

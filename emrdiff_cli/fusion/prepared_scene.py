@@ -1,0 +1,261 @@
+"""A pair made ready for fusion: everything scene-wide, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.arrays import Arrays, from_arrays, part, to_arrays
+from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.band_numbers import numbered
+from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
+from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
+from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
+from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling, observe_msi
+from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
+from emrdiff_cli.errors import InputError, ModelError
+from emrdiff_cli.methods import METHODS, EndPoint
+from emrdiff_cli.pair.pair import PairReader
+from emrdiff_cli.raster_info import RasterInfo, Window
+
+Field = NDArray[np.float32]
+
+MSI_SCALE_TAG = "emrdiff_msi_scale"
+
+_LOCAL_COMPONENTS = 32
+_ROUNDING = 1e-6
+_UNIT_FACTOR = 20.0  # values further off than that are in other units than the model's
+
+
+class Sampler(Protocol):
+    """Runs the chain on a batch of tiles; corners are absolute (row, column) on the MSI's raster."""
+
+    config: ModelConfig
+    calibration: Calibration | None
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """All that the estimates depend on beside the tiles and `config`: values or hashes, by users' names.
+
+        Samplers of equal identity and configuration give equal estimates: an unfinished run of one is resumed
+        with another.
+        """
+
+    def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
+        """Return the estimate of X'_0 of each tile, relative to the chain's end."""
+
+
+@dataclass(frozen=True)
+class PassedBands:
+    """Bands of the LR-HSI (0-based) that are upsampled as they are.
+
+    `values` (n, h, w) without holes, and where each is `valid`.
+    """
+
+    bands: NDArray[np.intp]
+    values: Field
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PreparedScene:
+    """Scene-wide state of a fusion: the end point, the chain's channels, the masks.
+
+    Nothing in it is of the HR scene's size. `fused`: the bands (0-based) that are fused; the others of
+    `band_count` are passed through. `channels` are None without a sampler. `msi_factor` is in the pair already.
+    """
+
+    pair: PairReader
+    end: SceneEndPoint
+    channels: Channels | None
+    edge_range: tuple[float, float]
+    lr_valid: NDArray[np.bool_]
+    band_count: int
+    fused: NDArray[np.intp]
+    passed: PassedBands
+    msi_factor: float = 1.0
+
+    @property
+    def height(self) -> int:
+        """Rows of the common area of the MSI."""
+        return self.pair.alignment.hr_window.height
+
+    @property
+    def width(self) -> int:
+        """Columns of the common area of the MSI."""
+        return self.pair.alignment.hr_window.width
+
+    @property
+    def resampling(self) -> Resampling:
+        """The maps between the two grids."""
+        return self.pair.resampling
+
+    def with_pair(self, pair: PairReader) -> PreparedScene:
+        """The same scene read through other handles, for another thread."""
+        return replace(self, pair=pair)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user on what was done to the values."""
+        notes = []
+        for info in (self.pair.lr_info, self.pair.msi_info):
+            if info.has_alpha:
+                notes.append(
+                    f"{info.path.name}: the alpha band is a mask, not one of its {info.bands.count} bands"
+                )
+        if bad := self.pair.lr_info.bands.bad:
+            bands = numbered([band + 1 for band in bad])
+            notes.append(f"bands marked bad are upsampled as they are, and used for no other: {bands}")
+        if self.msi_factor != 1:
+            notes.append(
+                f"the HR-MSI was multiplied by {self.msi_factor:g}: so it relates to the LR-HSI as in the model's "
+                "training"
+            )
+        return tuple(notes)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The same for the fused raster's provenance."""
+        return {} if self.msi_factor == 1 else {MSI_SCALE_TAG: f"{self.msi_factor:g}"}
+
+    def with_passed(self, fused: Field, window: Window) -> Field:
+        """All bands (B, H, W) of a window from those that were fused; NaN where a passed one has a hole."""
+        if not self.passed.bands.size:
+            return fused
+        with np.errstate(over="ignore", invalid="ignore"):
+            upsampled = apply_taps(self.passed.values, *self.resampling.up_part(window))
+        rows, cols = self.pair.nearest_lr
+        held = self.passed.valid[:, rows[window.rows]][:, :, cols[window.cols]]
+        every = np.empty((self.band_count, *fused.shape[1:]), np.float32)
+        every[self.fused] = fused
+        every[self.passed.bands] = np.where(held & np.isfinite(upsampled), upsampled, np.nan)
+        return every
+
+    def arrays(self) -> Arrays:
+        """All but the pair, for `from_arrays`."""
+        held = {
+            "edge_range": np.array(self.edge_range, np.float64),
+            "lr_valid": self.lr_valid,
+            "band_count": np.array(self.band_count),
+            "fused": self.fused,
+            "msi_factor": np.array(self.msi_factor, np.float64),
+        }
+        parts = {"end": self.end, "channels": self.channels, "passed": self.passed}
+        for prefix, value in parts.items():
+            taken = {} if value is None else to_arrays(value)
+            held |= {f"{prefix}.{name}": array for name, array in taken.items()}
+        return held
+
+    @classmethod
+    def from_arrays(cls, pair: PairReader, arrays: Mapping[str, NDArray[Any]]) -> PreparedScene:
+        """The scene of a pair whose MSI is not rescaled yet. Raises KeyError where an array is missing."""
+        end, channels = part("end", arrays), part("channels", arrays)
+        low, high = arrays["edge_range"].tolist()
+        factor = float(arrays["msi_factor"])
+        return cls(
+            pair=pair.rescaled(factor),
+            end=from_arrays(SceneEndPoint, end, fitted=fitted_class(end["method"].item())),
+            channels=from_arrays(Channels, channels) if channels else None,
+            edge_range=(low, high),
+            lr_valid=arrays["lr_valid"],
+            band_count=int(arrays["band_count"]),
+            fused=arrays["fused"],
+            passed=from_arrays(PassedBands, part("passed", arrays)),
+            msi_factor=factor,
+        )
+
+
+def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -> PreparedScene:
+    """Work out everything scene-wide of a pair, in passes over the MSI by strips.
+
+    Bands of the LR-HSI that are marked bad, or hold nothing, are passed through: none of their values enters
+    anything but themselves. A model with fixed bands sees them interpolated between the others.
+    """
+    values, known = pair.read_lr(), pair.lr_info.bands
+    hsi, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
+    passed = _passed(values, unusable)
+    del values
+    seen = observe_msi(pair.strips, pair.resampling.down)
+    lr = LrScene(hsi, seen.msi_at_lr, lr_valid & seen.covered)
+    _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
+    _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
+    factor = 1.0 if sampler is None else _msi_factor(sampler, pair, lr, ~unusable)
+    if factor != 1:
+        pair, seen = pair.rescaled(factor), _rescaled(seen, factor)
+        lr = replace(lr, msi=seen.msi_at_lr)
+    all_bands = not unusable.any() or (sampler is not None and sampler.config.fixed_bands)
+    fused = np.arange(len(hsi)) if all_bands else np.flatnonzero(~unusable)
+    fitted = lr if all_bands else replace(lr, hsi=hsi[fused])
+    calibration = None if sampler is None else _calibration(sampler, fitted, ~unusable[fused])
+    basis = choose_basis(fitted, _own_subspace(method, fitted)) if calibration is None else calibration.basis
+    end_point = method if sampler is None else sampler.config.end_point
+    return PreparedScene(
+        pair=pair,
+        end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis),
+        channels=None if calibration is None else calibration.channels,
+        edge_range=seen.edge_range,
+        lr_valid=lr_valid,
+        band_count=len(hsi),
+        fused=fused,
+        passed=passed,
+        msi_factor=factor,
+    )
+
+
+def _refuse_flat(info: RasterInfo, values: Field) -> None:
+    """Raise InputError where every band (rows of `values`) is of one value, but for float32's rounding."""
+    if values.size and (np.ptp(values, axis=1) <= _ROUNDING * np.abs(values).max(axis=1)).all():
+        raise InputError(
+            f"{info.path.name}: every band is of one value alone where the two rasters meet, so there is nothing "
+            "to fuse: look at it with `emrdiff quicklook`"
+        )
+
+
+def _rescaled(seen: Observation, factor: float) -> Observation:
+    low, high = seen.edge_range
+    msi = (seen.msi_at_lr * np.float32(factor)).astype(np.float32)
+    return replace(seen, msi_at_lr=msi, edge_range=(low * factor, high * factor))
+
+
+def _passed(values: Field, unusable: NDArray[np.bool_]) -> PassedBands:
+    bands = np.flatnonzero(unusable)
+    return PassedBands(bands, *fill_each_band(values[bands]))
+
+
+def _msi_factor(sampler: Sampler, pair: PairReader, lr: LrScene, usable: NDArray[np.bool_]) -> float:
+    """Factor that brings the MSI onto the scale of the model's archive; 1 where the model has none."""
+    calibration = sampler.calibration
+    if calibration is None or not (lr.valid.any() and usable.any()):
+        return 1.0
+    usable = usable & calibration.basis.known
+    centres = sampler.config.msi_centres_nm or pair.msi_info.bands.wavelengths_nm
+    beside = nearest_bands(lr, usable, pair.lr_info.bands.wavelengths_nm, centres)
+    known = known_relations(calibration, beside)
+    return 1.0 if known is None else msi_factor(scale_relations(lr, beside), known)
+
+
+def _calibration(sampler: Sampler, scene: LrScene, usable: NDArray[np.bool_]) -> Calibration:
+    """The model's calibration, or the scene's own; raises ModelError when the values are in other units."""
+    if sampler.calibration is None:
+        return calibrate(sampler.config, [scene], usable)
+    usual = usual_levels(sampler.calibration)
+    hsi = scene.hsi[usable & sampler.calibration.basis.known]
+    for name, values, level in zip(("LR-HSI", "HR-MSI"), (hsi, scene.msi), usual, strict=True):
+        found = float(np.abs(values[:, scene.valid]).mean()) if scene.valid.any() else level
+        if not level / _UNIT_FACTOR <= found <= level * _UNIT_FACTOR:
+            raise ModelError(
+                f"the {name}'s values are on average {found:.3g}, those the model was trained on {level:.3g}: "
+                "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
+            )
+    return sampler.calibration
+
+
+def _own_subspace(method: EndPoint, scene: LrScene) -> int:
+    """Dimensions of a subspace found on the scene itself, without a model's; 0: all bands."""
+    size = min(_LOCAL_COMPONENTS, int(scene.valid.sum()) - 1)
+    return size if METHODS[method].subspace and 0 < size < len(scene.hsi) else 0

@@ -1,0 +1,228 @@
+"""A fusion under way: begun or resumed, everything decided, then row after row into the writer and the journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.pair.coregistration import Registration, register
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.fusion.output import expanded, output_area, output_spec, plain_rows
+from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.runtime.interruption import at_once, safe_point
+from emrdiff_cli.fusion.journal import Begun, Journal, Key
+from emrdiff_cli.methods import EndPoint
+from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
+from emrdiff_cli.runtime.pipeline import WriteBehind
+from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk
+from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
+from emrdiff_cli.raster.reading import bounded_cache, open_raster
+from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.writing import VerifiedWriter
+from emrdiff_cli.fusion.run_key import run_key
+from emrdiff_cli.raster_info import Window
+from emrdiff_cli.pair.spectral_coverage import ResponseChoice
+from emrdiff_cli.tiles.edges import edges_of
+from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
+
+Field = NDArray[np.float32]
+Progress = Callable[[float, float], None]
+
+_NOTHING = "there was nothing to resume: the run was started anew"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Decisions made before any pixel of the scene is worked on."""
+
+    spec: RasterSpec
+    area: Window
+    tiling: Tiling | None
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class FusionRun:
+    """A plan with its scene; `journal` is None without a sampler. `kept`: tile rows that are done already."""
+
+    plan: Plan
+    scene: PreparedScene
+    registration: Registration
+    journal: Journal | None
+    kept: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Tally:
+    """Counters of a run."""
+
+    valid_pixels: int = 0
+    network_seconds: float = 0.0
+
+
+def make_plan(
+    pair: PairReader, output: Path, sampler: Sampler | None, method: str, options: FusionOptions, new: bool
+) -> Plan:
+    """Decide; raises UsageError and WriteError where the memory or the disk does not hold it."""
+    area = output_area(pair, options)
+    tiling = None if sampler is None else tiling_over(area, pair, sampler.config, options)
+    spec = output_spec(pair, output, method, options)
+    if tiling is not None:
+        spec = replace(spec, tags={**spec.tags, **edges_of(tiling.tiles, area).tags()})
+    config = None if sampler is None else sampler.config
+    estimate = estimate_memory(pair, spec, config, tiling)
+    batch_size = choose_batch_size(estimate, options.batch_size, options.max_memory)
+    kept_bytes = 0
+    if tiling is not None and sampler is not None and new:
+        kept_bytes = 4 * len(tiling.rows) * math.prod(tiling.row_shape(sampler.config.hsi_channels))
+    refuse_full_disk(output, spec, kept_bytes)
+    return Plan(spec, area, tiling, batch_size)
+
+
+def begin(
+    pair: PairReader,
+    output: Path,
+    method: EndPoint,
+    sampler: Sampler | None,
+    choice: ResponseChoice,
+    options: FusionOptions,
+) -> FusionRun:
+    """Begin a run, or go on with the unfinished one of this output. Raises EmrdiffError's children.
+
+    A run with a sampler keeps a journal; one without is quick, and is not resumed.
+    """
+    journal = Journal(output)
+    key = {} if sampler is None else run_key(pair, output, sampler, choice, options)
+    begun = _find_begun(journal, key, options)
+    if begun is not None:
+        registration = _registration(begun)
+        options = replace(options, batch_size=options.batch_size or int(begun.decided["batch_size"]))
+    else:
+        with at_once():
+            registration = register(pair, options.coregister)
+    pair = pair.moved(registration.move)
+    options = replace(options, provenance=options.provenance | registration.tags)
+    named = method if sampler is None else "emrdiff"
+    plan = make_plan(pair, output, sampler, named, options, begun is None)
+    scene = None if begun is None else _kept_scene(pair, begun)
+    if scene is None:
+        with at_once():
+            scene = prepare_scene(pair, method, sampler)
+    plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
+    if sampler is None or plan.tiling is None:
+        return FusionRun(plan, scene, registration, None, notes=(_NOTHING,) if options.resume else ())
+    if begun is None:
+        journal.begin(key, {"batch_size": plan.batch_size, **_decided(registration)}, scene.arrays())
+        return FusionRun(plan, scene, registration, journal, notes=(_NOTHING,) if options.resume else ())
+    kept = _kept(journal, plan.tiling, sampler)
+    note = f"resumed: {len(kept)} of {len(plan.tiling.rows)} tile rows were done"
+    return FusionRun(plan, scene, registration, journal, kept, (note,))
+
+
+def write_rows(
+    run: FusionRun, sampling: RowSampling | None, writer: VerifiedWriter, progress: Progress | None
+) -> Tally:
+    """Compute the rows and write them, in order; reading, the sampler and writing run beside each other."""
+    tally = Tally()
+    height = run.plan.area.height
+    with open_raster(run.scene.pair.msi_info.path) as own:
+        scene = run.scene.with_pair(run.scene.pair.with_msi(own))
+
+        def write(item: tuple[int, Field]) -> None:
+            with bounded_cache(CACHE_MEGABYTES):
+                for values in expanded(scene, run.plan.area, *item):
+                    tally.valid_pixels += int(np.isfinite(values).any(axis=0).sum())
+                    writer.append(values)
+
+        def report(share: float) -> None:
+            if progress is not None:
+                progress(height * share, height)
+
+        with closing(_rows(run, sampling, tally, report)) as rows, WriteBehind(write) as behind:
+            for item in rows:
+                safe_point()
+                behind.put(item)
+        report(1.0)
+    return tally
+
+
+def _rows(
+    run: FusionRun, sampling: RowSampling | None, tally: Tally, report: Callable[[float], None]
+) -> Generator[tuple[int, Field]]:
+    """Corrections (k, n, width) of the scene's rows with the number of the first, from the top down."""
+    area, tiling, journal = run.plan.area, run.plan.tiling, run.journal
+    if sampling is None or tiling is None or journal is None:
+        for top, rows in plain_rows(run.scene, area):
+            yield top, rows
+            report(max(0, min(top + rows.shape[1], area.rows.stop) - area.row) / area.height)
+        return
+    channels, done, every = run.scene.end.channels, 0, len(tiling.tiles)
+
+    def watch(tiles: int, seconds: float = 0.0) -> None:
+        nonlocal done
+        done += tiles
+        tally.network_seconds += seconds
+        if done < every:
+            report(done / every)
+
+    missing = [row for row in tiling.rows if row.number not in run.kept]
+    blending = Blending(tiling, channels, run.scene.height, run.scene.width)
+    # Closed at once whatever happens: a traceback would keep it, and what works for it, alive.
+    with closing(sampling(run.scene, tiling, missing, run.plan.batch_size, watch)) as sampled:
+        for row in tiling.rows:
+            values = journal.row(row.number, tiling.row_shape(channels)) if row.number in run.kept else None
+            if values is not None:
+                watch(len(row.tiles))
+            elif row.number in run.kept:
+                # It was whole a moment ago.
+                (values,) = sampling(run.scene, tiling, [row], run.plan.batch_size, watch)
+            else:
+                values = next(sampled)
+                journal.keep(row.number, values)
+            yield blending.add(values)
+
+
+def _find_begun(journal: Journal, key: Key, options: FusionOptions) -> Begun | None:
+    if not (options.resume and journal.begun):
+        journal.refuse_or_clear(options.overwrite)
+        return None
+    if not key:
+        raise UsageError(
+            f"{journal.folder}: the unfinished run cannot be resumed with another --method: repeat it as it was, "
+            "or leave --resume away and give --overwrite to start anew"
+        )
+    return journal.resume(key)
+
+
+def _kept_scene(pair: PairReader, begun: Begun) -> PreparedScene | None:
+    """The scene of the journal; None where its arrays are of another layout: then it is prepared again."""
+    try:
+        return PreparedScene.from_arrays(pair, begun.scene)
+    except KeyError:
+        return None
+
+
+def _kept(journal: Journal, tiling: Tiling, sampler: Sampler) -> frozenset[int]:
+    shape = tiling.row_shape(sampler.config.hsi_channels)
+    return frozenset(row.number for row in tiling.rows if journal.row(row.number, shape) is not None)
+
+
+def _decided(registration: Registration) -> dict[str, object]:
+    return {"registration": asdict(registration)}
+
+
+def _registration(begun: Begun) -> Registration:
+    held = begun.decided["registration"]
+    return Registration(
+        (float(held["move"][0]), float(held["move"][1])),
+        tuple(held["notes"]),
+        tuple(held["warnings"]),
+        dict(held["tags"]),
+    )

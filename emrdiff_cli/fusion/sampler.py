@@ -1,0 +1,109 @@
+"""The sampler that fusion is handed: a trained model on a device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.diffusion.conditioning import TileInputs
+from emrdiff_cli.core.diffusion.emr_diff import EMRDiff, channels_last
+from emrdiff_cli.core.diffusion.noise import edge_noise
+from emrdiff_cli.errors import UsageError
+
+Field = NDArray[np.float32]
+
+
+class ModelSampler:
+    """Runs a model's chain on batches of tiles, `steps` (None: the model's) from draw `seed`."""
+
+    def __init__(self, model: EMRDiff, device: torch.device, seed: int = 0, steps: int | None = None) -> None:
+        self.config = model.config
+        self.calibration = model.calibration()
+        self._model = channels_last(model.to(device))
+        self._device, self._seed, self._steps = device, seed, steps
+
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        """The weights' hash, the draw's seed and the number of steps; the device is no part of it."""
+        return {
+            "model": _weights_hash(self._model),
+            "--seed": str(self._seed),
+            "--steps": str(self._steps or self.config.steps),
+        }
+
+    def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
+        """Return each tile's estimate of X'_0 (C, H, W), relative to the chain's end.
+
+        Sides are multiples of the configuration's stride. Raises MemoryError where the device has too little.
+        """
+        try:
+            return self._sample(tiles, corners)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        # Only here, when the error and what it held are gone, is there something to give back.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise MemoryError(f"{len(tiles)} tiles are too many for {self._device}")
+
+    def _sample(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
+        a_0, guidance, edges = (
+            self._stack([getattr(tile, name) for tile in tiles]) for name in ("a_0", "guidance", "edges")
+        )
+        noise = edge_noise(self._seed, a_0.shape, corners, edges)
+        with torch.inference_mode():
+            estimate = self._model.sample(a_0, guidance, noise, self._steps)
+        return list(estimate.float().cpu().contiguous().numpy())
+
+    def _stack(self, images: Sequence[Field]) -> torch.Tensor:
+        stacked = torch.from_numpy(np.stack(images)).to(self._device)
+        return stacked.contiguous(memory_format=torch.channels_last)
+
+
+def _weights_hash(model: EMRDiff) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed to allocate; on a CPU the message alone tells."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return any(
+        words in str(error) for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
+
+
+def gpu_count(name: str) -> int:
+    """How many GPUs a device's name stands for: all for `auto` and `cuda`, one for `cuda:N`, none for others."""
+    if name in ("auto", "cuda"):
+        return torch.cuda.device_count()
+    return int(name.startswith("cuda:"))
+
+
+def choose_device(name: str, number: int = 0) -> torch.device:
+    """`auto` is a CUDA device where there is one; raises UsageError for a device that is not there.
+
+    Processes with a `number` share out the GPUs that a name without one stands for.
+    """
+    if name in ("auto", "cuda") and gpu_count(name) > 1:
+        return torch.device("cuda", number % gpu_count(name))
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not on this machine: use --device cpu")
+    return device

@@ -1,0 +1,1 @@
+"""An LR-HSI and an HR-MSI brought together: placed, registered, checked."""

@@ -1,0 +1,359 @@
+"""Use case: a pair before it is fused -> where it lies, how well it fits, and what its errors will cost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emrdiff_cli.raster.acquisition import acquired_on
+from emrdiff_cli.core.band_numbers import numbered_bands
+from emrdiff_cli.core.sensor.coarse_registration import FAR_REACH
+from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
+from emrdiff_cli.core.sensor.holes import valid_pixels
+from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
+from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.registration import (
+    PsfWidth,
+    Shift,
+)
+from emrdiff_cli.core.sensor.survey import BandStates, BandSurvey
+from emrdiff_cli.pair.coregistration import displaced, displacement_warning, find_geometry, find_shift
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.raster.crs import crs_label, same_crs
+from emrdiff_cli.raster.reading import open_raster, read_info
+from emrdiff_cli.raster_info import RasterInfo, Window
+from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
+
+__all__ = ["Check", "check", "find_shift"]
+
+Point = tuple[float, float]
+
+_STRIP_ROWS = 256
+_ODD_WIDTH = 0.15  # share from which the PSF is worth a warning
+_DEAR = 1.0  # dB from which a displacement is worth a warning however small it is
+_FAR_APART = 16  # days between two images from which their ground may have changed
+
+
+@dataclass(frozen=True)
+class RasterCheck:
+    """One raster of the pair; shares are of the pixels that both cover, `overlap` of the raster's own.
+
+    Bands count from 1: marked bad (None: not recorded), without any valid value, of one value alone, cut off
+    at their maximum; `saturated_share` is that of all valid values.
+    """
+
+    path: str
+    crs: str | None
+    acquired: str | None
+    bad_bands: tuple[int, ...] | None
+    overlap: float | None = None
+    nodata_share: float | None = None
+    dead_bands: tuple[int, ...] | None = None
+    constant_bands: tuple[int, ...] | None = None
+    saturated_bands: tuple[int, ...] | None = None
+    saturated_share: float | None = None
+
+
+@dataclass(frozen=True)
+class ShiftCheck:
+    """Displacement of the LR-HSI's grid, down and to the right, as in `Shift`, and the cost of leaving it.
+
+    `standard_error_lr_px` is None, and the shift 0, where the pair does not tell.
+    """
+
+    rows_lr_px: float
+    cols_lr_px: float
+    rows_hr_px: float
+    cols_hr_px: float
+    confidence: float
+    standard_error_lr_px: Point | None
+    r2_before: float
+    r2_after: float
+    r2_chance: float
+    lr_pixels: int
+    cost_db: float | None
+
+
+@dataclass(frozen=True)
+class PsfCheck:
+    """FWHM of the Gaussian PSF in HR pixels: found, its standard error, assumed by fusion; what that costs."""
+
+    fwhm_hr_px: float
+    standard_error_hr_px: float
+    assumed_fwhm_hr_px: float
+    cost_db: float | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """All that was found out of a pair; what could not be is None. With a problem, fusion makes no sense.
+
+    `ratio` and `sampling_phase_hr_px` are (rows, columns); the latter is how far the corner of the LR grid lies
+    from the next edge of HR pixels. Costs in dB are PSNR lost when both are degraded by `wald_ratio`, fused
+    by `glp-local` with and without the error, and compared with the LR-HSI.
+    """
+
+    lr_hsi: RasterCheck
+    hr_msi: RasterCheck
+    crs_agree: bool
+    days_apart: int | None = None
+    ratio: Point | None = None
+    sampling_phase_hr_px: Point | None = None
+    shift: ShiftCheck | None = None
+    psf: PsfCheck | None = None
+    wald_ratio: Point | None = None
+    coverage_by: str | None = None
+    coverage: tuple[MsiBandCoverage, ...] = ()
+    uncovered_bands: tuple[int, ...] | None = None
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether fusing the pair makes sense."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `json.dumps` takes."""
+        return {"usable": self.usable} | asdict(self)
+
+
+def check(
+    lr_path: Path | str,
+    msi_path: Path | str,
+    srf: str | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> Check:
+    """Look at a pair before it is fused, the MSI strip by strip, which `progress` is told of in rows.
+
+    `srf`: the MSI's response, as `choose_response` takes it. Raises InputError where a raster cannot be opened
+    at all, and what `choose_response` raises.
+    """
+    started = time.monotonic()
+    lr_path, msi_path = Path(lr_path), Path(msi_path)
+    lr, msi = read_info(lr_path), read_info(msi_path)
+    choice = choose_response(srf, lr, msi)
+    result = _known(lr, msi)
+    try:
+        with open_pair(lr_path, msi_path) as pair:
+            result = _placed(result, pair)
+            result = _surveyed(result, pair, progress)
+            if result.usable:
+                result = _fitted(result, pair, choice)
+    except InputError as error:
+        result = _add(result, problems=[str(error)])
+    result = _add(result, warnings=_concerns(result))
+    return replace(result, seconds=round(time.monotonic() - started, 3))
+
+
+def _known(lr: RasterInfo, msi: RasterInfo) -> Check:
+    """Check what the metadata tell."""
+    one, other = acquired_on(lr.tags), acquired_on(msi.tags)
+    return Check(
+        lr_hsi=_raster_check(lr, one),
+        hr_msi=_raster_check(msi, other),
+        crs_agree=same_crs(lr.grid.crs_wkt, msi.grid.crs_wkt),
+        days_apart=None if one is None or other is None else abs((one - other).days),
+    )
+
+
+def _raster_check(info: RasterInfo, acquired: date | None) -> RasterCheck:
+    good, wkt = info.bands.good, info.grid.crs_wkt
+    return RasterCheck(
+        path=str(info.path),
+        crs=None if wkt is None else crs_label(wkt).name,
+        acquired=None if acquired is None else acquired.isoformat(),
+        bad_bands=None if good is None else tuple(i for i, fine in enumerate(good, 1) if not fine),
+    )
+
+
+def _placed(result: Check, pair: PairReader) -> Check:
+    """Ratio, overlap and phase of the two grids."""
+    place, lr, msi = pair.alignment, read_info(pair.lr_info.path).grid, pair.msi_info.grid
+    ratio = (place.rows.ratio, place.cols.ratio)
+    common = place.hr_window.height * place.hr_window.width
+    corner = (
+        place.hr_window.row + place.rows.offset - ratio[0] * place.lr_window.row,
+        place.hr_window.col + place.cols.offset - ratio[1] * place.lr_window.col,
+    )
+    share = min(1.0, common / (lr.height * lr.width * ratio[0] * ratio[1]))
+    return replace(
+        result,
+        ratio=_rounded(ratio),
+        sampling_phase_hr_px=_rounded((corner[0] - round(corner[0]), corner[1] - round(corner[1]))),
+        lr_hsi=replace(result.lr_hsi, overlap=round(share, 4)),
+        hr_msi=replace(result.hr_msi, overlap=round(common / (msi.height * msi.width), 4)),
+        notes=pair.notes,
+    )
+
+
+def _surveyed(result: Check, pair: PairReader, progress: Callable[[float, float], None] | None) -> Check:
+    """Holes, and dead, constant and saturated bands, on the ground that both cover."""
+    values = pair.read_lr()
+    survey = BandSurvey(len(values))
+    survey.update(values)
+    lr = _with_states(result.lr_hsi, survey.result(), float(valid_pixels(values).mean()))
+    survey, valid, area = BandSurvey(pair.msi_info.bands.count), 0, pair.alignment.hr_window
+    with open_raster(pair.msi_info.path) as reader:
+        for top in range(0, area.height, _STRIP_ROWS):
+            rows = min(_STRIP_ROWS, area.height - top)
+            strip = reader.read(Window(area.row + top, area.col, rows, area.width))
+            survey.update(strip)
+            valid += int(np.isfinite(strip).all(axis=0).sum())
+            if progress is not None:
+                progress(top + rows, area.height)
+    msi = _with_states(result.hr_msi, survey.result(), valid / (area.height * area.width))
+    empty = [
+        f"{Path(raster.path).name} has no pixel that is valid in all bands where the two overlap"
+        for raster in (lr, msi)
+        if raster.nodata_share == 1
+    ]
+    return _add(replace(result, lr_hsi=lr, hr_msi=msi), problems=empty)
+
+
+def _with_states(raster: RasterCheck, states: BandStates, valid_share: float) -> RasterCheck:
+    return replace(
+        raster,
+        nodata_share=1 - valid_share,
+        dead_bands=states.dead,
+        constant_bands=states.constant,
+        saturated_bands=states.saturated,
+        saturated_share=states.saturated_share,
+    )
+
+
+def _fitted(result: Check, pair: PairReader, choice: ResponseChoice) -> Check:
+    """Displacement, PSF and their costs, and which bands see the same, on a block of the pair."""
+    found = find_geometry(pair)
+    shift, scene = found.shift, found.at_lr()
+    ratio = (pair.alignment.rows.ratio, pair.alignment.cols.ratio)
+    result = _with_costs(result, scene, shift, found.width, ratio)
+    result = _with_coverage(result, pair, scene, choice)
+    problems = _unfit(scene, shift)
+    cost = None if result.shift is None else result.shift.cost_db
+    return _add(result, problems=problems, warnings=[] if problems else _displacement(shift, cost))
+
+
+def _with_costs(result: Check, scene: LrScene, shift: Shift, width: PsfWidth | None, ratio: Point) -> Check:
+    degraded_by = rehearsal_ratio(scene, ratio)
+    shift_cost = psf_cost = None
+    if degraded_by is not None:
+        best = rehearse(scene, degraded_by)
+        if shift.confidence:
+            shift_cost = best - rehearse(scene, degraded_by, (shift.rows, shift.cols))
+        if width is not None:
+            psf_cost = best - rehearse(scene, degraded_by, width=width.value)
+    return replace(
+        result,
+        shift=_shift_check(shift, ratio, shift_cost),
+        psf=None if width is None else _psf_check(width, math.sqrt(ratio[0] * ratio[1]), psf_cost),
+        wald_ratio=None if degraded_by is None else _rounded(degraded_by),
+    )
+
+
+def _shift_check(shift: Shift, ratio: Point, cost: float | None) -> ShiftCheck:
+    return ShiftCheck(
+        rows_lr_px=round(shift.rows, 4),
+        cols_lr_px=round(shift.cols, 4),
+        rows_hr_px=round(shift.rows * ratio[0], 3),
+        cols_hr_px=round(shift.cols * ratio[1], 3),
+        confidence=round(shift.confidence, 4),
+        standard_error_lr_px=_rounded(shift.standard_errors) if shift.confidence else None,
+        r2_before=round(shift.r2_before, 4),
+        r2_after=round(shift.r2_after, 4),
+        r2_chance=round(shift.r2_chance, 4),
+        lr_pixels=shift.pixels,
+        cost_db=_decibels(cost),
+    )
+
+
+def _psf_check(width: PsfWidth, ratio: float, cost: float | None) -> PsfCheck:
+    found, error = (round(value * ratio, 3) for value in (width.value, width.standard_error))
+    return PsfCheck(found, error, round(ratio, 3), _decibels(cost))
+
+
+def _with_coverage(result: Check, pair: PairReader, scene: LrScene, choice: ResponseChoice) -> Check:
+    """Which HSI bands lie under which MSI band; bands marked bad under none."""
+    dead = {band - 1 for band in result.lr_hsi.dead_bands or ()}
+    seen = find_coverage(choice, pair, dead, scene)
+    known = replace(result, coverage_by=seen.by, coverage=seen.msi_bands, uncovered_bands=seen.uncovered)
+    return _add(known, warnings=concerns(seen))
+
+
+def _unfit(scene: LrScene, shift: Shift) -> list[str]:
+    """Why fusing the block makes no sense, if it does not."""
+    needed = 2 * (len(scene.msi) + 1)
+    if scene.valid.sum() < needed:
+        return [
+            f"{scene.valid.sum()} valid LR pixels lie wholly on valid MSI pixels: {needed} or more are needed to "
+            f"relate {len(scene.msi)} MSI bands to the LR-HSI"
+        ]
+    if shift.unrelated:
+        return [
+            f"the two do not correlate: near where they are said to lie the LR-HSI explains {shift.r2_after:.0%} "
+            f"of the MSI at LR, {shift.r2_chance:.0%} by chance, and no place up to {FAR_REACH} LR pixels away is "
+            "surely better: are they of one place?"
+        ]
+    return []
+
+
+def _displacement(shift: Shift, cost: float | None) -> list[str]:
+    """Warnings about the displacement: none where it is small and cheap."""
+    if not shift.confidence:
+        return ["the displacement of the two against each other could not be told from the pair"]
+    dear = cost is not None and cost >= _DEAR and shift.significant
+    return [displacement_warning(shift)] if dear or displaced(shift) else []
+
+
+def _concerns(result: Check) -> list[str]:
+    """Concerns that lower the quality of a fusion, one line each."""
+    found, psf = [], result.psf
+    if psf is not None and abs(psf.fwhm_hr_px / psf.assumed_fwhm_hr_px - 1) > _ODD_WIDTH:
+        found.append(
+            f"the PSF is {psf.fwhm_hr_px:.2f} HR pixels wide (FWHM), fusion assumes {psf.assumed_fwhm_hr_px:.2f}"
+        )
+    for raster in (result.lr_hsi, result.hr_msi):
+        found += _band_concerns(raster)
+    if any(not band.hsi_bands for band in result.coverage):
+        blind = ", ".join(str(band.band) for band in result.coverage if not band.hsi_bands)
+        found.append(f"no HSI band lies under MSI band {blind}")
+    if result.days_apart is not None and result.days_apart > _FAR_APART:
+        found.append(f"the two were taken {result.days_apart} days apart: the ground may have changed")
+    return found
+
+
+def _band_concerns(raster: RasterCheck) -> list[str]:
+    name, bad = Path(raster.path).name, set(raster.bad_bands or ())
+    found = []
+    for what, bands in (
+        ("no valid value", raster.dead_bands),
+        ("one value alone", raster.constant_bands),
+        ("values cut off at their maximum", raster.saturated_bands),
+    ):
+        unmarked = [band for band in bands or () if band not in bad]
+        if unmarked:
+            found.append(f"{name}: {what} in {numbered_bands(unmarked)}")
+    return found
+
+
+def _add(result: Check, *, problems: Sequence[str] = (), warnings: Sequence[str] = ()) -> Check:
+    return replace(result, problems=(*result.problems, *problems), warnings=(*result.warnings, *warnings))
+
+
+def _decibels(cost: float | None) -> float | None:
+    """Hundredths, without a negative zero."""
+    return None if cost is None else round(cost, 2) + 0.0
+
+
+def _rounded(point: Point) -> Point:
+    return round(point[0], 4), round(point[1], 4)

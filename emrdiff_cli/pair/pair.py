@@ -1,0 +1,215 @@
+"""A pair of rasters brought together: one grid for both, read by windows, holes filled and masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
+from emrdiff_cli.core.sensor.grid import Alignment, AxisPlacement, align, lr_below
+from emrdiff_cli.core.sensor.holes import fill_holes
+from emrdiff_cli.core.sensor.observation import Resampling, Strip
+from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
+from emrdiff_cli.errors import GridError, InputError
+from emrdiff_cli.runtime.interruption import safe_point
+from emrdiff_cli.raster.placement import Placement, place_on, placing_notes
+from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
+from emrdiff_cli.raster.warping import AlignedReader
+from emrdiff_cli.raster_info import Grid, RasterInfo, Window
+
+Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+CACHE_MEGABYTES = 64  # GDAL's block cache while a pair is read
+
+_STRIP_ROWS = 256
+
+
+class PairReader:
+    """An open LR-HSI and HR-MSI; all windows are on the common area of the MSI's grid."""
+
+    def __init__(
+        self,
+        lr: RasterReader | AlignedReader,
+        msi: RasterReader,
+        alignment: Alignment,
+        msi_factor: float = 1.0,
+        psf: Psf = WALD_PSF,
+    ) -> None:
+        self._lr, self._msi = lr, msi
+        self.alignment, self.psf = alignment, psf
+        self._msi_factor = np.float32(msi_factor)
+
+    @property
+    def lr_info(self) -> RasterInfo:
+        """Description of the LR-HSI."""
+        return self._lr.info
+
+    @property
+    def msi_info(self) -> RasterInfo:
+        """Description of the HR-MSI."""
+        return self._msi.info
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user on how the two were placed."""
+        if isinstance(self._lr, AlignedReader):
+            return (self._lr.how,)
+        return placing_notes(self.lr_info, self.msi_info)
+
+    @cached_property
+    def resampling(self) -> Resampling:
+        """The maps between the two grids, down through the pair's PSF."""
+        place, lr, hr = self.alignment, self.alignment.lr_window, self.alignment.hr_window
+        return Resampling.between(
+            place.rows, place.cols, (lr.height, lr.width), (hr.height, hr.width), self.psf
+        )
+
+    @cached_property
+    def nearest_lr(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The LR row that each HR row lies on, and the LR column of each HR column."""
+        lr, hr = self.alignment.lr_window, self.alignment.hr_window
+        return (
+            _nearest(self.alignment.rows, lr.height, hr.height),
+            _nearest(self.alignment.cols, lr.width, hr.width),
+        )
+
+    def moved(self, shift: tuple[float, float]) -> PairReader:
+        """The same pair with the LR-HSI's grid moved by `shift` of its pixels, down and to the right.
+
+        Raises GridError where nothing in common is left.
+        """
+        if shift == (0.0, 0.0):
+            return self
+        return self.placed(_moved(self.alignment, self.lr_info.grid, self.msi_info.grid, shift))
+
+    def placed(self, alignment: Alignment) -> PairReader:
+        """The same pair in another alignment."""
+        return PairReader(self._lr, self._msi, alignment, float(self._msi_factor), self.psf)
+
+    def rescaled(self, factor: float) -> PairReader:
+        """The same pair with the MSI's values multiplied by a factor."""
+        return PairReader(self._lr, self._msi, self.alignment, factor * float(self._msi_factor), self.psf)
+
+    def with_msi(self, msi: RasterReader) -> PairReader:
+        """The same pair with the MSI read through another handle: a handle is for one thread."""
+        return PairReader(self._lr, msi, self.alignment, float(self._msi_factor), self.psf)
+
+    def read_lr(self, window: Window | None = None) -> Field:
+        """The LR-HSI on the common area, (B, h, w), or on a window of it; NaN where invalid."""
+        area = self.alignment.lr_window
+        if window is not None:
+            area = window._replace(row=window.row + area.row, col=window.col + area.col)
+        values = self._lr.read(area)
+        if isinstance(self._lr, RasterReader):
+            refuse_undeclared_nan(values, self._lr, bad_too=False)
+        return values
+
+    def read_msi(self, window: Window) -> tuple[Field, Mask]:
+        """The MSI (m, H, W) of a window without holes, and its valid pixels (H, W)."""
+        origin = self.alignment.hr_window
+        placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
+        values = self._msi.read(placed)
+        refuse_undeclared_nan(values, self._msi)
+        if self._msi_factor != 1:
+            values *= self._msi_factor
+        valid = np.asarray(np.isfinite(values).all(axis=0))
+        return fill_holes(values, valid), valid
+
+    def read_msi_around(self, window: Window) -> Field:
+        """The MSI of a window with one pixel more on each side.
+
+        Beyond the common area's edges, where the window may reach, the edge is replicated.
+        """
+        area = self.alignment.hr_window
+        top, left = max(0, window.row - 1), max(0, window.col - 1)
+        bottom = min(area.height, window.row + window.height + 1)
+        right = min(area.width, window.col + window.width + 1)
+        values, _ = self.read_msi(Window(top, left, bottom - top, right - left))
+        missing = (
+            (0, 0),
+            (top - window.row + 1, window.row + window.height + 1 - bottom),
+            (left - window.col + 1, window.col + window.width + 1 - right),
+        )
+        return np.pad(values, missing, mode="edge")
+
+    def strips(self) -> Iterator[Strip]:
+        """The whole common area of the MSI from the top down."""
+        area = self.alignment.hr_window
+        for top in range(0, area.height, _STRIP_ROWS):
+            window = Window(top, 0, min(_STRIP_ROWS, area.height - top), area.width)
+            safe_point()
+            yield Strip(top, *self.read_msi(window))
+
+
+@contextmanager
+def open_pair(lr_path: Path, msi_path: Path, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[PairReader]:
+    """Open an LR-HSI and an HR-MSI and place one on the other; the LR-HSI is brought onto the MSI's axes.
+
+    `shift` moves the LR-HSI's grid by so many of its pixels, down and to the right, as `find_shift` finds it.
+    Raises GridError: a CRS on one alone, no common area, an MSI that is not finer; InputError: a raster that
+    cannot be read, or (when it is read) NaN without a declared nodata.
+    """
+    with open_raster(lr_path) as lr, open_raster(msi_path) as msi:
+        placed = _placed(lr.info, msi.info)
+        aligned = lr if placed.grid is lr.info.grid else AlignedReader(lr, placed.grid)
+        pair = PairReader(aligned, msi, _widened(placed.alignment, placed.grid))
+        yield pair.moved(shift)
+
+
+def _moved(alignment: Alignment, lr: Grid, msi: Grid, shift: tuple[float, float]) -> Alignment:
+    """The alignment with the LR grid moved by `shift` of its pixels; the MSI's stays."""
+    rows, cols, ratio = alignment.rows, alignment.cols, (alignment.rows.ratio, alignment.cols.ratio)
+    top = alignment.hr_window.row + rows.offset + ratio[0] * (shift[0] - alignment.lr_window.row)
+    left = alignment.hr_window.col + cols.offset + ratio[1] * (shift[1] - alignment.lr_window.col)
+    on_msi = Grid(lr.height, lr.width, Affine(ratio[1], 0, left, 0, ratio[0], top))
+    return _widened(align(on_msi, Grid(msi.height, msi.width, Affine.identity())), on_msi)
+
+
+def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:
+    """The common area of a pair; raises GridError as `open_pair` says."""
+    placed = _placed(lr, msi)
+    return _widened(placed.alignment, placed.grid)
+
+
+def _placed(lr: RasterInfo, msi: RasterInfo) -> Placement:
+    """The MSI's common area with the LR-HSI on its axes; raises what `place` does."""
+    placed = place_on(lr, msi, warped=True)
+    alignment = placed.alignment
+    if min(alignment.rows.ratio, alignment.cols.ratio) <= 1:
+        raise GridError(
+            f"{msi.path.name} is not finer than {lr.path.name} (ratio {alignment.ratio:.3g}): "
+            "give the LR-HSI first and the HR-MSI second"
+        )
+    if msi.bands.count >= lr.bands.count:
+        raise InputError(
+            f"{msi.path.name} has {msi.bands.count} bands, {lr.path.name} {lr.bands.count}: an HR-MSI has "
+            "fewer bands than the LR-HSI; give the LR-HSI first and the HR-MSI second"
+        )
+    return placed
+
+
+def _widened(alignment: Alignment, lr: Grid) -> Alignment:
+    """The alignment with what LR pixels there are around the common area that the cubic kernel reaches."""
+    window, rows, cols = alignment.lr_window, alignment.rows, alignment.cols
+    top, left = min(CUBIC_REACH, window.row), min(CUBIC_REACH, window.col)
+    bottom = min(lr.height, window.row + window.height + CUBIC_REACH)
+    right = min(lr.width, window.col + window.width + CUBIC_REACH)
+    row, col = window.row - top, window.col - left
+    return replace(
+        alignment,
+        lr_window=Window(row, col, bottom - row, right - col),
+        rows=AxisPlacement(rows.ratio, rows.offset - rows.ratio * top),
+        cols=AxisPlacement(cols.ratio, cols.offset - cols.ratio * left),
+    )
+
+
+def _nearest(axis: AxisPlacement, n_lr: int, n_hr: int) -> NDArray[np.int64]:
+    return np.clip(lr_below(axis, n_hr), 0, n_lr - 1)

@@ -1,0 +1,1 @@
+"""Rasters -> overlapping georeferenced tiles, and back."""

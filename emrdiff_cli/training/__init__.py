@@ -1,0 +1,1 @@
+"""Scenes -> model: examples, the loop, the folder that keeps it, several processes."""
