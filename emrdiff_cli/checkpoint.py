@@ -10,10 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from emrdiff_cli.runtime.atomic import replacing
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.errors import ModelError, WriteError
+from emrdiff_cli.runtime.atomic import replacing
 from emrdiff_cli.zoo import CONFIG_KEY, read_config
 
 _MISFIT = (

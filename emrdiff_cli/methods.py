@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 class Method:
     """A method's record.
 
-    `summary`: a phrase for people. `fit`: the function `fit(scene: SceneToFit) -> Fitted` (core.methods.end_point) as
-    "module:name", so that a method's module is imported where the method is used; its return annotation is the
+    `summary`: a phrase for people. `fit`: the function `fit(scene: SceneToFit) -> Fitted` (core.methods.end_point)
+    as "module:name", so that a method's module is imported where the method is used; its return annotation is the
     class of what it returns. None: a model is needed, which names the method of its end point. `subspace`: of
     many bands, the leading components are fused and the rest is upsampled.
     """
@@ -31,8 +31,12 @@ METHODS: Mapping[str, Method] = {
     "emrdiff": Method("the model's diffusion", None),
     "bicubic": Method("the LR-HSI upsampled", "emrdiff_cli.core.methods.end_point:fit_bicubic"),
     "glp": Method("plus the MSI's detail by one linear map", "emrdiff_cli.core.methods.end_point:fit_glp"),
-    "glp-local": Method("plus local slopes", "emrdiff_cli.core.methods.glp_local:fit_glp_local", subspace=True),
-    "kriging": Method("area-to-point kriging", "emrdiff_cli.core.methods.kriged_detail:fit_kriging", subspace=True),
+    "glp-local": Method(
+        "plus local slopes", "emrdiff_cli.core.methods.glp_local:fit_glp_local", subspace=True
+    ),
+    "kriging": Method(
+        "area-to-point kriging", "emrdiff_cli.core.methods.kriged_detail:fit_kriging", subspace=True
+    ),
 }
 END_POINTS = tuple(name for name, method in METHODS.items() if not method.needs_model)
 

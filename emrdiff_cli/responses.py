@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from emrdiff_cli.core.sensor.srf import SpectralResponse
-from emrdiff_cli.runtime.csv_text import read_csv_text
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.runtime.csv_text import read_csv_text
 
 _TABLES = files("emrdiff_cli") / "srf_tables"
 

@@ -15,8 +15,14 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli import __version__
-from emrdiff_cli.runtime.atomic import check_target, make_folder, write_whole
-from emrdiff_cli.core.sensor.degradation import COVERED, DegradedImage, Protocol, Psf, psf_sigma, sampling_offset
+from emrdiff_cli.core.sensor.degradation import (
+    COVERED,
+    DegradedImage,
+    Protocol,
+    Psf,
+    psf_sigma,
+    sampling_offset,
+)
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import Taps
 from emrdiff_cli.core.sensor.srf import SpectralResponse, srf_matrix
@@ -26,8 +32,9 @@ from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.tags import carried_tags, scene_tags
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
-from emrdiff_cli.responses import read_response
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
+from emrdiff_cli.responses import read_response
+from emrdiff_cli.runtime.atomic import check_target, make_folder, write_whole
 
 RECIPE = "recipe.json"
 

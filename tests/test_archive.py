@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from random_model import save_random_model
 from test_fusion import write_pair
 
-from emrdiff_cli.fusion import job as fusion_job
-from emrdiff_cli.fusion.batch import Status, fuse_archive
 from emrdiff_cli.cli.app import app
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.fusion import job as fusion_job
+from emrdiff_cli.fusion.batch import Status, fuse_archive
 from emrdiff_cli.fusion.job import FusionJob, choose_model, is_done, run_job
 from emrdiff_cli.fusion.manifest import ListedJob, part_of
 from emrdiff_cli.fusion.options import OPTIONS, FusionSettings

@@ -12,8 +12,8 @@ import rasters
 from front_door import Run, front_door
 from rasters import pixels, read_back, write_tif
 
-from emrdiff_cli.runtime.atomic import replacing, write_whole
 from emrdiff_cli.errors import WriteError
+from emrdiff_cli.runtime.atomic import replacing, write_whole
 
 
 @pytest.fixture

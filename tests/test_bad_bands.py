@@ -17,16 +17,16 @@ from test_fusion import BANDS, NODATA, Fake, archive_fake, of_position, run, set
 from test_simulation import COUNT, read, simulate, textured, write_cube
 from test_training import RESPONSE, SIDE, SMALL_MODEL, SMALL_TRAINING, same, write_archive
 
+from emrdiff_cli.core.diffusion.supervision import end_point_image, mean_psnr
 from emrdiff_cli.core.sensor.holes import fill_dead_bands
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.diffusion.supervision import end_point_image, mean_psnr
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
-from emrdiff_cli.training.model_folder import make_job
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.reading import read_info
-from emrdiff_cli.training.loop import train
 from emrdiff_cli.training.examples import read_archive, read_scene
+from emrdiff_cli.training.loop import train
+from emrdiff_cli.training.model_folder import make_job
 
 Image = NDArray[np.float32]
 BAD = (0, 3, 4)

@@ -17,12 +17,12 @@ from test_coregistration import BERLIN, BY, RATIO, SIDE, displaced
 from test_fusion import see, write_pair
 from test_simulation import NODATA, textured, write_cube
 
-from emrdiff_cli.raster.acquisition import acquired_on
-from emrdiff_cli.pair.check import Check, check
-from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.survey import BandStates, BandSurvey
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.pair.check import Check, check
+from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
+from emrdiff_cli.raster.acquisition import acquired_on
 
 FINE = NORTH_UP @ Affine.scale(1 / RATIO)
 

@@ -29,20 +29,20 @@ from rasters import read_back
 from test_fusion import Fake, Image, of_position, settings, write_pair
 from test_resume import OLD, TILES, beside, rows_kept
 
-from emrdiff_cli.fusion import cluster
-from emrdiff_cli.fusion.cluster import ClusterOptions, Workers, workers_of
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import EmrdiffError, InputError, ModelError, UsageError, WriteError
+from emrdiff_cli.fusion import cluster
+from emrdiff_cli.fusion.cluster import ClusterOptions, Workers, workers_of
 from emrdiff_cli.fusion.fusing import FusionReport, fuse
 from emrdiff_cli.fusion.job import worker_sampler
-from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.journal import Journal
-from emrdiff_cli.pair.pair import open_pair
+from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, prepare_scene
 from emrdiff_cli.fusion.sampler import choose_device, gpu_count
-from emrdiff_cli.raster_info import Window
 from emrdiff_cli.fusion.tile_rows import TileRow, sample_rows, tiling_over
 from emrdiff_cli.fusion.worker import MakeSampler, SceneTask, sample_row, task_of
+from emrdiff_cli.pair.pair import open_pair
+from emrdiff_cli.raster_info import Window
 
 DASK = [sys.executable, "-m", "dask"]
 TESTS = Path(__file__).parent
@@ -232,7 +232,7 @@ def test_a_full_disk_ends_it_and_leaves_the_workers(
 def held_rows(arguments: Sequence[object], folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A command in a session of its own, whose workers hold all but the first rows until `go` is in the folder."""
     folder.mkdir()
-    lines = ["import sys", "from emrdiff_cli import cluster", "cluster._PRELOADED.append('held_rows')"]
+    lines = ["import sys", "from emrdiff_cli.fusion import cluster", "cluster._PRELOADED.append('held_rows')"]
     lines += [f"sys.argv = {['emrdiff', *map(str, arguments)]!r}"]
     lines += ["from emrdiff_cli.cli.app import main", "if __name__ == '__main__': main()"]
     environment = {
@@ -437,7 +437,7 @@ def test_workers_that_do_not_start_are_one_line(tmp_path: Path, pair: Pair) -> N
         "--workers",
         1,
     )
-    before = "from emrdiff_cli import cluster; cluster._PRELOADED = ['emrdiff_cli.not_there']"
+    before = "from emrdiff_cli.fusion import cluster; cluster._PRELOADED = ['emrdiff_cli.not_there']"
     ended = after(before, *arguments)
     assert ended.returncode == 1, ended
     assert ended.stderr.splitlines()[-1].startswith(

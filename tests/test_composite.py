@@ -11,11 +11,11 @@ import pytest
 from affine import Affine
 from rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
-from emrdiff_cli.report.scale_bar import footer, scale_bar
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.report.quicklook import quicklook
 from emrdiff_cli.raster.crs import pixel_width_m
 from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.report.quicklook import quicklook
+from emrdiff_cli.report.scale_bar import footer, scale_bar
 
 NANOMETRES = {"wavelength": "{450, 550, 650, 850}", "wavelength units": "Nanometers"}
 

@@ -18,9 +18,9 @@ from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
-from emrdiff_cli.pair.coregistration import SHIFT_TAG, described, find_shift, register
 from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
+from emrdiff_cli.pair.coregistration import SHIFT_TAG, described, find_shift, register
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.simulation import simulate_raster
 

@@ -11,10 +11,10 @@ from affine import Affine
 from rasters import write_envi, write_tif
 from scoring_rasters import ground, place, write_raster
 
-from emrdiff_cli.evaluation import full_reference as evaluation
-from emrdiff_cli.evaluation.common_ground import pair, upsample
 from emrdiff_cli.core.metrics.cube import CHEAP, score
 from emrdiff_cli.errors import EmrdiffError, GridError, InputError, UsageError
+from emrdiff_cli.evaluation import full_reference as evaluation
+from emrdiff_cli.evaluation.common_ground import pair, upsample
 from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.raster_info import Window

@@ -22,10 +22,10 @@ from emrdiff_cli.core.sensor.srf import SpectralResponse
 from emrdiff_cli.errors import ConfigError, EmrdiffError, InputError, ModelError, UsageError
 from emrdiff_cli.fusion.manifest import read_jobs
 from emrdiff_cli.fusion.options import FusionSettings
-from emrdiff_cli.runtime.manifest import read_manifest
 from emrdiff_cli.raster.reading import open_raster
-from emrdiff_cli.responses import read_response
 from emrdiff_cli.raster_info import RasterInfo
+from emrdiff_cli.responses import read_response
+from emrdiff_cli.runtime.manifest import read_manifest
 from emrdiff_cli.zoo import CONFIG_KEY, read_config
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

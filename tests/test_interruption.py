@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from rasters import NORTH_UP
 
-from emrdiff_cli.runtime.interruption import at_once, deferred, safe_point
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid
+from emrdiff_cli.runtime.interruption import at_once, deferred, safe_point
 
 
 class Ended(BaseException):

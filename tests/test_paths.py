@@ -7,17 +7,17 @@ from pathlib import Path
 from test_fusion import write_pair
 from test_simulation import textured, write_cube, write_srf
 
-from emrdiff_cli.pair.check import check
 from emrdiff_cli.conversion.convert import ConversionOptions, convert
 from emrdiff_cli.evaluation.full_reference import evaluate
-from emrdiff_cli.fusion.fusing import FusionOptions, fuse, plan
-from emrdiff_cli.report.inspection import inspect
 from emrdiff_cli.evaluation.no_reference import check_consistency
-from emrdiff_cli.report.quicklook import quicklook
+from emrdiff_cli.evaluation.reduced_resolution import wald_test
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse, plan
+from emrdiff_cli.pair.check import check
 from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.report.inspection import inspect
+from emrdiff_cli.report.quicklook import quicklook
 from emrdiff_cli.simulation import simulate_raster
 from emrdiff_cli.tiles.tiles import cut, stitch
-from emrdiff_cli.evaluation.reduced_resolution import wald_test
 
 
 def unheard(_done: float, _total: float, _note: str) -> None:

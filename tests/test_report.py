@@ -16,8 +16,6 @@ from rasterio.io import MemoryFile
 from scoring_rasters import ground, place, write_raster
 from test_fusion import write_pair
 
-from emrdiff_cli.report.charts import Chart, Line, colour_bar, ticks
-from emrdiff_cli.report.colour import Limits, colour_map, viridis
 from emrdiff_cli.core.metrics.full_reference import METRICS
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.evaluation.full_reference import Evaluation, evaluate
@@ -26,6 +24,8 @@ from emrdiff_cli.fusion.fusing import FusionOptions, fuse
 from emrdiff_cli.fusion.page import write_fusion_report
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
 from emrdiff_cli.raster_info import Window
+from emrdiff_cli.report.charts import Chart, Line, colour_bar, ticks
+from emrdiff_cli.report.colour import Limits, colour_map, viridis
 from emrdiff_cli.tiles.edges import TileEdges, edges_of, parse_edges, recorded_edges, regular_edges
 from emrdiff_cli.training.page import training_report
 

@@ -31,9 +31,9 @@ from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import EmrdiffError, InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
 from emrdiff_cli.fusion.journal import Journal
+from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.raster.writing import VerifiedWriter
-from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.runtime.sole_run import sole_run
 from emrdiff_cli.zoo import WEIGHTS
 

@@ -13,18 +13,18 @@ import torch
 from test_fusion import write_pair
 from test_simulation import COUNT, read, textured, write_cube
 
-from emrdiff_cli.training import loop as training
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, read_toml
-from emrdiff_cli.core.sensor.srf import gaussian_response
 from emrdiff_cli.core.diffusion.supervision import training_scene
+from emrdiff_cli.core.sensor.srf import gaussian_response
 from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
-from emrdiff_cli.training.model_folder import Job, check_free, make_job, run_job
-from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.fusion.sampler import ModelSampler
-from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, train
+from emrdiff_cli.report.page import REPORT
+from emrdiff_cli.training import loop as training
 from emrdiff_cli.training.examples import Examples, read_archive, read_scene
+from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, train
+from emrdiff_cli.training.model_folder import Job, check_free, make_job, run_job
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
 BANDS, SIDE = 8, 32

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.conversion.wavelengths import read_wavelengths
+from emrdiff_cli.errors import InputError, UsageError
 
 
 def test_ranges_include_the_stop() -> None:

@@ -12,8 +12,8 @@ from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.pair.check import Check, PsfCheck, RasterCheck, ShiftCheck
     from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
+    from emrdiff_cli.pair.check import Check, PsfCheck, RasterCheck, ShiftCheck
 
 
 def check(

@@ -11,8 +11,8 @@ import typer
 
 from emrdiff_cli.cli.options import AsJson, OutputFormat, Overwrite, Quiet, format_of
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.core.sensor.orientation import OrientationName
 from emrdiff_cli.conversion.datasets import DatasetName
+from emrdiff_cli.core.sensor.orientation import OrientationName
 
 _Variable = Annotated[
     str | None, typer.Option(metavar="NAME", help="The image in a .mat file [the only one in 3-D].")

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from emrdiff_cli.core.metrics.error_survey import Seams
     from emrdiff_cli.core.metrics.metric import Metric
     from emrdiff_cli.evaluation.full_reference import Evaluation
-    from emrdiff_cli.methods import EndPoint
+    from emrdiff_cli.evaluation.reduced_resolution import WaldTest
     from emrdiff_cli.evaluation.score_table import ScoreTable
     from emrdiff_cli.evaluation.thresholds import Threshold
+    from emrdiff_cli.methods import EndPoint
     from emrdiff_cli.tiles.edges import TileEdges
-    from emrdiff_cli.evaluation.reduced_resolution import WaldTest
 
 _UNFIT = {
     "pair": ("--lr-hsi", "--srf", "--wald", "--model", "--method"),
@@ -172,8 +172,8 @@ def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
 
 def _refuse_inputs(csv: Path | None, report: Path | None, inputs: Iterable[Path | None]) -> None:
     """Raise UsageError where the table or the report would go into a file that is read."""
-    from emrdiff_cli.report.page import REPORT
     from emrdiff_cli.raster.files import refuse_inputs_as_outputs
+    from emrdiff_cli.report.page import REPORT
 
     written = [*([] if csv is None else [csv]), *([] if report is None else [report / REPORT])]
     if written:
@@ -366,8 +366,8 @@ def _tile_edges(
         raise UsageError("--hr-msi is shown in the report: give --report DIR too")
     if seams is None and folder is None:
         return None
-    from emrdiff_cli.report.page import check_report
     from emrdiff_cli.raster.reading import read_info
+    from emrdiff_cli.report.page import check_report
     from emrdiff_cli.tiles.edges import parse_edges, recorded_edges
 
     if folder is not None:

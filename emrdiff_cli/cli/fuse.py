@@ -94,8 +94,8 @@ def fuse(
 
 def _settings(given: Mapping[str, Any]) -> FusionSettings:
     """The options among the command's parameters, which bear the names of the fields. Raises UsageError."""
-    from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
     from emrdiff_cli.fusion.option_cells import parse_size
+    from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
 
     asked = {name: given[name] for name in OPTIONS}
     if asked["max_memory"] is not None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.tiles import tiles
 from emrdiff_cli.cli.options import OutputFormat, format_of
 from emrdiff_cli.cli.progress import progress
+from emrdiff_cli.tiles import tiles
 
 
 def stitch(

@@ -13,10 +13,10 @@ from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from emrdiff_cli.training.process_group import ProcessGroup
-    from emrdiff_cli.training.model_folder import Job
-    from emrdiff_cli.training.loop import TrainingStatus
     from emrdiff_cli.training.examples import Examples
+    from emrdiff_cli.training.loop import TrainingStatus
+    from emrdiff_cli.training.model_folder import Job
+    from emrdiff_cli.training.process_group import ProcessGroup
 
 
 # A pair's own LR-HSI is small: it is learned, and validated, in minutes.
@@ -86,8 +86,8 @@ def train(
     torchrun --nproc-per-node 2 -m emrdiff_cli train --scene lr_hsi.hdr hr_msi.tif -o my-model
     ```
     """
-    from emrdiff_cli.training.process_group import assembled_group
     from emrdiff_cli.training.model_folder import check_free, sole_training
+    from emrdiff_cli.training.process_group import assembled_group
 
     flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
     inputs = [*(scene or ()), *([config] if config else []), *([Path(srf)] if srf else [])]

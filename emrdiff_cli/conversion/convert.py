@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from emrdiff_cli.core.sensor.orientation import AS_STORED, ORIENTATIONS, OrientationName
 from emrdiff_cli.conversion.datasets import CAVE, DATASETS, GENERIC, Dataset, DatasetName, recognise
+from emrdiff_cli.conversion.wavelengths import read_wavelengths
+from emrdiff_cli.core.sensor.orientation import AS_STORED, ORIENTATIONS, OrientationName
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.matlab import MatCube, MatFile, Variable, find_cube, is_mat, open_mat, wavelengths_in
@@ -26,7 +27,6 @@ from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
-from emrdiff_cli.conversion.wavelengths import read_wavelengths
 
 Progress = Callable[[float, float], None]
 

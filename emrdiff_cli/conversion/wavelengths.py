@@ -6,9 +6,9 @@ import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from emrdiff_cli.runtime.csv_text import read_csv_text
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.raster_info import Bands
+from emrdiff_cli.runtime.csv_text import read_csv_text
 
 _MOST_BANDS = 100_000
 

@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.evaluation.common_ground import common_area, match_bands
 from emrdiff_cli.core.metrics.consistency import JointMoments
 from emrdiff_cli.core.metrics.consistency_metrics import METRICS, Agreement
+from emrdiff_cli.core.metrics.cube import Scores, score
 from emrdiff_cli.core.sensor.coverage import covered_by_response
 from emrdiff_cli.core.sensor.degradation import DegradedImage, psf_sigma
-from emrdiff_cli.core.metrics.cube import Scores, score
 from emrdiff_cli.core.sensor.srf import LEAST_PIXELS, estimate_response, gaussian_response, srf_matrix
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.evaluation.common_ground import common_area, match_bands
 from emrdiff_cli.evaluation.full_reference import plain, versions
-from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.pair.spectral_coverage import choose_response, registered
+from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.raster_info import Window
-from emrdiff_cli.pair.spectral_coverage import choose_response, registered
 
 Floats = NDArray[np.float64]
 Field = NDArray[np.float32]

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.report import panels
-from emrdiff_cli.report.charts import Chart, Line
-from emrdiff_cli.evaluation.common_ground import Part, Source, Upsampled, pair, upsample
-from emrdiff_cli.report.colour import LINE_COLOURS
 from emrdiff_cli.core.metrics.error_survey import ANGLE_STEP, ErrorSurvey, Point, Seams, Survey
 from emrdiff_cli.core.metrics.full_reference import METRICS
+from emrdiff_cli.evaluation.common_ground import Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.evaluation.full_reference import Evaluation
-from emrdiff_cli.report.page import figure, notes, page, row, table, write_report
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster_info import RasterInfo, Window
+from emrdiff_cli.report import panels
+from emrdiff_cli.report.charts import Chart, Line
+from emrdiff_cli.report.colour import LINE_COLOURS
+from emrdiff_cli.report.page import figure, notes, page, row, table, write_report
 from emrdiff_cli.tiles.edges import TileEdges
 
 _FUSED, _REFERENCE, _BASELINE = LINE_COLOURS[1], LINE_COLOURS[6], LINE_COLOURS[0]

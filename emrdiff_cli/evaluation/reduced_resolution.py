@@ -11,17 +11,17 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.metrics.cube import KEYS
 from emrdiff_cli.core.sensor.degradation import WALD_PSF, DegradedImage
 from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.metrics.cube import KEYS
 from emrdiff_cli.core.sensor.observation import observe_msi
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation.full_reference import Evaluation, evaluate
-from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
+from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.methods import EndPoint
 from emrdiff_cli.pair.pair import PairReader, open_pair
-from emrdiff_cli.fusion.prepared_scene import Sampler
+from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo

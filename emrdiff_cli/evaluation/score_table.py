@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from emrdiff_cli.runtime.atomic import target_of
 from emrdiff_cli.errors import UsageError, WriteError
+from emrdiff_cli.runtime.atomic import target_of
 
 _LONGEST_HEADER = 2**16  # bytes
 

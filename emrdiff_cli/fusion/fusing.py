@@ -11,23 +11,23 @@ from typing import Any
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
 from emrdiff_cli.errors import ModelError, UsageError, WriteError
-from emrdiff_cli.raster.identity import InputFiles
-from emrdiff_cli.fusion.output import output_area, output_spec, with_detail
+from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
 from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.output import output_area, output_spec, with_detail
+from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
-from emrdiff_cli.runtime.interruption import deferred
+from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
 from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
-from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
-from emrdiff_cli.fusion.prepared_scene import Sampler
+from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
+from emrdiff_cli.raster.identity import InputFiles
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import RasterInfo, Window
+from emrdiff_cli.runtime.interruption import deferred
 from emrdiff_cli.runtime.sole_run import sole_run
-from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
-from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
 
 __all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
-from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan
 from emrdiff_cli.fusion.options import FusionSettings
-from emrdiff_cli.fusion.run import Progress
-from emrdiff_cli.methods import METHODS
-from emrdiff_cli.report.page import check_report
-from emrdiff_cli.pair.pair import place
 from emrdiff_cli.fusion.prepared_scene import Sampler
-from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.fusion.run import Progress
 from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
+from emrdiff_cli.methods import METHODS
+from emrdiff_cli.pair.pair import place
+from emrdiff_cli.raster.identity import State, file_sha256, file_state
+from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.report.page import check_report
 from emrdiff_cli.zoo import ZooModel
 
 if TYPE_CHECKING:
-    from emrdiff_cli.fusion.cluster import Workers
     from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
+    from emrdiff_cli.fusion.cluster import Workers
     from emrdiff_cli.fusion.tile_rows import RowSampling
 
 

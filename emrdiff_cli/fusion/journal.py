@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.runtime.atomic import failing_as_write_error, replacing, write_whole
 from emrdiff_cli.errors import OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.identity import file_sha256
+from emrdiff_cli.runtime.atomic import failing_as_write_error, replacing, write_whole
 
 Field = NDArray[np.float32]
 Key = dict[str, str]

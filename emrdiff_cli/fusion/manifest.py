@@ -11,9 +11,9 @@ from typing import Any
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.job import FusionJob
 from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
-from emrdiff_cli.runtime.manifest import Row, read_rows
 from emrdiff_cli.methods import METHODS
 from emrdiff_cli.raster.envi import find_data
+from emrdiff_cli.runtime.manifest import Row, read_rows
 
 _FILES = ("lr_hsi", "hr_msi", "output")
 _SETTINGS = {known.columns[0]: name for name, known in OPTIONS.items()}  # by column

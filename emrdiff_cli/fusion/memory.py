@@ -12,9 +12,9 @@ import numpy as np
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.errors import UsageError, WriteError
+from emrdiff_cli.fusion.tile_rows import Tiling
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.raster.spec import RasterSpec
-from emrdiff_cli.fusion.tile_rows import Tiling
 
 MOST_TILES = 4  # at a time, where nothing else is asked for
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from emrdiff_cli.fusion import option_cells
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.fusion import option_cells
 from emrdiff_cli.methods import METHODS, MethodName
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
 

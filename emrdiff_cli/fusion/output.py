@@ -15,8 +15,8 @@ from emrdiff_cli.core.sensor.coverage import Coverage
 from emrdiff_cli.core.sensor.grid import bounds_window
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
+from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.tags import carried_tags
 from emrdiff_cli.raster_info import Bands, Grid, Window

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.metrics.error_survey import BRIGHTNESS
+from emrdiff_cli.fusion.fusing import FusionReport
+from emrdiff_cli.raster.reading import RasterReader, open_raster
+from emrdiff_cli.raster_info import Grid, Window
 from emrdiff_cli.report import panels
 from emrdiff_cli.report.charts import Chart, Line
 from emrdiff_cli.report.colour import LINE_COLOURS
-from emrdiff_cli.core.metrics.error_survey import BRIGHTNESS
-from emrdiff_cli.fusion.fusing import FusionReport
 from emrdiff_cli.report.page import figure, notes, page, row, table, write_report
-from emrdiff_cli.raster.reading import RasterReader, open_raster
-from emrdiff_cli.raster_info import Grid, Window
 
 _FACTS = {
     "ratio": "Ratio",

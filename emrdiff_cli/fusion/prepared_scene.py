@@ -13,11 +13,11 @@ from emrdiff_cli.arrays import Arrays, from_arrays, part, to_arrays
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
-from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
 from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
+from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
 from emrdiff_cli.errors import InputError, ModelError
 from emrdiff_cli.methods import METHODS, EndPoint
 from emrdiff_cli.pair.pair import PairReader

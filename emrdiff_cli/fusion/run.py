@@ -11,25 +11,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.pair.coregistration import Registration, register
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.fusion.output import expanded, output_area, output_spec, plain_rows
-from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.runtime.interruption import at_once, safe_point
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
-from emrdiff_cli.methods import EndPoint
-from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
-from emrdiff_cli.runtime.pipeline import WriteBehind
 from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk
+from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.output import expanded, output_area, output_spec, plain_rows
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
+from emrdiff_cli.fusion.run_key import run_key
+from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
+from emrdiff_cli.methods import EndPoint
+from emrdiff_cli.pair.coregistration import Registration, register
+from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
+from emrdiff_cli.pair.spectral_coverage import ResponseChoice
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
-from emrdiff_cli.fusion.run_key import run_key
 from emrdiff_cli.raster_info import Window
-from emrdiff_cli.pair.spectral_coverage import ResponseChoice
+from emrdiff_cli.runtime.interruption import at_once, safe_point
+from emrdiff_cli.runtime.pipeline import WriteBehind
 from emrdiff_cli.tiles.edges import edges_of
-from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
 
 Field = NDArray[np.float32]
 Progress = Callable[[float, float], None]

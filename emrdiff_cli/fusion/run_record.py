@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.identity import file_sha256, stamps
 from emrdiff_cli.fusion.options import FusionOptions, deciding
+from emrdiff_cli.raster.identity import file_sha256, stamps
 from emrdiff_cli.raster.reading import read_info
 
 RUN_TAG = "emrdiff_run"

@@ -16,12 +16,12 @@ from emrdiff_cli.core.diffusion.conditioning import Channels, TileInputs, hsi_co
 from emrdiff_cli.core.tiling import Mosaic, tile_windows
 from emrdiff_cli.errors import EmrdiffError, UsageError
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.runtime.interruption import at_once
-from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
-from emrdiff_cli.runtime.pipeline import ahead
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler
+from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster_info import Window
+from emrdiff_cli.runtime.interruption import at_once
+from emrdiff_cli.runtime.pipeline import ahead
 
 Field = NDArray[np.float32]
 Watch = Callable[[int, float], None]

@@ -12,25 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from emrdiff_cli.raster.acquisition import acquired_on
 from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.sensor.coarse_registration import FAR_REACH
 from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
 from emrdiff_cli.core.sensor.holes import valid_pixels
-from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.registration import (
     PsfWidth,
     Shift,
 )
 from emrdiff_cli.core.sensor.survey import BandStates, BandSurvey
-from emrdiff_cli.pair.coregistration import displaced, displacement_warning, find_geometry, find_shift
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.pair.coregistration import displaced, displacement_warning, find_geometry, find_shift
 from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
+from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
+from emrdiff_cli.raster.acquisition import acquired_on
 from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster_info import RasterInfo, Window
-from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 
 __all__ = ["Check", "check", "find_shift"]
 

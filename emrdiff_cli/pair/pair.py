@@ -18,11 +18,11 @@ from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Resampling, Strip
 from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
 from emrdiff_cli.errors import GridError, InputError
-from emrdiff_cli.runtime.interruption import safe_point
 from emrdiff_cli.raster.placement import Placement, place_on, placing_notes
 from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
 from emrdiff_cli.raster.warping import AlignedReader
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
+from emrdiff_cli.runtime.interruption import safe_point
 
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.methods.scene_end_point import choose_basis, find_end_point
 from emrdiff_cli.core.metrics.decibels import psnr_db
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.methods.scene_end_point import choose_basis, find_end_point
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 
 Floats = NDArray[np.floating[Any]]

@@ -25,11 +25,11 @@ from emrdiff_cli.core.sensor.srf import (
     fit_response,
     sampled_response,
 )
-from emrdiff_cli.pair.coregistration import find_geometry
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.pair.coregistration import find_geometry
 from emrdiff_cli.pair.pair import PairReader
-from emrdiff_cli.responses import read_response
 from emrdiff_cli.raster_info import Bands, RasterInfo
+from emrdiff_cli.responses import read_response
 
 _UNTOLD = 0.1  # share of an MSI band's variance: a response that leaves more is not the band's
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from emrdiff_cli.runtime.atomic import refuse_existing, target_of
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
 from emrdiff_cli.raster.envi import DATA_SUFFIXES, data_paths, find_data, find_header, header_paths
+from emrdiff_cli.runtime.atomic import refuse_existing, target_of
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIDECARS = (".aux.xml", ".msk")  # that change what is read

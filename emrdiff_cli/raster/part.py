@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from emrdiff_cli.runtime.atomic import check_target, part_of, sync
 from emrdiff_cli.errors import WriteError
 from emrdiff_cli.raster.envi import header_paths
 from emrdiff_cli.raster.files import WrittenFiles, refuse_lost
+from emrdiff_cli.runtime.atomic import check_target, part_of, sync
 
 
 class PartFile:

@@ -12,12 +12,12 @@ import numpy as np
 import rasterio
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.runtime.interruption import safe_point
 from emrdiff_cli.raster.envi import clean_name
 from emrdiff_cli.raster.reading import RasterReader, ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.tags import printable
 from emrdiff_cli.raster_info import Bands, RasterInfo, Window
+from emrdiff_cli.runtime.interruption import safe_point
 
 
 def difference(

@@ -21,7 +21,6 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError, WriteError
-from emrdiff_cli.runtime.interruption import deferred, safe_point
 from emrdiff_cli.raster.cog import copy_as_cog
 from emrdiff_cli.raster.creation import creation_profile, named_interleave, write_metadata
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
@@ -33,6 +32,7 @@ from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RASTER_DTYPES, RasterSpec
 from emrdiff_cli.raster.verification import difference, open_part
 from emrdiff_cli.raster_info import RasterInfo
+from emrdiff_cli.runtime.interruption import deferred, safe_point
 
 __all__ = ["RASTER_DTYPES", "RasterSpec", "VerifiedWriter"]
 

@@ -9,7 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.raster.crs import crs_label, pixel_width_m, same_crs
+from emrdiff_cli.raster.reading import RasterReader
+from emrdiff_cli.raster_info import Grid, RasterInfo
 from emrdiff_cli.report.charts import colour_bar
+from emrdiff_cli.report.colour import Limits, colour_map, composite, percentile_limits
 from emrdiff_cli.report.composite import (
     FALSE_COLOUR_NM,
     Box,
@@ -19,12 +23,8 @@ from emrdiff_cli.report.composite import (
     read_box,
     whole,
 )
-from emrdiff_cli.report.colour import Limits, colour_map, composite, percentile_limits
-from emrdiff_cli.report.scale_bar import scale_bar
 from emrdiff_cli.report.page import data_uri, figure, image
-from emrdiff_cli.raster.crs import crs_label, pixel_width_m, same_crs
-from emrdiff_cli.raster.reading import RasterReader
-from emrdiff_cli.raster_info import Grid, RasterInfo
+from emrdiff_cli.report.scale_bar import scale_bar
 
 SIZE = 480  # longer side of a composite in pixels
 MAP_SIZE = 800

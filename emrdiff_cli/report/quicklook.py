@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.runtime.atomic import check_target, write_whole
-from emrdiff_cli.report.composite import choose_bands, picture_shape, read_box, whole
-from emrdiff_cli.report.colour import composite, percentile_limits
-from emrdiff_cli.report.scale_bar import ScaleBar, footer, scale_bar
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.raster.crs import pixel_width_m
 from emrdiff_cli.raster.files import refuse_inputs_as_outputs
 from emrdiff_cli.raster.png import encode_png
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.raster_info import Grid
+from emrdiff_cli.report.colour import composite, percentile_limits
+from emrdiff_cli.report.composite import choose_bands, picture_shape, read_box, whole
+from emrdiff_cli.report.scale_bar import ScaleBar, footer, scale_bar
+from emrdiff_cli.runtime.atomic import check_target, write_whole
 
 _LEAST_SIZE, _MOST_SIZE = 16, 16384
 

@@ -7,8 +7,8 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from emrdiff_cli.runtime.csv_text import read_csv_text
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.runtime.csv_text import read_csv_text
 
 _NEEDED, _OPTIONAL = ("fused", "reference"), ("baseline",)
 

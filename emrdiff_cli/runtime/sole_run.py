@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emrdiff_cli.runtime.atomic import sweep_parts, target_of
 from emrdiff_cli.errors import UsageError, WriteError
+from emrdiff_cli.runtime.atomic import sweep_parts, target_of
 
 _LOCK = re.compile(rb"(process \d+\n)?")
 _LONGEST = 100  # bytes, more than any lock has

@@ -11,11 +11,11 @@ from typing import Any
 
 from affine import Affine
 
-from emrdiff_cli.runtime.atomic import write_whole
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.crs import lonlat_ring
+from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster_info import Grid, Window
+from emrdiff_cli.runtime.atomic import write_whole
 
 INDEX_NAME = "index.geojson"
 _VERSION = 1

@@ -14,18 +14,24 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from emrdiff_cli.runtime.atomic import check_target, failing_as_write_error, make_folder, refuse_existing, target_of
 from emrdiff_cli.core.sensor.grid import EDGE_SLACK, Alignment, AxisPlacement, same_place
 from emrdiff_cli.core.tiling import Mosaic, tile_starts, tile_windows
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
-from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
+from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.placement import place_on, placing_notes
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
+from emrdiff_cli.runtime.atomic import (
+    check_target,
+    failing_as_write_error,
+    make_folder,
+    refuse_existing,
+    target_of,
+)
 from emrdiff_cli.tiles.index import INDEX_NAME, Tile, TiledRaster, read_index, write_index
 
 Report = Callable[[float, float, str], None]

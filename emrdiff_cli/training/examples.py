@@ -12,11 +12,6 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.diffusion.conditioning import calibrate
-from emrdiff_cli.core.sensor.degradation import Protocol, Psf, simulate_pair
-from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.sensor.holes import fill_invalid
-from emrdiff_cli.core.sensor.observation import LrScene, Resampling, observe_msi
-from emrdiff_cli.core.sensor.srf import SpectralResponse
 from emrdiff_cli.core.diffusion.supervision import (
     SupervisedPair,
     TrainingSample,
@@ -27,6 +22,11 @@ from emrdiff_cli.core.diffusion.supervision import (
     rescaled,
     residual_gain,
 )
+from emrdiff_cli.core.sensor.degradation import Protocol, Psf, simulate_pair
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.holes import fill_invalid
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling, observe_msi
+from emrdiff_cli.core.sensor.srf import SpectralResponse
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pair.pair import PairReader, open_pair

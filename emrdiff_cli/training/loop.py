@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from emrdiff_cli.runtime.atomic import replacing
 from emrdiff_cli.checkpoint import save_model
 from emrdiff_cli.config import ModelConfig, TrainConfig
 from emrdiff_cli.core.diffusion.conditioning import Calibration
@@ -38,8 +37,9 @@ from emrdiff_cli.core.diffusion.supervision import (
     mean_psnr,
     training_scene,
 )
-from emrdiff_cli.training.process_group import ALONE, ProcessGroup
 from emrdiff_cli.errors import InputError, ModelError, WriteError
+from emrdiff_cli.runtime.atomic import replacing
+from emrdiff_cli.training.process_group import ALONE, ProcessGroup
 from emrdiff_cli.zoo import WEIGHTS
 
 STATE = "training-state.pt"

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 
 from emrdiff_cli import __version__
-from emrdiff_cli.runtime.atomic import check_target, make_folder, sweep_parts, write_whole
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
-from emrdiff_cli.training.process_group import ALONE, ProcessGroup
 from emrdiff_cli.errors import ConfigError, InputError, OutputExistsError, WriteError
-from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.raster.files import refuse_inputs_as_outputs
+from emrdiff_cli.report.page import REPORT
+from emrdiff_cli.runtime.atomic import check_target, make_folder, sweep_parts, write_whole
 from emrdiff_cli.runtime.sole_run import sole_run
-from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, require_state, train
 from emrdiff_cli.training.examples import LONGEST_SIDE, Examples, make_samples
+from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, require_state, train
 from emrdiff_cli.training.page import training_report
+from emrdiff_cli.training.process_group import ALONE, ProcessGroup
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
 _FILES = (WEIGHTS, STATE, CARD, TRAINING, REPORT)

@@ -23,14 +23,14 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import fit_kriging
+from emrdiff_cli.core.methods.scene_end_point import choose_basis
 from emrdiff_cli.core.metrics.cube import score
 from emrdiff_cli.core.sensor.observation import Strip
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.methods.scene_end_point import choose_basis
-from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
 from emrdiff_cli.responses import read_response
 from tests.benchmarks.scenes import boxes_over_aviris, simulated_pair
 

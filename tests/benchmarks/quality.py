@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emrdiff_cli.training import model_folder
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.metrics.cube import score
 from emrdiff_cli.core.diffusion.supervision import end_point_image, fuse_sample, make_sample
+from emrdiff_cli.core.metrics.cube import score
 from emrdiff_cli.fusion.sampler import choose_device
+from emrdiff_cli.training import model_folder
 from emrdiff_cli.training.loop import STATE, TrainingStatus
 from emrdiff_cli.zoo import WEIGHTS
 from tests.benchmarks.baselines import cnmf, hysure, sfim_hs

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.srf import SpectralResponse, srf_matrix
-from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
 from emrdiff_cli.raster.reading import read_info
-from emrdiff_cli.responses import read_response
 from emrdiff_cli.raster_info import RasterInfo
+from emrdiff_cli.responses import read_response
 from emrdiff_cli.training.examples import Examples, simulated_pairs
 from tests.benchmarks.configurations import Table
 

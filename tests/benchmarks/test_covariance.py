@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emrdiff_cli.core.methods.covariance import Covariance
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair
+from emrdiff_cli.core.methods.covariance import Covariance
 from tests.benchmarks import covariance
 
 

@@ -15,9 +15,9 @@ from scoring_rasters import place, write_raster
 
 from emrdiff_cli.core.metrics.consistency import JointMoments
 from emrdiff_cli.core.metrics.consistency_metrics import KEYS
+from emrdiff_cli.core.metrics.hypercomplex import block_index
 from emrdiff_cli.core.sensor.degradation import degradation_taps
 from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.metrics.hypercomplex import block_index
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.evaluation.no_reference import check_consistency
 

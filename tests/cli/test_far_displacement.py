@@ -18,12 +18,12 @@ from test_coregistration import BANDS, BERLIN, RATIO, SIDE, displaced, moved_cop
 from test_fusion import see
 from test_simulation import textured, write_cube
 
-from emrdiff_cli.pair import far_displacement
 from emrdiff_cli.core.sensor.coarse_registration import CoarseShift
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
+from emrdiff_cli.pair import far_displacement
 from emrdiff_cli.pair.coregistration import Geometry, find_shift, pair_block
 from emrdiff_cli.pair.pair import PairReader, open_pair
 
@@ -177,7 +177,9 @@ def test_doubts_of_the_place_lower_the_confidence(tmp_path: Path) -> None:
 def test_a_pair_that_lies_right_is_not_searched(
     emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emrdiff_cli.pair.coregistration.find_far_shift", lambda pair: pytest.fail("searched"))
+    monkeypatch.setattr(
+        "emrdiff_cli.pair.coregistration.find_far_shift", lambda pair: pytest.fail("searched")
+    )
     assert checked(emrdiff, displaced(tmp_path, (0.4, -0.7)))["usable"]
 
 

@@ -89,5 +89,7 @@ def test_missing_file_is_one_line_and_exit_3(tmp_path: Path) -> None:
 
 
 def test_info_and_tiling_never_import_torch() -> None:
-    code = "import sys, emrdiff_cli.report.inspection, emrdiff_cli.tiles.tiles; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, emrdiff_cli.report.inspection, emrdiff_cli.tiles.tiles; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

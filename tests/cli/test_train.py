@@ -17,8 +17,8 @@ from test_fusion import write_pair
 from test_simulation import read, textured, write_cube, write_srf
 
 from emrdiff_cli.checkpoint import load_model
-from emrdiff_cli.training.model_folder import sole_training
 from emrdiff_cli.report.page import REPORT
+from emrdiff_cli.training.model_folder import sole_training
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS, read_config
 
 FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])

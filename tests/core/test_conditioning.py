@@ -21,9 +21,9 @@ from emrdiff_cli.core.diffusion.conditioning import (
     hsi_correction,
     tile_inputs,
 )
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
 from emrdiff_cli.core.sensor.observation import Observation, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
 from emrdiff_cli.raster_info import Window
 
 Image = NDArray[np.float32]

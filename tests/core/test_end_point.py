@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.core.sensor.degradation import degradation_taps
 from emrdiff_cli.core.methods.end_point import (
     DetailInjection,
     LocalWindow,
@@ -19,10 +18,11 @@ from emrdiff_cli.core.methods.end_point import (
     regress,
 )
 from emrdiff_cli.core.methods.glp_local import choose_window
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
+from emrdiff_cli.core.sensor.degradation import degradation_taps
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps, cubic_upsampler
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
 from emrdiff_cli.core.subspace import find_basis, identity_basis
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.methods import END_POINTS

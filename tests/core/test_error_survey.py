@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emrdiff_cli.core.metrics.error_survey import ANGLE_STEP, BRIGHTNESS, RANKS, ErrorSurvey, Survey
 from emrdiff_cli.core.metrics.cube import score
+from emrdiff_cli.core.metrics.error_survey import ANGLE_STEP, BRIGHTNESS, RANKS, ErrorSurvey, Survey
 
 SHAPE = (5, 40, 30)
 

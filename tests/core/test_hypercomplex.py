@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.metrics.hypercomplex import block_index, conjugate_signs
 from emrdiff_cli.core.metrics.cube import score
+from emrdiff_cli.core.metrics.hypercomplex import block_index, conjugate_signs
 
 Floats = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.diffusion.chain import eta_schedule, sample
 from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels
 from emrdiff_cli.core.diffusion.detail_filter import input_count
-from emrdiff_cli.core.diffusion.chain import eta_schedule, sample
 from emrdiff_cli.core.network import BAFUNet
 from emrdiff_cli.core.subspace import Basis
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.diffusion.conditioning import Calibration
 from emrdiff_cli.core.correlation import correlations
+from emrdiff_cli.core.diffusion.conditioning import Calibration
 from emrdiff_cli.core.sensor.observation import LrScene
 
 Floats = NDArray[np.floating[Any]]

@@ -20,14 +20,14 @@ from emrdiff_cli.core.diffusion.conditioning import (
     hsi_correction,
     tile_inputs,
 )
-from emrdiff_cli.core.metrics.decibels import psnr_db
 from emrdiff_cli.core.diffusion.detail_filter import DetailSample, FilterInputs, fit_detail_filter
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.core.diffusion.learning import TrainingScene, channel_weights
 from emrdiff_cli.core.diffusion.noise import edge_noise
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
+from emrdiff_cli.core.metrics.decibels import psnr_db
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.raster_info import Window
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, back_projected, local_detail
+from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.core.sensor.resampling import apply_taps, chain
 from emrdiff_cli.raster_info import Window
 

@@ -3,7 +3,7 @@
 A method (emrdiff_cli.methods) is fitted to a scene at LR and then evaluated tile by tile. It works on k channels:
 bands, or coefficients of a subspace. Here are its protocol and the injection of the MSI's detail, which all of
 these are: `bicubic`, the LR-HSI upsampled (the paper's); `glp`, plus the MSI's detail through one least-squares map
-of the scene (GLP hypersharpening, Selva et al. 2015); `glp-local` (core.methods.glp_local), plus a regression in Gaussian
+of the scene (GLP hypersharpening, Selva et al. 2015); `glp-local` (its own module), plus a regression in Gaussian
 windows, then back-projection; `kriging` (core.methods.kriged_detail), area-to-point kriging in its place.
 """
 

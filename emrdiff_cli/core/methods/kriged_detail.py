@@ -7,7 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from emrdiff_cli.core.methods.back_projection import consistent
-from emrdiff_cli.core.methods.colour_kernel import degraded_features, learn_kernel, observe_neighbourhood, unit_axes
+from emrdiff_cli.core.methods.colour_kernel import (
+    degraded_features,
+    learn_kernel,
+    observe_neighbourhood,
+    unit_axes,
+)
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_glp
 from emrdiff_cli.core.methods.kriging import ColourTerm, KrigingData, krige

@@ -1,6 +1,6 @@
 """Area-to-point kriging of the residual that the scene-wide map leaves of the LR-HSI (Kyriakidis 2004).
 
-The residual is a Gaussian process of a pixel's place, its colour and its MSI (core.methods.covariance). An LR pixel is an
+The residual is a Gaussian process of a pixel's place, its colour and its MSI (see Covariance). An LR pixel is an
 area, the mean of its HR pixels under the PSF, and so are its covariates: materials that are mixed in it are told
 apart by the features of their colours, as a regression on the mixed colour cannot. A block of LR pixels is solved
 with a halo around it for the weights alpha = (K + nugget I)^-1 y; the prediction at HR is linear in the features,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emrdiff_cli.core.metrics.metric import Metric
 from emrdiff_cli.core.metrics.cube import Scores
+from emrdiff_cli.core.metrics.metric import Metric
 
 
 @dataclass(frozen=True)

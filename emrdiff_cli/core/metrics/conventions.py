@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from emrdiff_cli.core.metrics.decibels import psnr_db
 from emrdiff_cli.core.metrics.cube import Scores
+from emrdiff_cli.core.metrics.decibels import psnr_db
 
 Convention = Literal["emrdiff", "psrt", "dspnet", "args", "toolbox"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.metrics import hypercomplex
 from emrdiff_cli.core.band_numbers import numbered_bands
+from emrdiff_cli.core.metrics import hypercomplex
 from emrdiff_cli.core.metrics.full_reference import METRICS, Evidence, FullReferenceMetric, WindowScore
 from emrdiff_cli.core.metrics.pixelwise import Cube, Floats, PixelSums
 

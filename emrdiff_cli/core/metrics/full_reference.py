@@ -13,9 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emrdiff_cli.core.metrics import hypercomplex
-from emrdiff_cli.core.metrics import quality_index
-from emrdiff_cli.core.metrics import similarity
+from emrdiff_cli.core.metrics import hypercomplex, quality_index, similarity
 from emrdiff_cli.core.metrics.decibels import psnr_db
 from emrdiff_cli.core.metrics.metric import Metric
 from emrdiff_cli.core.metrics.pixelwise import Cube, Floats, PixelSums
