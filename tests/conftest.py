@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests.support.front_door import Run, front_door
 
 # Test files run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,3 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture
+def emrdiff(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run `emrdiff` with these arguments: its exit code, stdout and stderr."""
+    return front_door(monkeypatch, capfd)

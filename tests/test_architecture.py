@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
-from rasters import NORTH_UP, pixels, write_tif
 
 import emrdiff_cli
+from tests.support.rasters import NORTH_UP, pixels, write_tif
 
 ROOT = Path(emrdiff_cli.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

@@ -12,10 +12,6 @@ import pytest
 import rasterio
 import torch
 from numpy.typing import NDArray
-from rasters import read_back
-from test_fusion import BANDS, NODATA, Fake, archive_fake, of_position, run, settings, write_pair
-from test_simulation import COUNT, read, simulate, textured, write_cube
-from test_training import RESPONSE, SIDE, SMALL_MODEL, SMALL_TRAINING, same, write_archive
 
 from emrdiff_cli.core.diffusion.supervision import end_point_image, mean_psnr
 from emrdiff_cli.core.sensor.holes import fill_dead_bands
@@ -27,6 +23,10 @@ from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.training.examples import read_archive, read_scene
 from emrdiff_cli.training.loop import train
 from emrdiff_cli.training.model_folder import make_job
+from tests.fusion.test_fusion import BANDS, NODATA, Fake, archive_fake, of_position, run, settings, write_pair
+from tests.support.rasters import read_back
+from tests.test_simulation import COUNT, read, simulate, textured, write_cube
+from tests.training.test_training import RESPONSE, SIDE, SMALL_MODEL, SMALL_TRAINING, same, write_archive
 
 Image = NDArray[np.float32]
 BAD = (0, 3, 4)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from rasters import pixels, write_envi, write_tif
 
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import ModelConfig
@@ -27,6 +26,7 @@ from emrdiff_cli.raster_info import RasterInfo
 from emrdiff_cli.responses import read_response
 from emrdiff_cli.runtime.manifest import read_manifest
 from emrdiff_cli.zoo import CONFIG_KEY, read_config
+from tests.support.rasters import pixels, write_envi, write_tif
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 

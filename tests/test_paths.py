@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_fusion import write_pair
-from test_simulation import textured, write_cube, write_srf
-
 from emrdiff_cli.conversion.convert import ConversionOptions, convert
 from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.evaluation.no_reference import check_consistency
@@ -18,6 +15,8 @@ from emrdiff_cli.report.inspection import inspect
 from emrdiff_cli.report.quicklook import quicklook
 from emrdiff_cli.simulation import simulate_raster
 from emrdiff_cli.tiles.tiles import cut, stitch
+from tests.fusion.test_fusion import write_pair
+from tests.test_simulation import textured, write_cube, write_srf
 
 
 def unheard(_done: float, _total: float, _note: str) -> None:

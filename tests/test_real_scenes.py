@@ -19,13 +19,13 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.cli.app import main
+from tests.support.places import REAL_SCENES
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 LR_BERLIN, MSI_BERLIN = (
-    DATA / "berlin" / name for name in ("enmap_sim_30m_244b.hdr", "hymap_4band_3p6m.hdr")
+    REAL_SCENES / "berlin" / name for name in ("enmap_sim_30m_244b.hdr", "hymap_4band_3p6m.hdr")
 )
-POTSDAM = DATA / "enmap_potsdam" / "enmap_potsdam_30m.tif"
-NEON = DATA / "neon"
+POTSDAM = REAL_SCENES / "enmap_potsdam" / "enmap_potsdam_30m.tif"
+NEON = REAL_SCENES / "neon"
 BAD = range(129, 135)  # bands of the Potsdam mosaic in water vapour, 0-based
 SHORT = ("--iterations", 2, "--patch", 32, "--set", "width=8", "--set", "levels=2", "--set", "subspace=4")
 
@@ -33,7 +33,7 @@ Run = Callable[..., tuple[str, str]]
 
 
 def needs(folder: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not (DATA / folder).exists(), reason=f"needs the scenes of {folder}")
+    return pytest.mark.skipif(not (REAL_SCENES / folder).exists(), reason=f"needs the scenes of {folder}")
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-SAMPLE = Path(__file__).parents[1] / "sample_data"
+from tests.support.places import SAMPLE
+
 MODEL = "chikusei-x8"
 
 Fuse = Callable[..., Path]

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, zoom
 
-SAMPLE_DATA = Path(__file__).parents[1] / "sample_data"
+from tests.support.places import SAMPLE
+
 RATIO = 8
 
 
 @pytest.fixture(scope="module")
 def make_scene():
-    sys.path.insert(0, str(SAMPLE_DATA))
+    sys.path.insert(0, str(SAMPLE))
     try:
         yield importlib.import_module("make_scene")
     finally:
-        sys.path.remove(str(SAMPLE_DATA))
+        sys.path.remove(str(SAMPLE))
 
 
 @pytest.fixture(scope="module")

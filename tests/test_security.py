@@ -17,17 +17,17 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
-from front_door import Run, front_door
-from random_model import save_random_model
 from rasterio.errors import RasterioIOError
-from rasters import UTM33, emrdiff, pixels, read_back, write_envi, write_tif
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from test_fusion import write_pair
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.zoo import WEIGHTS
+from tests.fusion.test_fusion import write_pair
+from tests.support.front_door import Run, front_door
+from tests.support.random_model import save_random_model
+from tests.support.rasters import UTM33, emrdiff, pixels, read_back, write_envi, write_tif
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasters import NORTH_UP, UTM33, write_tif
 from scipy import ndimage
 
 from emrdiff_cli.core.sensor.degradation import Protocol, degradation_taps
@@ -27,6 +26,7 @@ from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageEr
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, open_raster, read_info
 from emrdiff_cli.responses import built_in, read_response
 from emrdiff_cli.simulation import Recipe, simulate_raster
+from tests.support.rasters import NORTH_UP, UTM33, write_tif
 
 Cube = NDArray[np.floating[Any]]
 COUNT = 1e-4  # reflectance of a stored count

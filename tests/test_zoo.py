@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
-from rasters import NORTH_UP
 from safetensors.torch import load_file, save_file
 
 from emrdiff_cli import zoo
@@ -20,6 +19,7 @@ from emrdiff_cli.config import ModelConfig, TrainConfig, build_config, read_toml
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.errors import ConfigError, ModelError
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo
+from tests.support.rasters import NORTH_UP
 
 SHIPPED = zoo.shipped()
 HSI_NM, MSI_NM = tuple(range(400, 1000, 100)), (450.0, 550.0, 650.0)

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from front_door import Run
-from rasters import pixels, write_tif
+
+from tests.support.front_door import Run
+from tests.support.rasters import pixels, write_tif
 
 
 def test_an_error_of_the_operating_system_is_one_line(

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from front_door import Run
-from test_coregistration import displaced
-from test_fuse import RESPONSES, spectral_pair
-from test_fusion import see, write_pair
-from test_simulation import textured, write_cube, write_srf
+
+from tests.cli.test_fuse import RESPONSES, spectral_pair
+from tests.fusion.test_fusion import see, write_pair
+from tests.pair.test_coregistration import displaced
+from tests.support.front_door import Run
+from tests.test_simulation import textured, write_cube, write_srf
 
 KEYS = {
     *(
@@ -111,7 +112,7 @@ def test_a_pair_that_makes_no_sense_ends_with_3(run: Run, tmp_path: Path, option
 
 
 def unrelated(folder: Path) -> Path:
-    from rasters import NORTH_UP
+    from tests.support.rasters import NORTH_UP
 
     return write_cube(
         folder / "other.tif",

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import rasterio
 import spectral
-from front_door import Run
-from mat_files import matrix, write_mat5, write_mat73
 from rasterio.errors import NotGeoreferencedWarning
-from rasters import read_back
+
+from tests.support.front_door import Run
+from tests.support.mat_files import matrix, write_mat5, write_mat73
+from tests.support.rasters import read_back
 
 
 @pytest.fixture

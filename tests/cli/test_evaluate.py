@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from front_door import Run
-from scoring_rasters import ground, place, write_raster
 
 from emrdiff_cli import __version__
 from emrdiff_cli.core.metrics.cube import CHEAP, KEYS, score
+from tests.support.front_door import Run
+from tests.support.scoring_rasters import ground, place, write_raster
 
 SHAPE = (4, 40, 48)
 

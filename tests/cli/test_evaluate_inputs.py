@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from front_door import Run
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scoring_rasters import place, write_raster
 
 from emrdiff_cli.core.metrics.consistency import JointMoments
 from emrdiff_cli.core.metrics.consistency_metrics import KEYS
@@ -20,6 +18,8 @@ from emrdiff_cli.core.sensor.degradation import degradation_taps
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.evaluation.no_reference import check_consistency
+from tests.support.front_door import Run
+from tests.support.scoring_rasters import place, write_raster
 
 RATIO, SIDE = 4, 160
 NANOMETRES = [450.0, 500.0, 550.0, 600.0, 650.0, 700.0]

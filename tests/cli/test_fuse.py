@@ -17,12 +17,13 @@ import pytest
 import rasterio
 import spectral
 from affine import Affine
-from front_door import Run
-from random_model import save_random_model
-from rasters import NORTH_UP, read_back, write_envi, write_tif
-from test_coregistration import displaced
-from test_fusion import see, write_pair
-from test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
+
+from tests.fusion.test_fusion import see, write_pair
+from tests.pair.test_coregistration import displaced
+from tests.support.front_door import Run
+from tests.support.random_model import save_random_model
+from tests.support.rasters import NORTH_UP, read_back, write_envi, write_tif
+from tests.test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
 
 FINE = NORTH_UP @ Affine.scale(1 / 4)
 

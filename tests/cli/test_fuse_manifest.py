@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from front_door import Ended, Run
-from random_model import save_random_model
-from rasters import read_back
-from test_fusion import write_pair
+
+from tests.fusion.test_fusion import write_pair
+from tests.support.front_door import Ended, Run
+from tests.support.random_model import save_random_model
+from tests.support.rasters import read_back
 
 HEADER = "lr_hsi,hr_msi,output"
 

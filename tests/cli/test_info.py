@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasters import emrdiff, pixels, write_envi, write_tif
 from typer.testing import CliRunner
 
 from emrdiff_cli.cli.app import app
+from tests.support.rasters import emrdiff, pixels, write_envi, write_tif
 
 FIELDS = {
     "wavelength units": "Micrometers",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from front_door import Run
 
 from emrdiff_cli import zoo
 from emrdiff_cli.checkpoint import save_model
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
+from tests.support.front_door import Run
 
 
 @pytest.fixture

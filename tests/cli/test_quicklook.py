@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from front_door import Run
-from rasters import pixels, read_back, write_envi
+
+from tests.support.front_door import Run
+from tests.support.rasters import pixels, read_back, write_envi
 
 NANOMETRES = {"wavelength": "{450, 550, 650, 850}", "wavelength units": "Nanometers"}
 

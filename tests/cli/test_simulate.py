@@ -11,9 +11,10 @@ import pytest
 import rasterio
 import spectral
 from affine import Affine
-from front_door import Run
-from rasters import NORTH_UP, read_back
-from test_simulation import COUNT, NODATA, textured, wavelengths, write_cube, write_srf
+
+from tests.support.front_door import Run
+from tests.support.rasters import NORTH_UP, read_back
+from tests.test_simulation import COUNT, NODATA, textured, wavelengths, write_cube, write_srf
 
 
 @pytest.fixture

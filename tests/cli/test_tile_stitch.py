@@ -9,10 +9,10 @@ import pytest
 import rasterio
 import spectral
 from affine import Affine
-from rasters import NORTH_UP, emrdiff, error_lines, pixels, read_back, write_envi, write_tif
 from typer.testing import CliRunner
 
 from emrdiff_cli.cli.app import app, main
+from tests.support.rasters import NORTH_UP, emrdiff, error_lines, pixels, read_back, write_envi, write_tif
 
 FIELDS = {
     "wavelength units": "Nanometers",

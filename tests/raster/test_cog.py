@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from rasters import NORTH_UP, UTM33, pixels, read_back
 
 from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.raster import writing
@@ -19,6 +18,7 @@ from emrdiff_cli.raster.creation import creation_profile
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid
+from tests.support.rasters import NORTH_UP, UTM33, pixels, read_back
 
 WKT = rasterio.CRS.from_string(UTM33).to_wkt()
 BANDS = Bands(3, (450.5, 558.4, 2400.125), (5.1, 5.2, 5.3), (True, False, True), ("Blue", "Green", "SWIR"))

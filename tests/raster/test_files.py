@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from affine import Affine
-from front_door import Run, front_door
-from rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.files import files_of
+from tests.support.front_door import Run, front_door
+from tests.support.rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
 WITH_WAVELENGTHS = {"wavelength units": "Nanometers", "wavelength": "{450, 558.4, 700}"}
 

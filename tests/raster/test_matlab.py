@@ -8,13 +8,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from mat_files import begin_as_matlab, matrix, write_mat5, write_mat73
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.orientation import ORIENTATIONS, OrientationName
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster import matlab
 from emrdiff_cli.raster.matlab import MatCube, find_cube, is_mat, open_mat, wavelengths_in
+from tests.support.mat_files import begin_as_matlab, matrix, write_mat5, write_mat73
 
 WRITERS = {"v7": write_mat5, "v7.3": write_mat73}
 # Independent of how the package turns.

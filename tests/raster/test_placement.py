@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from affine import Affine
 from pyproj import CRS
-from rasters import NORTH_UP, UTM33
 
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.errors import GridError
 from emrdiff_cli.raster.placement import By, place_on, placed_by, placing_notes
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
+from tests.support.rasters import NORTH_UP, UTM33
 
 NOWHERE, FINE = Affine.identity(), NORTH_UP @ Affine.scale(1 / 4)
 

@@ -11,11 +11,11 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.shutil import copy as rasterio_copy
-from rasters import NORTH_UP, UTM33, emrdiff, error_lines, pixels, write_envi, write_tif
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.reading import open_raster, read_info, same_crs
 from emrdiff_cli.raster_info import Window
+from tests.support.rasters import NORTH_UP, UTM33, emrdiff, error_lines, pixels, write_envi, write_tif
 
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 

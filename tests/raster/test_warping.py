@@ -11,12 +11,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.crs import CRS
-from rasters import NORTH_UP, UTM33, pixels, write_tif
 
 from emrdiff_cli.errors import GridError
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.raster.warping import AlignedReader, aligned_grid
 from emrdiff_cli.raster_info import Grid
+from tests.support.rasters import NORTH_UP, UTM33, pixels, write_tif
 
 WKT = CRS.from_string(UTM33).to_wkt()
 FINE = Grid(120, 160, NORTH_UP @ Affine.scale(1 / 5), WKT)

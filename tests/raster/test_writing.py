@@ -18,12 +18,12 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.errors import RasterioIOError
-from rasters import NORTH_UP, UTM33, pixels, read_back
 
 from emrdiff_cli.errors import EmrdiffError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.reading import open_raster, read_info, same_crs
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid
+from tests.support.rasters import NORTH_UP, UTM33, pixels, read_back
 
 WKT = rasterio.CRS.from_string(UTM33).to_wkt()
 BANDS = Bands(

@@ -1,0 +1,144 @@
+"""Going through an archive: one load of a model, exit codes, parts, and records of runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emrdiff_cli.cli.app import app
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.fusion import job as fusion_job
+from emrdiff_cli.fusion.batch import Status, fuse_archive
+from emrdiff_cli.fusion.job import FusionJob, choose_model, is_done, run_job
+from emrdiff_cli.fusion.manifest import ListedJob, part_of
+from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
+from tests.fusion.test_fusion import write_pair
+from tests.support.random_model import save_random_model
+
+GLP = FusionSettings(method="glp")
+
+
+def jobs_of(outputs: Sequence[Path], settings: FusionSettings = GLP) -> list[ListedJob]:
+    folder = outputs[0].parent
+    pair = folder / "lr.tif", folder / "msi.tif"
+    return [ListedJob(i, FusionJob(*pair, output, settings)) for i, output in enumerate(outputs, 2)]
+
+
+@given(st.integers(0, 40), st.integers(1, 12))
+def test_parts_are_disjoint_and_together_all(count: int, parts: int) -> None:
+    jobs = jobs_of([Path(f"out{i}.tif") for i in range(count)]) if count else []
+    found = [listed for number in range(parts) for listed in part_of(jobs, parts, number)]
+    assert sorted(listed.line for listed in found) == [listed.line for listed in jobs]
+    sizes = [len(part_of(jobs, parts, number)) for number in range(parts)]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(("count", "number"), [(3, 3), (3, -1), (0, 0)])
+def test_a_part_that_is_none_is_refused(count: int, number: int) -> None:
+    with pytest.raises(UsageError, match="must be 0 to"):
+        part_of([], count, number)
+
+
+def test_scenes_of_one_model_share_its_weights_whatever_their_seed(tmp_path: Path) -> None:
+    write_pair(tmp_path, 32, 32)
+    model = str(save_random_model(tmp_path / "random"))
+    settings = FusionSettings(model=model, tile=32, overlap=8)
+    jobs = jobs_of([tmp_path / f"out{i}.tif" for i in range(3)], settings)
+    jobs[2] = replace(jobs[2], job=replace(jobs[2].job, settings=replace(settings, seed=4)))
+    before = fusion_job._weights.cache_info()
+    said: list[Status] = []
+    assert fuse_archive(jobs, said.append) == 0
+    after = fusion_job._weights.cache_info()
+    assert [status.status for status in said] == ["done"] * 3
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
+    contents = [listed.job.output.read_bytes() for listed in jobs]
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_a_scene_that_runs_out_of_memory_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pair(tmp_path, 32, 32)
+    jobs = jobs_of([tmp_path / f"out{i}.tif" for i in range(2)])
+
+    def run(job: FusionJob, *rest: Any) -> Any:
+        if job.output.name == "out0.tif":
+            raise MemoryError
+        return run_job(job, *rest)
+
+    monkeypatch.setattr("emrdiff_cli.fusion.batch.run_job", run)
+    said: list[Status] = []
+    assert fuse_archive(jobs, said.append, keep_going=True) == 1
+    assert [status.status for status in said] == ["failed", "done"]
+    assert "--max-memory" in str(said[0].error)
+
+
+def test_progress_grows_from_scene_to_scene(tmp_path: Path) -> None:
+    write_pair(tmp_path, 32, 32)
+    seen: list[tuple[float, float, str]] = []
+    jobs = jobs_of([tmp_path / f"out{i}.tif" for i in range(3)])
+    fuse_archive(jobs, lambda _: None, progress=lambda *moment: seen.append(moment))
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert {total for _, total, _ in seen} == {3}
+    assert (seen[0], seen[-1]) == ((0, 3, "out0.tif"), (3, 3, ""))
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "dtype": {"dtype": "float32"},
+    "creation options": {"creation_options": {"COMPRESS": "LZW"}},
+    "method": {"method": "bicubic"},
+    "coregister": {"coregister": True},
+    "srf": {"srf": "estimate"},
+    "bounds": {"bounds": (0.0, 0.0, 1.0, 1.0)},
+    "tile": {"tile": 64},
+    "overlap": {"overlap": 8},
+    "format": {"driver": "ENVI"},
+}
+PASSING: dict[str, dict[str, Any]] = {
+    "overwrite": {"overwrite": True},
+    "resume": {"resume": True},
+    "memory": {"max_memory": 10**12, "batch_size": 1},
+    "device": {"device": "cpu"},
+    "page": {"report": Path("page")},
+    "the draw, without a model": {"seed": 1, "steps": 2},
+}
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *PASSING])
+def test_what_changes_the_output_is_told_from_what_does_not(tmp_path: Path, change: str) -> None:
+    write_pair(tmp_path, 32, 32)
+    job = FusionJob(tmp_path / "lr.tif", tmp_path / "msi.tif", tmp_path / "out.tif", GLP)
+    assert not is_done(job, None)
+    run_job(job, None)
+    other = replace(job, settings=replace(GLP, **(CHANGES | PASSING)[change]))
+    assert is_done(job, choose_model(job))
+    assert is_done(other, None) == (change in PASSING)
+
+
+def test_every_option_is_known_to_change_the_output_or_not_to() -> None:
+    assert {name for change in (CHANGES | PASSING).values() for name in change} == set(OPTIONS) - {"model"}
+
+
+@pytest.mark.parametrize("name", ["lr.tif", "msi.tif"])
+def test_an_input_that_was_touched_is_another(tmp_path: Path, name: str) -> None:
+    write_pair(tmp_path, 32, 32)
+    job = FusionJob(tmp_path / "lr.tif", tmp_path / "msi.tif", tmp_path / "out.tif", GLP)
+    run_job(job, None)
+    assert is_done(job, None)
+    state = (tmp_path / name).stat()
+    os.utime(tmp_path / name, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    assert not is_done(job, None)
+
+
+def test_every_option_is_a_parameter_of_the_command_by_its_flag() -> None:
+    command = typer.main.get_command(app).commands["fuse"]  # type: ignore[attr-defined]
+    flags = {parameter.name: parameter.opts for parameter in command.params}
+    assert {name for name, known in OPTIONS.items() if known.flag not in flags[name]} == set()

@@ -1,0 +1,152 @@
+"""Holes of either raster, however they are declared: nothing of what lies in them, or far from them, matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+
+from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.pair.pair import open_pair
+from emrdiff_cli.raster.reading import ignoring_missing_georeference
+from tests.fusion.test_fusion import BANDS, FINE, Fake, of_position, run, see, settings, write_pair
+from tests.support.rasters import NORTH_UP, UTM33, write_tif
+from tests.test_simulation import NODATA, read, textured, write_cube
+
+HOLE = np.s_[20:23, 31:40]
+LR_HOLE = (5, 8)
+ON_LR = np.s_[20:24, 32:36]
+WAYS: dict[str, dict[str, Any]] = {
+    **{method: {"method": method} for method in ("bicubic", "glp", "glp-local", "kriging")},
+    "sampler": {"sampler": Fake(settings(), of_position)},
+}
+
+
+def declared(path: Path, values: NDArray[np.uint8], hole: Any, by: str, **options: Any) -> Path:
+    """A raster of bytes with a hole (rows, columns), declared by nodata in one band, by a mask or by alpha."""
+    mask = np.full(values.shape[1:], 255, np.uint8)
+    mask[hole] = 0
+    if by == "nodata":
+        marked = values.copy()
+        marked[1][hole] = 0
+        return write_tif(path, marked, nodata=0, **options)
+    if by == "alpha":
+        profile = {"count": len(values) + 1, "dtype": "uint8", "crs": UTM33, "photometric": "MINISBLACK"}
+        height, width = mask.shape
+        with rasterio.open(
+            path, "w", driver="GTiff", height=height, width=width, **profile, **options
+        ) as out:
+            out.colorinterp = (
+                [ColorInterp.gray] + [ColorInterp.undefined] * (len(values) - 1) + [ColorInterp.alpha]
+            )
+            out.write(np.concatenate([values, mask[None]]))
+        return path
+    write_tif(path, values, **options)
+    with rasterio.open(path, "r+") as out, rasterio.Env(GDAL_TIFF_INTERNAL_MASK=by == "inner mask"):
+        out.write_mask(mask)
+    return path
+
+
+def as_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(180 * values), 1, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("by", ["nodata", "inner mask", "outer mask", "alpha"])
+@pytest.mark.parametrize("which", ["LR-HSI", "HR-MSI"])
+def test_what_lies_in_a_hole_is_of_no_consequence(tmp_path: Path, way: str, by: str, which: str) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    missing = np.zeros((64, 72), bool)
+    missing[ON_LR if which == "LR-HSI" else HOLE] = True
+    outputs = []
+    for garbage in (1, 90, 255):
+        values = as_bytes(read(lr if which == "LR-HSI" else msi))
+        hole = np.s_[5:6, 8:9] if which == "LR-HSI" else HOLE
+        values[:, *hole] = garbage
+        transform = NORTH_UP if which == "LR-HSI" else FINE
+        path = declared(tmp_path / f"holed {garbage}.tif", values, hole, by, transform=transform)
+        pair = (path, msi) if which == "LR-HSI" else (lr, path)
+        outputs.append(run(tmp_path, pair, dtype="float32", **WAYS[way]))
+    assert (np.isnan(outputs[0]) == missing).all()
+    for other in outputs[1:]:
+        np.testing.assert_array_equal(other, outputs[0])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_hole_in_one_good_band_of_the_lr_hsi_is_a_hole_in_all(tmp_path: Path, way: str) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    outputs = []
+    for garbage in (0.1, 50):
+        values = read(lr)
+        values[(slice(None), *LR_HOLE)] = garbage
+        values[(3, *LR_HOLE)] = np.nan
+        outputs.append(
+            run(tmp_path, (write_cube(tmp_path / "holed.tif", values, count=None), msi), **WAYS[way])
+        )
+    missing = np.zeros((64, 72), bool)
+    missing[ON_LR] = True
+    assert (np.isnan(outputs[0]) == missing).all()
+    np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.parametrize(
+    ("method", "reach", "beyond"),
+    [("bicubic", 2, 0), ("glp", 3, 2e-4), ("glp-local", 5, 3e-4), ("kriging", 5, 1e-3)],
+)
+@pytest.mark.parametrize("which", ["LR-HSI", "HR-MSI"])
+def test_beyond_its_reach_a_hole_is_felt_by_the_scenes_statistics_alone(
+    tmp_path: Path, method: str, reach: int, beyond: float, which: str
+) -> None:
+    """Of 0.1 to 0.8; `reach` in LR pixels, the longest way along either axis."""
+    whole = run(tmp_path, write_pair(tmp_path, 160, 160, count=None), method=method)
+    lr_holes, msi_holes = ([(20, 20)], None) if which == "LR-HSI" else ([], np.s_[:, 80:84, 80:84])
+    pair = write_pair(tmp_path, 160, 160, count=None, lr_holes=lr_holes, msi_holes=msi_holes)
+    change = np.abs(run(tmp_path, pair, method=method) - whole).max(axis=0)
+    rows, cols = np.mgrid[:160, :160]
+    far = np.maximum(np.abs(rows - 81.5), np.abs(cols - 81.5)) - 2 >= 4 * reach
+    assert far.mean() > 0.6
+    assert change[far].max() <= beyond
+    if (method, which) != ("bicubic", "HR-MSI"):
+        assert np.nanmax(change[~far]) > 1e-3
+
+
+@pytest.mark.parametrize(("method", "reach"), [("glp", 2), ("glp-local", 5), ("kriging", 5)])
+def test_holes_shift_no_statistics(tmp_path: Path, method: str, reach: int) -> None:
+    """Where the HSI is linear in the MSI any part of the scene tells the whole map, so holes change nothing."""
+    msi = see(textured(BANDS, 64, 72))
+    mix = np.random.default_rng(1).uniform(-1, 1, (BANDS, len(msi)))
+    truth = 2 + np.tensordot(mix, msi, axes=1)
+    lr, _ = write_pair(tmp_path, count=None)
+    with rasterio.open(lr) as source:
+        grid = source.transform
+    fine = write_cube(tmp_path / "msi.tif", msi, transform=FINE, count=None)
+    with open_pair(lr, fine) as pair:
+        rows, cols = pair.resampling.down
+    coarse = apply_taps(truth, rows, cols)
+    outputs = []
+    for holes in (np.s_[:0, :0], np.s_[:5, 3:6]):
+        coarse[:, *holes] = np.nan
+        path = write_cube(tmp_path / "lr.tif", coarse, transform=grid, count=None)
+        outputs.append(run(tmp_path, (path, fine), method=method))
+    missing, far = np.zeros((64, 72), bool), np.ones((64, 72), bool)
+    missing[:20, 12:24] = True
+    far[: 20 + 4 * reach, max(0, 12 - 4 * reach) : 24 + 4 * reach] = False
+    assert (np.isnan(outputs[1]) == missing).all()
+    np.testing.assert_allclose(outputs[1][:, far], outputs[0][:, far], atol=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nodata_is_where_either_has_none_to_give(tmp_path: Path, way: str) -> None:
+    pair = write_pair(tmp_path, lr_holes=[LR_HOLE], msi_holes=np.s_[2, 40:45, 50:60])
+    run(tmp_path, pair, **WAYS[way])
+    with ignoring_missing_georeference(), rasterio.open(tmp_path / "fused.tif") as dataset:
+        stored, nodata = dataset.read(), dataset.nodata
+    missing = np.zeros((64, 72), bool)
+    missing[ON_LR] = missing[40:45, 50:60] = True
+    assert nodata == NODATA
+    assert ((stored == nodata) == missing).all()

@@ -1,0 +1,131 @@
+"""Training under torchrun: the model of one process, files of one process, and what a death among them leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from emrdiff_cli.cli.app import main
+from emrdiff_cli.report.page import REPORT
+from emrdiff_cli.training.loop import STATE
+from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
+from tests.test_simulation import textured, write_cube, write_srf
+
+FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+# Rounding decides on which side of a kink an activation lies, and from there on two trainings part: few
+# activations and short steps keep that rare, and small.
+MODEL = ("levels=2", "width=4", "subspace=2", "steps=2", "end_point=bicubic", "detail_filter=0")
+STEADY = ("learning_rate=1e-4", "warmup=2", "validate_every=20")
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive with a hole, so that the shares of a batch do not weigh the same."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "archive").mkdir()
+    for number in range(3):
+        cube = textured(8, 32, 32, number)
+        if number == 0:
+            cube[:, :20, 4:24] = np.nan
+        write_cube(folder / "archive" / f"{number}.tif", cube)
+    write_srf(folder / "srf.csv")
+    return folder
+
+
+def words(data: Path, *options: object) -> list[str]:
+    source = ("--archive", data / "archive", "--ratio", 4, "--srf", data / "srf.csv", "--device", "cpu")
+    settings = [word for setting in (*MODEL, *STEADY) for word in ("--set", setting)]
+    return ["train", *map(str, (*source, *settings, "--patch", 8, *options))]
+
+
+def started_by_two(data: Path, *options: object) -> subprocess.Popen[str]:
+    command = [*TORCHRUN, "-m", "emrdiff_cli", *words(data, *options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def trained_by_two(data: Path, *options: object) -> tuple[int, str]:
+    """Exit code and stderr."""
+    with started_by_two(data, *options) as started:
+        _, err = started.communicate(timeout=120)
+    return started.returncode, err
+
+
+def trained_by_one(monkeypatch: pytest.MonkeyPatch, data: Path, *options: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["emrdiff", *words(data, *options)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_two_processes_train_what_one_does_and_the_first_alone_writes(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--iterations", 20, "--batch", 2)
+    code, said_by_two = trained_by_two(data, "-o", tmp_path / "two", *options)
+    assert code == 0, said_by_two
+    assert trained_by_one(monkeypatch, data, "-o", tmp_path / "one", *options) == 0
+    one, two = (load_file(tmp_path / name / WEIGHTS) for name in ("one", "two"))
+    assert one["network.heads.0.weight"].abs().max() > 50 * TOLERANCE, "zero before training"
+    for name, weights in one.items():
+        torch.testing.assert_close(two[name], weights, rtol=0, atol=TOLERANCE)
+    validations = [
+        [line for line in said.splitlines() if line.startswith("iteration ")]
+        for said in (capfd.readouterr().err, said_by_two)
+    ]
+    assert len(validations[0]) == 1
+    assert validations[1] == validations[0]
+    for name in ("one", "two"):
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == FILES
+    assert "2 processes" in (tmp_path / "two" / CARD).read_text()
+    assert "processes" not in (tmp_path / "one" / CARD).read_text()
+
+
+def test_a_batch_that_does_not_divide_is_one_line_and_leaves_nothing(tmp_path: Path, data: Path) -> None:
+    code, err = trained_by_two(data, "-o", tmp_path / "model", "--batch", 3)
+    assert code != 0
+    (line,) = [line for line in err.splitlines() if "Error: batch" in line]
+    assert "batch = 3: cannot be shared equally by 2 processes: give --batch 4" in line
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+def test_a_process_that_dies_ends_all_and_leaves_a_training_to_resume(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    options = ("-o", folder, "--iterations", 30, "--batch", 2, "--set", "checkpoint_every=1", "-q")
+    with started_by_two(data, *options) as started:
+        deadline = time.monotonic() + 90
+        while not (folder / STATE).exists():
+            assert started.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(second_of(started.pid), signal.SIGKILL)
+        _, err = started.communicate(timeout=60)
+    assert started.returncode != 0
+    assert "training.py" not in err, "a traceback"
+    assert [path.name for path in folder.iterdir()] == [STATE]
+    # By one process: a checkpoint does not say how many there were.
+    assert trained_by_one(monkeypatch, data, *options, "--resume") == 0
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def second_of(launcher: int) -> int:
+    """The process of rank 1 among a launcher's children."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    for child in children:
+        if b"\0RANK=1\0" in b"\0" + Path(f"/proc/{child}/environ").read_bytes():
+            return int(child)
+    raise AssertionError(f"no process of rank 1 among {children}")
