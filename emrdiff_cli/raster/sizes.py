@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+from rasterio.enums import Interleaving
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.envi import check_size
@@ -38,19 +39,24 @@ def refuse_beyond_memory(info: RasterInfo, bands: int, area: Window) -> None:
 
 
 def check_geotiff(info: RasterInfo, dataset: Any) -> None:
-    """Look whether the last band's blocks, which come last in the file, end within it. Raises InputError."""
+    """Look whether the block that lies last in the file ends within it. Raises InputError."""
     size = info.path.stat().st_size
-    (rows, cols), band = dataset.block_shapes[-1], dataset.count
+    rows, cols = dataset.block_shapes[-1]
     down, across = math.ceil(info.grid.height / rows), math.ceil(info.grid.width / cols)
-    if down * across > size:
+    # Where values lie pixel by pixel, a block holds all bands.
+    bands = dataset.indexes[-1:] if dataset.interleaving is Interleaving.pixel else dataset.indexes
+    count = down * across * len(bands)
+    if count > size:
         # The table of the blocks alone takes more: what is declared is not there, and too much to look through.
         raise InputError(
-            f"{info.path}: declares {down * across} blocks in a file of {size} bytes: get it again, or write it "
-            "anew"
+            f"{info.path}: declares {count} blocks in a file of {size} bytes: get it again, or write it anew"
         )
-    for row in range(down):
-        for col in range(across):
-            start = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
-            length = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
-            if start and length and int(start) + int(length) > size:
-                raise InputError(f"{info.path}: the GeoTIFF is cut short at {size} bytes: get it again")
+    blocks = ((band, f"{col}_{row}") for band in bands for row in range(down) for col in range(across))
+    start, band, block = max((_number(dataset, "OFFSET", *block), *block) for block in blocks)
+    if start + _number(dataset, "SIZE", band, block) > size:
+        raise InputError(f"{info.path}: the GeoTIFF is cut short at {size} bytes: get it again")
+
+
+def _number(dataset: Any, name: str, band: int, block: str) -> int:
+    """A block's place in the file or its size there, in bytes; 0 for one that was never written."""
+    return int(dataset.get_tag_item(f"BLOCK_{name}_{block}", "TIFF", bidx=band) or 0)

@@ -304,6 +304,24 @@ def test_unusable_input_is_one_line_and_exit_3(tmp_path: Path, kind: str) -> Non
     assert said in line
 
 
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1), (1, 3, 2)])
+def test_a_geotiff_cut_short_is_known_whichever_band_was_written_last(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    path, values = tmp_path / "a.tif", pixels(3, 64, 64)
+    shape = {"count": 3, "height": 64, "width": 64, "dtype": values.dtype.name}
+    with rasterio.open(path, "w", crs=UTM33, transform=NORTH_UP, interleave="band", sparse_ok=True, **shape):
+        pass
+    for band in order:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write(values[band - 1], band)
+    with open_raster(path) as reader:
+        np.testing.assert_array_equal(reader.read_stored(), values)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="cut short"), open_raster(path):
+        pass
+
+
 def test_damage_inside_a_geotiff_is_met_on_reading(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "a.tif", pixels(2, 64, 64), compress="deflate")
     raw = bytearray(path.read_bytes())
