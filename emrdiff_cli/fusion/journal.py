@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import os
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ Field = NDArray[np.float32]
 Key = dict[str, str]
 
 _RUN, _SCENE = "run.json", "scene.npz"
+# Names of its files, and of the parts that a kill leaves of them.
+_OWN = re.compile(r"(?P<part>\.)?(run\.json|scene\.npz|row-\d{5,})(?(part)\.part-\d+)")
 _MAGIC = b"EMRROW01"
 _DIGEST = 32  # bytes
 _SHOWN = 40  # characters of a value in a message: a digest is no help to a reader
@@ -130,11 +133,28 @@ class Journal:
         return values.astype(np.float32) if head == _MAGIC + self._digest(index, values) else None
 
     def remove(self) -> None:
-        """Remove it; the record first, without which the rest is nothing. Raises WriteError."""
-        if self.folder.exists():
-            with failing_as_write_error(self.folder):
-                (self.folder / _RUN).unlink(missing_ok=True)
-                shutil.rmtree(self.folder)
+        """Remove it; the record first, without which the rest is nothing.
+
+        Raises WriteError, and leaves all as it is where something else than a journal's files lies in its place.
+        """
+        if not os.path.lexists(self.folder):
+            return
+        with failing_as_write_error(self.folder):
+            files = self._files()
+            (self.folder / _RUN).unlink(missing_ok=True)
+            for path in files:
+                path.unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        """The files of the folder, all of which are a journal's. Raises OSError, and WriteError for any other."""
+        if self.folder.is_symlink() or not self.folder.is_dir():
+            raise WriteError(f"{self.folder}: is no journal's folder: move it away")
+        files = list(self.folder.iterdir())
+        for path in files:
+            if not _OWN.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+                raise WriteError(f"{self.folder}: holds {path.name}, which is no journal's: move it away")
+        return files
 
     def discard(self) -> None:
         """Remove it after the run is finished: then what cannot be removed does no harm."""

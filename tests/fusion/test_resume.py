@@ -330,6 +330,41 @@ def test_a_journal_of_another_format_is_refused(tmp_path: Path, pair: Pair) -> N
         go(pair, output, resume=True)
 
 
+@pytest.mark.parametrize("foreign", ["notes.txt", "row-00001/deeper.txt", "row-one", ".row-00000.part-1.bak"])
+@pytest.mark.parametrize("sampler", [True, False])
+def test_a_folder_that_is_no_journal_is_left_alone(
+    tmp_path: Path, pair: Pair, foreign: str, sampler: bool
+) -> None:
+    output = tmp_path / "out.tif"
+    theirs = Journal(output).folder / foreign
+    theirs.parent.mkdir(parents=True)
+    for path in (theirs, Journal(output).folder / "run.json"):
+        path.write_bytes(OLD)
+    with pytest.raises(WriteError, match=f"{theirs.relative_to(tmp_path).parts[1]}, which is no journal's"):
+        fuse(*pair, output, "glp", fake() if sampler else None, replace(TILES, overwrite=True))
+    assert theirs.read_bytes() == (Journal(output).folder / "run.json").read_bytes() == OLD
+    assert not output.exists()
+
+
+def test_a_link_in_the_journals_place_is_left_alone(tmp_path: Path, pair: Pair) -> None:
+    output, theirs = tmp_path / "out.tif", tmp_path / "theirs"
+    theirs.mkdir()
+    Journal(output).folder.symlink_to(theirs)
+    with pytest.raises(WriteError, match="is no journal's folder"):
+        go(pair, output)
+    assert Journal(output).folder.is_symlink()
+
+
+def test_what_a_kill_leaves_of_a_journal_is_removed(tmp_path: Path, pair: Pair) -> None:
+    output = tmp_path / "out.tif"
+    folder = Journal(output).folder
+    folder.mkdir()
+    for name in ("scene.npz", "row-00000", "row-123456", ".row-00001.part-99", ".run.json.part-99"):
+        (folder / name).write_bytes(OLD)
+    go(pair, output)
+    assert beside(output) == []
+
+
 def test_another_network_or_method_is_refused(tmp_path: Path, pair: Pair) -> None:
     output = tmp_path / "out.tif"
     interrupt(pair, output)
