@@ -17,6 +17,7 @@ import emrdiff_cli
 from tests.support.rasters import NORTH_UP, pixels, write_tif
 
 ROOT = Path(emrdiff_cli.__file__).parent
+TESTS = Path(__file__).parent
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
 
 # From the bottom up. A room may import from itself and from the ranks below it; a wing of one rank knows no other.
@@ -157,6 +158,22 @@ def test_each_library_has_its_place(libraries: set[str], place: str) -> None:
         m for m in MODULES if m.parts[0] not in (place, "__main__") and libraries & outside_imports(m)
     }
     assert elsewhere == set()
+
+
+def test_rooms_of_tests_are_rooms_of_the_package() -> None:
+    rooms = {path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")} - {Path("benchmarks")}
+    assert {room for room in rooms if not (ROOT / room).is_dir()} == set()
+
+
+def test_no_test_imports_another() -> None:
+    """What two of them need lies in tests/support."""
+    modules = {path: list(imports(path)) for path in TESTS.rglob("*.py")}
+    assert {
+        (path.name, name)
+        for path, names in modules.items()
+        for name in names
+        if any(part.startswith("test_") for part in name.split("."))
+    } == set()
 
 
 def loads_torch(*arguments: object) -> bool:

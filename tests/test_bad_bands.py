@@ -23,10 +23,11 @@ from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.training.examples import read_archive, read_scene
 from emrdiff_cli.training.loop import train
 from emrdiff_cli.training.model_folder import make_job
-from tests.fusion.test_fusion import BANDS, NODATA, Fake, archive_fake, of_position, run, settings, write_pair
+from tests.support.pairs import BANDS, write_pair
 from tests.support.rasters import read_back
-from tests.test_simulation import COUNT, read, simulate, textured, write_cube
-from tests.training.test_training import RESPONSE, SIDE, SMALL_MODEL, SMALL_TRAINING, same, write_archive
+from tests.support.samplers import Fake, archive_fake, fuse_and_read, of_position, settings
+from tests.support.scenes import COUNT, NODATA, read, simulate, textured, write_cube
+from tests.support.training_archives import RESPONSE, SIDE, SMALL_MODEL, SMALL_TRAINING, same, write_archive
 
 Image = NDArray[np.float32]
 BAD = (0, 3, 4)
@@ -88,10 +89,10 @@ def test_garbage_in_bad_bands_leaves_the_others_as_they_are(tmp_path: Path, way:
     how = by(way, tmp_path)
     lr, msi = write_pair(tmp_path, count=None, lr_holes=[(3, 5)])
     mark(lr)
-    expected = run(tmp_path, (lr, msi), **how)[list(GOOD)]
+    expected = fuse_and_read(tmp_path, (lr, msi), **how)[list(GOOD)]
     assert np.isfinite(expected).mean() > 0.99
     for garbage in GARBAGE:
-        fused = run(tmp_path, (garbled(lr, garbage, tmp_path), msi), **how)
+        fused = fuse_and_read(tmp_path, (garbled(lr, garbage, tmp_path), msi), **how)
         np.testing.assert_array_equal(fused[list(GOOD)], expected, err_msg=garbage)
 
 
@@ -100,7 +101,7 @@ def test_bad_bands_are_the_upsampled_lr_hsi(tmp_path: Path, way: str) -> None:
     how = by(way, tmp_path)
     lr, msi = write_pair(tmp_path, count=None)
     noise = garbled(lr, "random", tmp_path)
-    fused = run(tmp_path, (noise, msi), **how)
+    fused = fuse_and_read(tmp_path, (noise, msi), **how)
     np.testing.assert_allclose(fused[list(BAD)], upsampled((noise, msi))[list(BAD)], atol=1e-5)
     if way != "bicubic":
         assert np.abs(fused[list(GOOD)] - upsampled((noise, msi))[list(GOOD)]).max() > 0.05
@@ -118,7 +119,7 @@ def test_a_hole_of_a_bad_band_is_its_own(tmp_path: Path, count: float | None) ->
     lr, msi = write_pair(tmp_path, count=None, lr_holes=[(9, 9)])
     values = read(lr)
     values[3, 5, 6:8] = np.nan
-    fused = run(tmp_path, (mark(write_cube(tmp_path / "holed.tif", values, count=count)), msi))
+    fused = fuse_and_read(tmp_path, (mark(write_cube(tmp_path / "holed.tif", values, count=count)), msi))
     missing = np.zeros((BANDS, 64, 72), bool)
     missing[:, 36:40, 36:40] = True
     missing[3, 20:24, 24:32] = True
@@ -127,7 +128,7 @@ def test_a_hole_of_a_bad_band_is_its_own(tmp_path: Path, count: float | None) ->
 
 def test_nan_in_bad_bands_needs_no_declared_nodata(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path, count=None)
-    expected = run(tmp_path, (mark(lr), msi))
+    expected = fuse_and_read(tmp_path, (mark(lr), msi))
     values = read_back(lr)
     values[3, 2, 2] = np.nan
 
@@ -140,18 +141,18 @@ def test_nan_in_bad_bands_needs_no_declared_nodata(tmp_path: Path) -> None:
                 dataset.update_tags(band, **own)
         return tmp_path / name
 
-    fused = run(tmp_path, (bare("bad.tif"), msi))
+    fused = fuse_and_read(tmp_path, (bare("bad.tif"), msi))
     np.testing.assert_array_equal(fused[list(GOOD)], expected[list(GOOD)])
     assert np.isnan(fused[3, 8:12, 8:12]).all()
     values[1, 2, 2] = np.nan
     with pytest.raises(InputError, match="declares no nodata"):
-        run(tmp_path, (bare("good.tif"), msi))
+        fuse_and_read(tmp_path, (bare("good.tif"), msi))
 
 
 def test_a_list_that_marks_every_band_says_nothing(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path)
-    expected = run(tmp_path, (lr, msi))
-    np.testing.assert_array_equal(run(tmp_path, (mark(lr, tuple(range(BANDS))), msi)), expected)
+    expected = fuse_and_read(tmp_path, (lr, msi))
+    np.testing.assert_array_equal(fuse_and_read(tmp_path, (mark(lr, tuple(range(BANDS))), msi)), expected)
 
 
 def test_a_model_of_fixed_bands_sees_them_interpolated_over_wavelength(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_a_model_of_fixed_bands_sees_them_interpolated_over_wavelength(tmp_path:
         return np.zeros_like(tile.a_0)
 
     sampler = replace(archive_fake((lr, msi), subspace=0, end_point="bicubic", tile=80), estimate=look)
-    run(tmp_path, (garbled(lr, "huge", tmp_path), msi), sampler)
+    fuse_and_read(tmp_path, (garbled(lr, "huge", tmp_path), msi), sampler)
     channels = sampler.calibration.channels  # type: ignore[union-attr]
     values = seen[0][:, :64, :72] * channels.hsi_scale[:, None, None] + channels.hsi_shift[:, None, None]
     np.testing.assert_allclose(values[0], values[1], atol=1e-5)
@@ -243,10 +244,10 @@ def test_simulated_pairs_are_made_without_them(tmp_path: Path) -> None:
 def test_nodata_is_the_garbage_of_counts(tmp_path: Path) -> None:
     """In an integer raster a bad band that is nodata throughout."""
     lr, msi = write_pair(tmp_path)
-    expected = run(tmp_path, (mark(lr), msi), method="glp-local")
+    expected = fuse_and_read(tmp_path, (mark(lr), msi), method="glp-local")
     with rasterio.open(lr, "r+") as dataset:
         for band in BAD:
             dataset.write(np.full(dataset.shape, NODATA, "int16"), band + 1)
-    fused = run(tmp_path, (lr, msi), method="glp-local")
+    fused = fuse_and_read(tmp_path, (lr, msi), method="glp-local")
     np.testing.assert_array_equal(fused[list(GOOD)], expected[list(GOOD)])
     assert np.isnan(fused[list(BAD)]).all()

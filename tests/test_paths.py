@@ -15,8 +15,8 @@ from emrdiff_cli.report.inspection import inspect
 from emrdiff_cli.report.quicklook import quicklook
 from emrdiff_cli.simulation import simulate_raster
 from emrdiff_cli.tiles.tiles import cut, stitch
-from tests.fusion.test_fusion import write_pair
-from tests.test_simulation import textured, write_cube, write_srf
+from tests.support.pairs import write_pair
+from tests.support.scenes import textured, write_cube, write_srf
 
 
 def unheard(_done: float, _total: float, _note: str) -> None:

@@ -24,15 +24,10 @@ from safetensors.numpy import save_file
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.zoo import WEIGHTS
-from tests.fusion.test_fusion import write_pair
-from tests.support.front_door import Run, front_door
+from tests.support.front_door import Run, in_a_process
+from tests.support.pairs import write_pair
 from tests.support.random_model import save_random_model
-from tests.support.rasters import UTM33, emrdiff, pixels, read_back, write_envi, write_tif
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    return front_door(monkeypatch, capfd)
+from tests.support.rasters import UTM33, pixels, read_back, write_envi, write_tif
 
 
 def refused(ended: Any, *said: str, code: int = 3) -> None:
@@ -82,16 +77,16 @@ def vrt_of(source: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["cube.vrt", "cube.tif", "cube.dat", "cube", "cube.hdr"])
-def test_a_vrt_is_refused_by_any_name(run: Run, tmp_path: Path, name: str) -> None:
+def test_a_vrt_is_refused_by_any_name(emrdiff: Run, tmp_path: Path, name: str) -> None:
     real = write_tif(tmp_path / "real.tif", pixels(1, 10, 12))
     path = tmp_path / name
     path.write_text(vrt_of(str(real)))
     assert read_back(path).any()  # GDAL reads it
-    refused(run("info", path), str(path))
+    refused(emrdiff("info", path), str(path))
 
 
 def test_nothing_reaches_the_network(
-    run: Run, tmp_path: Path, visited: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
+    emrdiff: Run, tmp_path: Path, visited: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, asked = visited
     monkeypatch.chdir(tmp_path)
@@ -107,8 +102,8 @@ def test_nothing_reaches_the_network(
         f"GTIFF_RAW:/vsicurl/{url}",
     ]
     for text in (*strings, vrt_of(f"/vsicurl/{url}"), "url.vrt", "named.tif"):
-        refused(run("info", text))
-        refused(run("fuse", text, "cube.tif", "out.tif", "--method", "glp"))
+        refused(emrdiff("info", text))
+        refused(emrdiff("fuse", text, "cube.tif", "out.tif", "--method", "glp"))
     for sidecar in ("cube.tif.msk", "cube.tif.ovr"):
         (tmp_path / sidecar).write_text(vrt_of(f"/vsicurl/{url}"))
     overviews = f'<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">/vsicurl/{url}</MDI></Metadata>'
@@ -135,28 +130,28 @@ def test_nothing_reaches_the_network(
     ],
 )
 def test_a_connection_string_is_no_file(
-    run: Run, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+    emrdiff: Run, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_tif(tmp_path / "cube.tif", pixels(3, 10, 12))
-    ended = run("info", text)
+    ended = emrdiff("info", text)
     assert (ended.code, ended.out) == (3, "")
     assert "no such file" in ended.err
 
 
-def test_links_are_what_they_lead_to(run: Run, tmp_path: Path) -> None:
+def test_links_are_what_they_lead_to(emrdiff: Run, tmp_path: Path) -> None:
     real = write_tif(tmp_path / "real.tif", pixels(3, 10, 12))
     (tmp_path / "virtual.vrt").write_text(vrt_of(str(real)))
     for name, target in {"a": "virtual.vrt", "b": "b.tif", "c": "gone.tif", "d": "/dev/zero"}.items():
         (tmp_path / f"{name}.tif").symlink_to(target)
-        refused(run("info", tmp_path / f"{name}.tif"), f"{name}.tif: ")
+        refused(emrdiff("info", tmp_path / f"{name}.tif"), f"{name}.tif: ")
     (tmp_path / "good.tif").symlink_to("real.tif")
-    assert run("info", tmp_path / "good.tif").code == 0
+    assert emrdiff("info", tmp_path / "good.tif").code == 0
 
 
-def test_a_pipe_is_not_waited_for(run: Run, tmp_path: Path) -> None:
+def test_a_pipe_is_not_waited_for(emrdiff: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "cube.tif")
-    refused(run("info", tmp_path / "cube.tif"), "is a device or a pipe", "name a raster file")
+    refused(emrdiff("info", tmp_path / "cube.tif"), "is a device or a pipe", "name a raster file")
 
 
 # Sizes
@@ -205,7 +200,7 @@ def huge_envi(path: Path) -> Path:
 @pytest.mark.parametrize("command", ["info", "fuse", "evaluate", "quicklook"])
 @pytest.mark.parametrize("kind", ["tiff", "envi"])
 def test_a_header_that_claims_the_world_allocates_nothing(
-    run: Run, tmp_path: Path, command: str, kind: str
+    emrdiff: Run, tmp_path: Path, command: str, kind: str
 ) -> None:
     """10^6 x 10^6 x 1000 values of at most 4 bytes each, in a file of less than a kilobyte."""
     huge = (
@@ -214,7 +209,7 @@ def test_a_header_that_claims_the_world_allocates_nothing(
         else declared_tiff(tmp_path / "h.tif", 10**6, 1000, 256)
     )
     other = {"info": (), "fuse": (huge, "out.tif"), "evaluate": (huge,), "quicklook": (tmp_path / "q.png",)}
-    refused(run(command, huge, *other[command]), str(huge))
+    refused(emrdiff(command, huge, *other[command]), str(huge))
 
 
 def test_a_cube_beyond_all_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -222,14 +217,14 @@ def test_a_cube_beyond_all_memory_is_refused_before_it_is_read(tmp_path: Path) -
     lr = sparse_tiff(tmp_path / "lr.tif", 60_000, 60, 40)
     msi = sparse_tiff(tmp_path / "msi.tif", 120_000, 3, 20)
     assert lr.stat().st_size < 10**5
-    assert emrdiff("info", lr).code == 0
+    assert in_a_process("info", lr).code == 0
     with (
         open_raster(lr) as reader,
         pytest.raises(InputError, match=r"take 864 GB, this machine has .* -srcwin"),
     ):
         reader.read()
     # The disk may be what does not hold it.
-    ended = emrdiff("fuse", lr, msi, tmp_path / "out.tif", "--method", "glp")
+    ended = in_a_process("fuse", lr, msi, tmp_path / "out.tif", "--method", "glp")
     assert (ended.code in (3, 4), ended.out, len(ended.err.splitlines())) == (True, "", 1), ended
     assert not (tmp_path / "out.tif").exists()
 
@@ -291,11 +286,11 @@ HOSTILE: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize(("content", "code"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_weights_file_is_one_line(run: Run, tmp_path: Path, content: bytes, code: int) -> None:
+def test_a_hostile_weights_file_is_one_line(emrdiff: Run, tmp_path: Path, content: bytes, code: int) -> None:
     pair = write_pair(tmp_path)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / WEIGHTS).write_bytes(content)
-    ended = run("fuse", *pair, tmp_path / "out.tif", "--model", tmp_path / "model", "-q")
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", "--model", tmp_path / "model", "-q")
     lines = [line for line in ended.err.splitlines() if not line.startswith("Warning: ")]
     assert (ended.code, ended.out, len(lines)) == (code, "", 1), ended
     assert len(lines[0]) < 1000
@@ -303,7 +298,7 @@ def test_a_hostile_weights_file_is_one_line(run: Run, tmp_path: Path, content: b
 
 
 @pytest.mark.parametrize("kind", ["pickle", "torch"])
-def test_a_pickle_by_that_name_is_never_loaded(run: Run, tmp_path: Path, kind: str) -> None:
+def test_a_pickle_by_that_name_is_never_loaded(emrdiff: Run, tmp_path: Path, kind: str) -> None:
     pair, proof = write_pair(tmp_path), tmp_path / "executed"
     folder = tmp_path / "model"
     folder.mkdir()
@@ -311,14 +306,14 @@ def test_a_pickle_by_that_name_is_never_loaded(run: Run, tmp_path: Path, kind: s
         (folder / WEIGHTS).write_bytes(pickle.dumps(_Payload(proof)))
     else:
         torch.save(_Payload(proof), folder / WEIGHTS)
-    refused(run("fuse", *pair, tmp_path / "out.tif", "--model", folder), "cannot be read as a model")
-    refused(run("models", folder), "cannot be read as a model")
+    refused(emrdiff("fuse", *pair, tmp_path / "out.tif", "--model", folder), "cannot be read as a model")
+    refused(emrdiff("models", folder), "cannot be read as a model")
     assert not proof.exists()
     pickle.loads(pickle.dumps(_Payload(proof)))
     assert proof.exists(), "the payload works"
 
 
-def test_what_lies_beside_the_weights_is_not_run(run: Run, tmp_path: Path) -> None:
+def test_what_lies_beside_the_weights_is_not_run(emrdiff: Run, tmp_path: Path) -> None:
     pair, proof = write_pair(tmp_path), tmp_path / "executed"
     folder = save_random_model(tmp_path / "model")
     attack = f"from pathlib import Path\nPath({str(proof)!r}).touch()\n"
@@ -330,8 +325,8 @@ def test_what_lies_beside_the_weights_is_not_run(run: Run, tmp_path: Path) -> No
     (folder / "card.md").write_bytes(
         b"# Card\n\x1b]0;title\x07\x1b[2J[red]text[/red] \xff <script>alert(1)</script>\n"
     )
-    assert run("fuse", *pair, tmp_path / "out.tif", "--model", folder, "-q").code == 0
-    card = run("models", folder)
+    assert emrdiff("fuse", *pair, tmp_path / "out.tif", "--model", folder, "-q").code == 0
+    card = emrdiff("models", folder)
     assert card.code == 0
     assert "[red]text[/red]" in card.out
     assert not set(card.out) & {"\x1b", "\x07"}
@@ -340,7 +335,7 @@ def test_what_lies_beside_the_weights_is_not_run(run: Run, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("change", [{"width": 5}, {"gates": "training"}, {"subspace": 3}, {"levels": 3}])
 def test_a_configuration_of_other_weights_is_refused(
-    run: Run, tmp_path: Path, change: dict[str, Any]
+    emrdiff: Run, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     pair = write_pair(tmp_path)
     path = save_random_model(tmp_path / "model") / WEIGHTS
@@ -348,14 +343,16 @@ def test_a_configuration_of_other_weights_is_refused(
         config = json.loads(file.metadata()["emrdiff_config"])
         state = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     save_file(state, path, metadata={"emrdiff_config": json.dumps(config | change)})
-    ended = run("fuse", *pair, tmp_path / "out.tif", "--model", path.parent)
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", "--model", path.parent)
     refused(ended, "the weights do not fit", "train it anew")
 
 
-def test_a_response_or_manifest_may_not_be_a_device(run: Run, tmp_path: Path) -> None:
+def test_a_response_or_manifest_may_not_be_a_device(emrdiff: Run, tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
     refused(
-        run("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--srf", "/dev/null"), "/dev/null", code=2
+        emrdiff("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--srf", "/dev/null"),
+        "/dev/null",
+        code=2,
     )
-    refused(run("fuse", "--manifest", "/dev/null"), "/dev/null", "give a header and a row")
-    refused(run("fuse", "--manifest", tmp_path), "cannot be read as a CSV")
+    refused(emrdiff("fuse", "--manifest", "/dev/null"), "/dev/null", "give a header and a row")
+    refused(emrdiff("fuse", "--manifest", tmp_path), "cannot be read as a CSV")

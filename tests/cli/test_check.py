@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_fuse import RESPONSES, spectral_pair
-from tests.fusion.test_fusion import see, write_pair
-from tests.pair.test_coregistration import displaced
 from tests.support.front_door import Run
-from tests.test_simulation import textured, write_cube, write_srf
+from tests.support.pairs import RESPONSES, displaced, spectral_pair, unrelated, write_pair
+from tests.support.scenes import write_srf
 
 KEYS = {
     *(
@@ -109,16 +107,6 @@ def test_a_pair_that_makes_no_sense_ends_with_3(run: Run, tmp_path: Path, option
             assert json.loads(ended.out)["usable"] is False
         else:
             assert "makes no sense" in ended.out
-
-
-def unrelated(folder: Path) -> Path:
-    from tests.support.rasters import NORTH_UP
-
-    return write_cube(
-        folder / "other.tif",
-        see(textured(8, 160, 160, seed=3)),
-        transform=NORTH_UP @ NORTH_UP.scale(1 / 4),
-    )
 
 
 def test_a_missing_file_is_one_line(run: Run, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +17,11 @@ import rasterio
 import spectral
 from affine import Affine
 
-from tests.fusion.test_fusion import see, write_pair
-from tests.pair.test_coregistration import displaced
 from tests.support.front_door import Run
+from tests.support.pairs import RESPONSES, see, spectral_pair, write_pair
 from tests.support.random_model import save_random_model
 from tests.support.rasters import NORTH_UP, read_back, write_envi, write_tif
-from tests.test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
+from tests.support.scenes import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
 
 FINE = NORTH_UP @ Affine.scale(1 / 4)
 
@@ -91,17 +89,6 @@ def test_product_opens_with_everything_in_place(
         assert np.abs(stored * COUNT - truth)[:, ~hole].mean() < 0.03
 
 
-def spectral_pair(folder: Path, *, msi_bands: int = 3, **options: Any) -> tuple[Path, Path]:
-    """A pair in register; the MSI is the means of HSI bands 1-3, 4-6 and 7-8, band 5 is marked bad."""
-    lr, msi = displaced(folder, (0.0, 0.0), **options)
-    values = [*read(msi), *read(msi)][:msi_bands]
-    write_cube(msi, np.stack(values), transform=FINE, **options)
-    with rasterio.open(lr, "r+") as dataset:
-        for band in dataset.indexes:
-            dataset.update_tags(band, bbl=str(int(band != 5)))
-    return lr, msi
-
-
 def detail(path: Path) -> tuple[list[str], dict[str, str]]:
     """Each band's `emrdiff_detail`, and the dataset's tags."""
     with rasterio.open(path) as dataset:
@@ -109,14 +96,6 @@ def detail(path: Path) -> tuple[list[str], dict[str, str]]:
         if dataset.driver == "ENVI":
             return tags["emrdiff_detail"].strip("{}").replace(" ", "").split(","), tags
         return [dataset.tags(band)["emrdiff_detail"] for band in dataset.indexes], tags
-
-
-RESPONSES = [
-    ("metadata", 3, "wavelengths", [(1,), (2,), (3,)], False),
-    ("CSV", 3, "srf srf.csv", [(2, 3), (4,), (6, 7)], True),
-    ("sentinel-2b", 4, "srf sentinel-2b", [(2, 3), (4,), (7,), ()], True),
-    ("estimate", 3, "estimate", [(1, 2, 3), (4, 6), (7, 8)], True),
-]
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.bsq"])

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from tests.fusion.test_fusion import write_pair
 from tests.support.front_door import Ended, Run
+from tests.support.pairs import write_pair
 from tests.support.random_model import save_random_model
 from tests.support.rasters import read_back
 

@@ -13,7 +13,8 @@ import rasterio
 from typer.testing import CliRunner
 
 from emrdiff_cli.cli.app import app
-from tests.support.rasters import emrdiff, pixels, write_envi, write_tif
+from tests.support.front_door import in_a_process
+from tests.support.rasters import pixels, write_envi, write_tif
 
 FIELDS = {
     "wavelength units": "Micrometers",
@@ -83,7 +84,7 @@ def test_rotated_pixels_are_measured_along_their_sides(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_one_line_and_exit_3(tmp_path: Path) -> None:
-    ended = emrdiff("info", tmp_path / "none.tif")
+    ended = in_a_process("info", tmp_path / "none.tif")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err == f"Error: {tmp_path / 'none.tif'}: no such file\n"
 

@@ -14,7 +14,7 @@ from affine import Affine
 
 from tests.support.front_door import Run
 from tests.support.rasters import NORTH_UP, read_back
-from tests.test_simulation import COUNT, NODATA, textured, wavelengths, write_cube, write_srf
+from tests.support.scenes import COUNT, NODATA, textured, wavelengths, write_cube, write_srf
 
 
 @pytest.fixture

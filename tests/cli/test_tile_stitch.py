@@ -12,7 +12,8 @@ from affine import Affine
 from typer.testing import CliRunner
 
 from emrdiff_cli.cli.app import app, main
-from tests.support.rasters import NORTH_UP, emrdiff, error_lines, pixels, read_back, write_envi, write_tif
+from tests.support.front_door import error_lines, in_a_process
+from tests.support.rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
 FIELDS = {
     "wavelength units": "Nanometers",
@@ -61,7 +62,7 @@ def test_an_envi_file_is_stored_in_the_order_of_its_name(tmp_path: Path, cube: P
 @pytest.mark.parametrize("name", ["out.png", "out.mat", "out.NC"])
 def test_a_name_of_another_kind_of_file_is_refused(tmp_path: Path, cube: Path, name: str) -> None:
     run("tile", cube, tmp_path / "tiles", "-q")
-    ended = emrdiff("stitch", tmp_path / "tiles", tmp_path / name)
+    ended = in_a_process("stitch", tmp_path / "tiles", tmp_path / name)
     assert (ended.code, len(error_lines(ended))) == (2, 1)
     assert "GeoTIFF (out.tif) and ENVI (out.bsq) can be written" in ended.err
     assert not (tmp_path / name).exists()
@@ -120,7 +121,7 @@ def test_full_disk_is_exit_4_and_the_old_output_stays(
     run("tile", cube, tiles, "--size", 16, "--overlap", 5, "-q")
     run("stitch", tiles, output, "-f", driver, "-q")
     before = {path.name: path.read_bytes() for path in tmp_path.glob("out*")}
-    ended = emrdiff("stitch", tiles, output, "-f", driver, "--overwrite", "-q", limit=600)
+    ended = in_a_process("stitch", tiles, output, "-f", driver, "--overwrite", "-q", limit=600)
     assert (ended.code, ended.out) == (4, "")
     (line,) = error_lines(ended)
     assert "disk full" in line

@@ -17,9 +17,9 @@ from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.training.model_folder import sole_training
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS, read_config
-from tests.fusion.test_fusion import write_pair
 from tests.support.front_door import Run
-from tests.test_simulation import read, textured, write_cube, write_srf
+from tests.support.pairs import write_pair
+from tests.support.scenes import read, textured, write_cube, write_srf
 
 FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
 SMALL = ("--set", "levels=2", "--set", "width=4", "--set", "subspace=4", "--set", "steps=2", "--patch", 16)

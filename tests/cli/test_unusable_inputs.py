@@ -13,10 +13,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from tests.fusion.test_fusion import see, write_pair
 from tests.support.front_door import Run
+from tests.support.pairs import see, write_pair
 from tests.support.rasters import NORTH_UP, read_back, write_envi, write_tif
-from tests.test_simulation import read, textured, write_cube
+from tests.support.scenes import read, textured, write_cube
 
 FINE = NORTH_UP @ Affine.scale(1 / 4)
 PLACED = {"map info": "{UTM, 1, 1, 383472.37, 5818302.35, 30, 30, 33, North, WGS-84}"}

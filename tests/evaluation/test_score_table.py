@@ -11,7 +11,8 @@ import pytest
 
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.evaluation.score_table import ScoreTable
-from tests.support.rasters import emrdiff, write_tif
+from tests.support.front_door import in_a_process
+from tests.support.rasters import write_tif
 
 
 def test_writers_at_the_same_time_leave_whole_rows_and_one_header(tmp_path: Path) -> None:
@@ -49,9 +50,9 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     raster = write_tif(tmp_path / "a.tif", np.ones((1, 12, 12), np.float32))
     path = tmp_path / "scores.csv"
     arguments = ("evaluate", raster, raster, "--csv", path, "--metrics", "rmse", "-q")
-    assert emrdiff(*arguments).code == 0
+    assert in_a_process(*arguments).code == 0
     before = path.read_bytes()
-    ended = emrdiff(*arguments, limit=len(before) + 20)
+    ended = in_a_process(*arguments, limit=len(before) + 20)
     assert (ended.code, path.read_bytes()) == (4, before)
     assert ended.err.count("\n") == 1
     assert "cannot be appended to" in ended.err

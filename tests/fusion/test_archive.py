@@ -20,7 +20,7 @@ from emrdiff_cli.fusion.batch import Status, fuse_archive
 from emrdiff_cli.fusion.job import FusionJob, choose_model, is_done, run_job
 from emrdiff_cli.fusion.manifest import ListedJob, part_of
 from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
-from tests.fusion.test_fusion import write_pair
+from tests.support.pairs import write_pair
 from tests.support.random_model import save_random_model
 
 GLP = FusionSettings(method="glp")

@@ -37,13 +37,14 @@ from emrdiff_cli.fusion.tile_rows import TileRow, sample_rows, tiling_over
 from emrdiff_cli.fusion.worker import MakeSampler, SceneTask, sample_row, task_of
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster_info import Window
-from tests.fusion.test_fusion import Fake, Image, of_position, settings, write_pair
-from tests.fusion.test_resume import OLD, TILES, beside, rows_kept
 from tests.support import held_rows as held
-from tests.support.front_door import Run, front_door
+from tests.support.front_door import Run
+from tests.support.pairs import write_pair
 from tests.support.places import ROOT
 from tests.support.random_model import save_random_model
 from tests.support.rasters import read_back
+from tests.support.resumed_runs import OLD, TILES, beside, rows_kept
+from tests.support.samplers import Fake, Image, of_position, settings
 
 DASK = [sys.executable, "-m", "dask"]
 LONG = 200  # seconds, which nothing here takes unless it has failed
@@ -262,13 +263,13 @@ def begun(folder: Path) -> list[int]:
 
 
 def test_a_worker_that_is_killed_changes_nothing_and_ctrl_c_leaves_what_was_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair, model = write_pair(tmp_path, 128, 72), save_random_model(tmp_path / "model")
     alone, folder, scratch = tmp_path / "alone.tif", tmp_path / "its", tmp_path / "scratch"
     options = ["--model", model, "--dtype", "float32", "--overwrite", "--json", "-q", "--tile", 16]
     options += ["--overlap", 4, "--steps", 2, "--batch-size", 3]
-    ended = front_door(monkeypatch, capfd)("fuse", *pair, alone, *options)
+    ended = emrdiff("fuse", *pair, alone, *options)
     assert ended.code == 0, ended
     for made in (folder, scratch):
         made.mkdir()
@@ -363,19 +364,18 @@ def test_a_row_that_kills_its_worker_is_one_line(local: Workers, tmp_path: Path,
 
 
 def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
-    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    emrdiff: Run, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = save_random_model(tmp_path / "model")
     manifest = tmp_path / "pairs.csv"
     rows = ["lr.tif,msi.tif,a.tif,", "lr.tif,none.tif,b.tif,", "lr.tif,msi.tif,c.tif,glp"]
     manifest.write_text("\n".join(["lr_hsi,hr_msi,output,method", *rows, ""]))
     monkeypatch.setattr(cluster, "_ARRIVE", LONG)
-    run = front_door(monkeypatch, capfd)
     options = ("--model", model, "--tile", 16, "--overlap", 4, "--batch-size", 2)
-    assert run("fuse", *pair, tmp_path / "one.tif", *options, "-q").code == 0
+    assert emrdiff("fuse", *pair, tmp_path / "one.tif", *options, "-q").code == 0
     with dask_cluster(tmp_path, 1) as (address, processes):
         command = ("fuse", "--manifest", manifest, *options, "--keep-going", "--scheduler", address, "-q")
-        ended = run(*command)
+        ended = emrdiff(*command)
         assert ended.code == 3, ended
         lines = [json.loads(line) for line in ended.out.splitlines()]
         assert [line["status"] for line in lines] == ["done", "failed", "done"]
@@ -400,26 +400,25 @@ def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
 
 
 def test_a_scheduler_that_is_no_use_is_one_line(
-    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    emrdiff: Run, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_CONNECT", 1)
-    run: Run = front_door(monkeypatch, capfd)
     model = save_random_model(tmp_path / "model")
     command = ("fuse", *pair, tmp_path / "out.tif", "--model", model, "--scheduler")
-    ended = run(*command, "tcp://127.0.0.1:9")
+    ended = emrdiff(*command, "tcp://127.0.0.1:9")
     assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended
     assert "no scheduler answers at tcp://127.0.0.1:9 within 1 s" in ended.err
     monkeypatch.setattr(cluster, "_CONNECT", LONG)
     monkeypatch.setattr(cluster, "_ARRIVE", 1)
     with dask_cluster(tmp_path, 0) as (address, _):
-        ended = run(*command, address)
+        ended = emrdiff(*command, address)
         assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended
         assert f"no worker came to {address} within 1 s: start some with `dask worker" in ended.err
     monkeypatch.setattr(cluster, "_ARRIVE", LONG)
     (tmp_path / "old/emrdiff-0.0.7.dist-info").mkdir(parents=True)
     (tmp_path / "old/emrdiff-0.0.7.dist-info/METADATA").write_text("Name: emrdiff\nVersion: 0.0.7\n")
     with dask_cluster(tmp_path, 1, tmp_path / "old") as (address, _):
-        ended = run(*command, address)
+        ended = emrdiff(*command, address)
         assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended
         assert "has emrdiff 0.0.7, not " in ended.err
     assert not (tmp_path / "out.tif").exists()
@@ -516,14 +515,9 @@ def test_what_is_no_scheduler_is_refused(scheduler: str | None, workers: int | N
         ClusterOptions(scheduler, workers)
 
 
-def test_a_method_without_a_model_has_nothing_to_share_out(emrdiff_: Run, pair: Pair, tmp_path: Path) -> None:
-    ended = emrdiff_("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--scheduler", "local")
+def test_a_method_without_a_model_has_nothing_to_share_out(emrdiff: Run, pair: Pair, tmp_path: Path) -> None:
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--scheduler", "local")
     assert (ended.code, "--method glp has none" in ended.err) == (2, True)
-
-
-@pytest.fixture
-def emrdiff_(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    return front_door(monkeypatch, capfd)
 
 
 def test_without_the_extra_one_line_says_what_to_install(pair: Pair, tmp_path: Path) -> None:

@@ -1,12 +1,8 @@
-"""Fusion with a sampler of two lines: grids, tiles, holes and metadata, without a network.
-
-`write_pair` makes the pairs of the other tests of fusion too.
-"""
+"""Fusion with a sampler of two lines: grids, tiles, holes and metadata, without a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.diffusion.conditioning import Calibration, TileInputs, calibrate
+from emrdiff_cli.core.diffusion.conditioning import TileInputs, calibrate
 from emrdiff_cli.core.sensor.edges import sobel_magnitude
 from emrdiff_cli.core.sensor.observation import LrScene, observe_msi
 from emrdiff_cli.errors import GridError, InputError, ModelError, OutputExistsError, UsageError
@@ -27,45 +22,10 @@ from emrdiff_cli.methods import END_POINTS
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
 from emrdiff_cli.simulation import simulate_raster
+from tests.support.pairs import BANDS, FINE, MSI_BANDS, see, write_pair
 from tests.support.rasters import NORTH_UP, UTM33, read_back
-from tests.test_simulation import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
-
-Image = NDArray[np.float32]
-Estimate = Callable[[TileInputs, tuple[int, int]], Image]
-BANDS, MSI_BANDS = 8, 3
-FINE = NORTH_UP @ Affine.scale(1 / 4)
-
-
-def see(cube: NDArray[Any]) -> NDArray[Any]:
-    """An MSI of three bands: means of neighbouring bands of the cube."""
-    return np.stack([part.mean(axis=0) for part in np.array_split(cube, MSI_BANDS)])
-
-
-def write_pair(
-    folder: Path,
-    height: int = 64,
-    width: int = 72,
-    ratio: int = 4,
-    *,
-    seed: int = 0,
-    bands: int = BANDS,
-    lr_holes: Sequence[tuple[int, int]] = (),
-    msi_holes: Any = None,
-    **options: Any,
-) -> tuple[Path, Path]:
-    """A textured scene as LR-HSI (block means; holes are (row, column)) and HR-MSI (holes: an index)."""
-    truth = textured(bands, height, width, seed)
-    lr = truth.reshape(bands, height // ratio, ratio, width // ratio, ratio).mean(axis=(2, 4))
-    for row, col in lr_holes:
-        lr[:, row, col] = np.nan
-    msi = see(truth)
-    if msi_holes is not None:
-        msi[msi_holes] = np.nan
-    fine = NORTH_UP @ Affine.scale(1 / ratio)
-    return (
-        write_cube(folder / "lr.tif", lr, **options),
-        write_cube(folder / "msi.tif", msi, **{"transform": fine, **options}),
-    )
+from tests.support.samplers import Fake, Image, archive_fake, fuse_and_read, of_position, settings, zeros
+from tests.support.scenes import COUNT, NODATA, read, textured, wavelengths, write_cube, write_srf
 
 
 def write_ramps(
@@ -85,49 +45,6 @@ def ground(bands: int, transform: Affine, height: int, width: int) -> NDArray[np
     return 0.5 + 0.01 * x + slopes * y
 
 
-def zeros(tile: TileInputs, _corner: tuple[int, int]) -> Image:
-    return np.zeros_like(tile.a_0)
-
-
-def of_position(tile: TileInputs, corner: tuple[int, int]) -> Image:
-    """An estimate that depends on the absolute position alone."""
-    channels, height, width = tile.a_0.shape
-    k, row, col = np.ogrid[:channels, :height, :width]
-    return np.sin(0.3 * (row + corner[0]) + 0.2 * (col + corner[1]) + k).astype(np.float32)
-
-
-def settings(**changes: Any) -> ModelConfig:
-    usual: dict[str, Any] = {"msi_bands": MSI_BANDS, "hsi_bands": BANDS, "ratio": 4, "subspace": 4}
-    usual |= {"calibration": "scene", "gates": "tile", "levels": 2, "tile": 16}
-    return ModelConfig(**usual | changes)
-
-
-@dataclass
-class Fake:
-    """A sampler that asks `estimate` for each tile."""
-
-    config: ModelConfig
-    estimate: Estimate = zeros
-    calibration: Calibration | None = None
-    identity: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.batches: list[list[tuple[int, int]]] = []
-
-    def __call__(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Image]:
-        self.batches.append(list(corners))
-        return [self.estimate(tile, corner) for tile, corner in zip(tiles, corners, strict=True)]
-
-
-def run(
-    folder: Path, pair: tuple[Path, Path], sampler: Fake | None = None, method: str = "glp", **options: Any
-) -> NDArray[np.float32]:
-    """The fused values, through a file that is overwritten."""
-    output = folder / "fused.tif"
-    fuse(*pair, output, method, sampler, FusionOptions(**{"overwrite": True, **options}))
-    return read(output)
-
-
 # Values and tiles
 
 
@@ -142,8 +59,8 @@ def test_a_model_s_method_without_a_sampler_is_refused(tmp_path: Path) -> None:
 
 def test_a_sampler_s_fusion_may_be_asked_for_by_its_name(tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
-    named = run(tmp_path, pair, Fake(settings(), of_position), method="emrdiff")  # type: ignore[arg-type]
-    np.testing.assert_array_equal(named, run(tmp_path, pair, Fake(settings(), of_position)))
+    named = fuse_and_read(tmp_path, pair, Fake(settings(), of_position), method="emrdiff")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(named, fuse_and_read(tmp_path, pair, Fake(settings(), of_position)))
 
 
 @pytest.mark.parametrize(
@@ -159,14 +76,14 @@ def test_a_sampler_s_fusion_may_be_asked_for_by_its_name(tmp_path: Path) -> None
 def test_an_option_is_named_as_the_command_has_it(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     pair = write_pair(tmp_path)
     with pytest.raises(UsageError, match=said):
-        run(tmp_path, pair, Fake(settings()), **changes)
+        fuse_and_read(tmp_path, pair, Fake(settings()), **changes)
 
 
 @pytest.mark.parametrize("method", END_POINTS)
 def test_zeros_give_the_end_point(tmp_path: Path, method: str) -> None:
     pair = write_pair(tmp_path, count=None)
-    by_method = run(tmp_path, pair, method=method)
-    by_sampler = run(tmp_path, pair, Fake(settings(subspace=0, end_point=method)))
+    by_method = fuse_and_read(tmp_path, pair, method=method)
+    by_sampler = fuse_and_read(tmp_path, pair, Fake(settings(subspace=0, end_point=method)))
     np.testing.assert_allclose(by_sampler, by_method, atol=1e-6)
     truth = textured(BANDS, 64, 72)
     assert np.abs(by_method - truth).mean() < (0.08 if method == "bicubic" else 0.035)
@@ -178,15 +95,15 @@ def test_tiles_batches_and_overlap_do_not_change_the_end_point(
     tmp_path: Path, residual: str, noise: str
 ) -> None:
     pair, sampler = write_pair(tmp_path, count=None), Fake(settings(residual=residual, noise=noise))
-    whole = run(tmp_path, pair, sampler, tile=80)
+    whole = fuse_and_read(tmp_path, pair, sampler, tile=80)
     for options in (
         {"tile": 16, "overlap": 0},
         {"tile": 16, "overlap": 7, "batch_size": 3},
         {"tile": 34, "overlap": 17, "batch_size": 1},
         {},
     ):
-        np.testing.assert_allclose(run(tmp_path, pair, sampler, **options), whole, atol=1e-6)
-    by_ones, by_fives = (run(tmp_path, pair, sampler, batch_size=size) for size in (1, 5))
+        np.testing.assert_allclose(fuse_and_read(tmp_path, pair, sampler, **options), whole, atol=1e-6)
+    by_ones, by_fives = (fuse_and_read(tmp_path, pair, sampler, batch_size=size) for size in (1, 5))
     np.testing.assert_array_equal(by_ones, by_fives)
 
 
@@ -195,10 +112,10 @@ def test_an_estimate_of_the_position_is_the_same_tiled_and_whole(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     pair, sampler = write_pair(tmp_path, count=None), Fake(settings(**changes), of_position)
-    whole = run(tmp_path, pair, sampler, tile=80)
-    assert np.abs(whole - run(tmp_path, pair, Fake(settings(**changes)))).mean() > 1e-3
+    whole = fuse_and_read(tmp_path, pair, sampler, tile=80)
+    assert np.abs(whole - fuse_and_read(tmp_path, pair, Fake(settings(**changes)))).mean() > 1e-3
     for options in ({"tile": 16, "overlap": 5}, {"tile": 24, "overlap": 12, "batch_size": 2}, {"tile": 30}):
-        np.testing.assert_allclose(run(tmp_path, pair, sampler, **options), whole, atol=1e-5)
+        np.testing.assert_allclose(fuse_and_read(tmp_path, pair, sampler, **options), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -215,7 +132,7 @@ def test_where_tiles_differ_neither_counts_for_much_at_its_outermost_pixels(
 
     pair, config = write_pair(tmp_path, 64, 64, count=None), settings(subspace=0, end_point="bicubic")
     none, some, all_over = (
-        run(tmp_path, pair, Fake(config, estimate), tile=16, overlap=8)
+        fuse_and_read(tmp_path, pair, Fake(config, estimate), tile=16, overlap=8)
         for estimate in (zeros, from_32_on, ones)
     )
     share = ((some - none).mean(axis=(0, 2 - axis)) / (all_over - none).mean(axis=(0, 2 - axis)))[32:40]
@@ -229,10 +146,10 @@ def test_where_tiles_differ_neither_counts_for_much_at_its_outermost_pixels(
 def test_sizes_that_are_no_multiple_of_the_networks_stride(tmp_path: Path, levels: int) -> None:
     pair = write_ramps(tmp_path, LR_GRID, (NORTH_UP @ Affine.scale(3 / 25), 133, 150))
     config = settings(levels=levels, subspace=0, end_point="bicubic", ratio=25 / 3)
-    expected = run(tmp_path, pair, method="bicubic")
+    expected = fuse_and_read(tmp_path, pair, method="bicubic")
     for tile in (32, 160):
         sampler = Fake(config)
-        np.testing.assert_allclose(run(tmp_path, pair, sampler, tile=tile), expected, atol=1e-6)
+        np.testing.assert_allclose(fuse_and_read(tmp_path, pair, sampler, tile=tile), expected, atol=1e-6)
         corners = np.array([corner for batch in sampler.batches for corner in batch])
         assert (corners % config.stride == 0).all()
 
@@ -244,7 +161,7 @@ def test_corners_are_absolute_where_the_common_area_begins_within_the_msi(tmp_pa
         tmp_path / "moved.tif", values, transform=NORTH_UP @ Affine.translation(2, 3), count=None
     )
     sampler = Fake(settings(), of_position)
-    run(tmp_path, (moved, msi), sampler)
+    fuse_and_read(tmp_path, (moved, msi), sampler)
     corners = [corner for batch in sampler.batches for corner in batch]
     assert corners[0] == min(corners) == (12, 8)
     assert corners[-1] == max(corners) == (64 - 16, 72 - 16)
@@ -252,7 +169,7 @@ def test_corners_are_absolute_where_the_common_area_begins_within_the_msi(tmp_pa
 
 def test_batches_are_full_and_keep_to_a_row_of_tiles(tmp_path: Path) -> None:
     sampler = Fake(settings())
-    run(tmp_path, write_pair(tmp_path), sampler, tile=16, overlap=4, batch_size=4)
+    fuse_and_read(tmp_path, write_pair(tmp_path), sampler, tile=16, overlap=4, batch_size=4)
     assert [len(batch) for batch in sampler.batches] == [4, 2] * 5
     assert all(len({row for row, _ in batch}) == 1 for batch in sampler.batches)
     corners = [corner for batch in sampler.batches for corner in batch]
@@ -261,14 +178,14 @@ def test_batches_are_full_and_keep_to_a_row_of_tiles(tmp_path: Path) -> None:
 
 def test_models_with_settled_gates_run_on_tiles_of_twice_their_patch(tmp_path: Path) -> None:
     sampler = Fake(settings(gates="training"))
-    run(tmp_path, write_pair(tmp_path), sampler, overlap=0)
+    fuse_and_read(tmp_path, write_pair(tmp_path), sampler, overlap=0)
     assert {corner for batch in sampler.batches for corner in batch} >= {(0, 0), (32, 0), (32, 40)}
     assert len(sampler.batches[0]) == 3
 
 
 def test_a_scene_smaller_than_a_tile_is_one_tile(tmp_path: Path) -> None:
     sampler = Fake(settings(), of_position)
-    run(tmp_path, write_pair(tmp_path, 32, 36), sampler, tile=64)
+    fuse_and_read(tmp_path, write_pair(tmp_path, 32, 36), sampler, tile=64)
     assert sampler.batches == [[(0, 0)]]
 
 
@@ -278,13 +195,13 @@ def test_a_calibration_kept_with_the_model_is_used(tmp_path: Path) -> None:
     with open_pair(*pair) as opened:
         seen = observe_msi(opened.strips, opened.resampling.down)
         kept = calibrate(config, [LrScene(opened.read_lr(), seen.msi_at_lr, seen.covered)])
-    own = run(tmp_path, pair, Fake(settings(), of_position))
-    same = run(tmp_path, pair, Fake(config, of_position, kept))
+    own = fuse_and_read(tmp_path, pair, Fake(settings(), of_position))
+    same = fuse_and_read(tmp_path, pair, Fake(config, of_position, kept))
     np.testing.assert_allclose(same, own, atol=1e-5)
     doubled = replace(kept, channels=replace(kept.channels, unit=2 * kept.channels.unit))
-    zero = run(tmp_path, pair, Fake(config, zeros, kept))
+    zero = fuse_and_read(tmp_path, pair, Fake(config, zeros, kept))
     np.testing.assert_allclose(
-        run(tmp_path, pair, Fake(config, of_position, doubled)) - zero, 2 * (same - zero), atol=1e-5
+        fuse_and_read(tmp_path, pair, Fake(config, of_position, doubled)) - zero, 2 * (same - zero), atol=1e-5
     )
 
 
@@ -295,7 +212,7 @@ def test_values_in_other_units_than_the_models_are_refused(tmp_path: Path) -> No
         seen = observe_msi(opened.strips, opened.resampling.down)
         kept = calibrate(config, [LrScene(opened.read_lr() * 1e4, seen.msi_at_lr, seen.covered)])
     with pytest.raises(ModelError, match="other units"):
-        run(tmp_path, pair, Fake(config, zeros, kept))
+        fuse_and_read(tmp_path, pair, Fake(config, zeros, kept))
     assert not (tmp_path / "fused.tif").exists()
 
 
@@ -330,7 +247,7 @@ def test_every_pixel_lies_where_the_outputs_transform_says(
     cols: tuple[int, int],
 ) -> None:
     pair = write_ramps(tmp_path, LR_GRID, msi_grid)
-    fused = run(tmp_path, pair, method=method)
+    fused = fuse_and_read(tmp_path, pair, method=method)
     grid = read_info(tmp_path / "fused.tif").grid
     assert (grid.height, grid.width) == (rows[1] - rows[0], cols[1] - cols[0])
     expected = msi_grid[0] @ Affine.translation(cols[0], rows[0])
@@ -346,8 +263,8 @@ def test_every_pixel_lies_where_the_outputs_transform_says(
 
 
 def test_without_georeference_an_exact_ratio_is_taken_as_the_same_ground(tmp_path: Path) -> None:
-    placed = run(tmp_path, write_pair(tmp_path, count=None))
-    bare = run(tmp_path, write_pair(tmp_path, count=None, crs=None))
+    placed = fuse_and_read(tmp_path, write_pair(tmp_path, count=None))
+    bare = fuse_and_read(tmp_path, write_pair(tmp_path, count=None, crs=None))
     np.testing.assert_array_equal(bare, placed)
     assert read_info(tmp_path / "fused.tif").grid.crs_wkt is None
 
@@ -386,14 +303,14 @@ def placed_elsewhere(folder: Path, **msi: Any) -> tuple[Path, Path]:
 def test_pairs_that_do_not_come_together(tmp_path: Path, msi: dict[str, Any], said: str) -> None:
     pair = placed_elsewhere(tmp_path, **msi)
     with pytest.raises(GridError, match=said):
-        run(tmp_path, pair)
+        fuse_and_read(tmp_path, pair)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif"]
 
 
 def test_pair_given_the_wrong_way_round(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path)
     with pytest.raises(InputError, match="LR-HSI first"):
-        run(tmp_path, (msi, lr))
+        fuse_and_read(tmp_path, (msi, lr))
 
 
 # Holes
@@ -401,9 +318,9 @@ def test_pair_given_the_wrong_way_round(tmp_path: Path) -> None:
 
 def test_an_lr_hole_is_nodata_on_its_block_and_nowhere_else(tmp_path: Path) -> None:
     holes = [(3, 5), (0, 0), (15, 17)]
-    whole = run(tmp_path, write_pair(tmp_path))
+    whole = fuse_and_read(tmp_path, write_pair(tmp_path))
     for sampler in (None, Fake(settings())):
-        fused = run(tmp_path, write_pair(tmp_path, lr_holes=holes), sampler)
+        fused = fuse_and_read(tmp_path, write_pair(tmp_path, lr_holes=holes), sampler)
         missing = np.zeros((64, 72), bool)
         for row, col in holes:
             missing[4 * row : 4 * row + 4, 4 * col : 4 * col + 4] = True
@@ -420,14 +337,14 @@ def test_an_msi_hole_is_nodata_on_its_pixels_and_nowhere_else(tmp_path: Path) ->
     missing = np.zeros((64, 72), bool)
     missing[holes[1:]] = True
     for sampler in (None, Fake(settings(), of_position)):
-        fused = run(tmp_path, write_pair(tmp_path, msi_holes=holes), sampler)
+        fused = fuse_and_read(tmp_path, write_pair(tmp_path, msi_holes=holes), sampler)
         assert (np.isnan(fused) == missing).all()
         assert np.nanmin(fused) > -0.3
         assert np.nanmax(fused) < 1.5
 
 
 def test_a_hole_in_one_msi_band_is_a_hole(tmp_path: Path) -> None:
-    fused = run(tmp_path, write_pair(tmp_path, msi_holes=np.s_[1, 20:23, 31:40]))
+    fused = fuse_and_read(tmp_path, write_pair(tmp_path, msi_holes=np.s_[1, 20:23, 31:40]))
     missing = np.zeros((64, 72), bool)
     missing[20:23, 31:40] = True
     assert (np.isnan(fused) == missing).all()
@@ -437,7 +354,7 @@ def test_an_msi_band_missing_over_a_large_part_is_a_hole_there(tmp_path: Path) -
     """However the scene is read: the part spans more than any strip or tile."""
     pair = write_pair(tmp_path, 160, 40, msi_holes=np.s_[1, :96])
     for sampler in (None, Fake(settings())):
-        fused = run(tmp_path, pair, sampler)
+        fused = fuse_and_read(tmp_path, pair, sampler)
         assert np.isnan(fused[:, :96]).all()
         assert np.isfinite(fused[:, 96:]).all()
 
@@ -447,7 +364,7 @@ def test_a_dead_band_of_the_lr_hsi_stays_dead_and_harms_nothing(tmp_path: Path) 
     values = read_back(lr)
     values[2] = np.nan
     dead = write_cube(tmp_path / "dead.tif", values, count=None)
-    whole, fused = run(tmp_path, (lr, msi)), run(tmp_path, (dead, msi))
+    whole, fused = fuse_and_read(tmp_path, (lr, msi)), fuse_and_read(tmp_path, (dead, msi))
     assert np.isnan(fused[2]).all()
     others = [band for band in range(BANDS) if band != 2]
     np.testing.assert_allclose(fused[others], whole[others], atol=1e-5)
@@ -474,14 +391,14 @@ def test_nan_without_a_declared_nodata_is_refused(tmp_path: Path) -> None:
         with rasterio.open(bare, "w", **profile) as dataset:
             dataset.write(values)
         with pytest.raises(InputError, match=r"bare\.tif holds NaN .* declares no nodata"):
-            run(tmp_path, (bare, msi) if damaged == lr else (lr, bare))
+            fuse_and_read(tmp_path, (bare, msi) if damaged == lr else (lr, bare))
         assert not (tmp_path / "fused.tif").exists()
 
 
 def test_a_pair_without_a_valid_pixel_in_common(tmp_path: Path) -> None:
     every = [(row, col) for row in range(8) for col in range(9)]
     with pytest.raises(InputError, match="valid LR pixels"):
-        run(tmp_path, write_pair(tmp_path, 32, 36, lr_holes=every))
+        fuse_and_read(tmp_path, write_pair(tmp_path, 32, 36, lr_holes=every))
     assert not (tmp_path / "fused.tif").exists()
 
 
@@ -490,7 +407,7 @@ def test_a_pair_without_a_valid_pixel_in_common(tmp_path: Path) -> None:
 
 def test_the_output_keeps_what_is_known_of_the_hsi(tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
-    run(tmp_path, pair, Fake(settings()), provenance={"emrdiff_seed": "7"})
+    fuse_and_read(tmp_path, pair, Fake(settings()), provenance={"emrdiff_seed": "7"})
     source, made = read_info(pair[0]), read_info(tmp_path / "fused.tif")
     assert made.bands == source.bands
     assert made.bands.wavelengths_nm == tuple(wavelengths(BANDS))
@@ -503,7 +420,7 @@ def test_the_output_keeps_what_is_known_of_the_hsi(tmp_path: Path) -> None:
     ("dtype", "nodata"), [("int16", NODATA), ("float32", np.nan), ("uint16", 65535), ("int32", -(2**31))]
 )
 def test_another_dtype_gets_a_nodata_of_its_own(tmp_path: Path, dtype: str, nodata: float) -> None:
-    fused = run(tmp_path, write_pair(tmp_path, lr_holes=[(1, 1)]), dtype=dtype)
+    fused = fuse_and_read(tmp_path, write_pair(tmp_path, lr_holes=[(1, 1)]), dtype=dtype)
     info = read_info(tmp_path / "fused.tif")
     assert info.dtype == dtype
     np.testing.assert_equal(info.nodata, nodata)
@@ -514,7 +431,7 @@ def test_another_dtype_gets_a_nodata_of_its_own(tmp_path: Path, dtype: str, noda
 
 def test_values_beyond_the_range_are_clipped_and_counted(tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
-    plain = run(tmp_path, pair, dtype="float32")
+    plain = fuse_and_read(tmp_path, pair, dtype="float32")
     report = fuse(*pair, tmp_path / "small.tif", "glp", None, FusionOptions(dtype="uint8"))
     stored = np.rint(plain / COUNT)
     assert report.clipped_values == pytest.approx(((stored < 0) | (stored > 255)).sum(), abs=3)
@@ -549,19 +466,19 @@ def test_a_failing_sampler_leaves_the_output_as_it_was(tmp_path: Path) -> None:
         return zeros(tile, corner)
 
     pair = write_pair(tmp_path)
-    run(tmp_path, pair)
+    fuse_and_read(tmp_path, pair)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, pair, Fake(settings(), fail))
+        fuse_and_read(tmp_path, pair, Fake(settings(), fail))
     journal = tmp_path / ".fused.tif.journal"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != journal} == before
 
 
 def test_an_output_that_is_there_stays(tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
-    run(tmp_path, pair)
+    fuse_and_read(tmp_path, pair)
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        run(tmp_path, pair, overwrite=False)
+        fuse_and_read(tmp_path, pair, overwrite=False)
 
 
 # What does not fit
@@ -578,14 +495,14 @@ def test_an_output_that_is_there_stays(tmp_path: Path) -> None:
 def test_a_model_for_other_bands(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     pair = write_pair(tmp_path)
     with pytest.raises(ModelError, match=said):
-        run(tmp_path, pair, Fake(settings(**changes)))
+        fuse_and_read(tmp_path, pair, Fake(settings(**changes)))
     assert not (tmp_path / "fused.tif").exists()
 
 
 def test_a_model_calibrated_on_the_scene_takes_any_number_of_hsi_bands(tmp_path: Path) -> None:
     pair = write_pair(tmp_path, bands=11)
     check_fit(settings(), read_info(pair[0]), read_info(pair[1]))
-    assert run(tmp_path, pair, Fake(settings())).shape == (11, 64, 72)
+    assert fuse_and_read(tmp_path, pair, Fake(settings())).shape == (11, 64, 72)
 
 
 @pytest.mark.parametrize(
@@ -608,20 +525,11 @@ def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any]) -> None
     """The model's tile is 16."""
     pair = write_pair(tmp_path)
     with pytest.raises(UsageError):
-        run(tmp_path, pair, Fake(settings()), **options)
+        fuse_and_read(tmp_path, pair, Fake(settings()), **options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif"]
 
 
 # Units, dead bands and margins with an archive's calibration
-
-
-def archive_fake(pair: tuple[Path, Path], **changes: Any) -> Fake:
-    """A sampler that carries the calibration of the pair itself, as of an archive."""
-    config = settings(calibration="archive", **changes)
-    with open_pair(*pair) as opened:
-        seen = observe_msi(opened.strips, opened.resampling.down)
-        scene = LrScene(opened.read_lr(), seen.msi_at_lr, seen.covered)
-    return Fake(config, calibration=calibrate(config, [scene]))
 
 
 @pytest.mark.parametrize(
@@ -644,7 +552,7 @@ def test_either_input_in_other_units_than_the_models_is_refused(
     transform = read_info(scaled).grid.transform
     counts = write_cube(tmp_path / "counts.tif", 1e4 * read_back(scaled), transform=transform, count=None)
     with pytest.raises(ModelError, match=f"the {other}'s values .* other units"):
-        run(tmp_path, (counts, msi) if other == "LR-HSI" else (lr, counts), sampler)
+        fuse_and_read(tmp_path, (counts, msi) if other == "LR-HSI" else (lr, counts), sampler)
 
 
 def test_dead_bands_cost_the_others_little_under_an_archives_basis(tmp_path: Path) -> None:
@@ -653,7 +561,7 @@ def test_dead_bands_cost_the_others_little_under_an_archives_basis(tmp_path: Pat
     values = read_back(lr)
     values[2] = np.nan
     dead = write_cube(tmp_path / "dead.tif", values, count=None)
-    whole, fused = run(tmp_path, (lr, msi), sampler), run(tmp_path, (dead, msi), sampler)
+    whole, fused = fuse_and_read(tmp_path, (lr, msi), sampler), fuse_and_read(tmp_path, (dead, msi), sampler)
     others = [band for band in range(BANDS) if band != 2]
     assert np.isnan(fused[2]).all()
     assert np.abs(fused[others] - whole[others]).mean() < 0.2 * np.abs(whole[2]).mean()
@@ -663,7 +571,7 @@ def test_a_margin_without_data_does_not_leak_into_the_scene(tmp_path: Path) -> N
     """The margin covers whole strips of the MSI."""
     truth = textured(BANDS, 512, 40)
     lr, msi = write_pair(tmp_path, 512, 40, msi_holes=np.s_[:, :256], count=None)
-    fused = run(tmp_path, (lr, msi))
+    fused = fuse_and_read(tmp_path, (lr, msi))
     error = np.abs(fused - truth).mean(axis=(0, 2))
     assert np.isnan(error[:256]).all()
     assert error[256:264].mean() < 2 * error[280:].mean()
@@ -694,7 +602,7 @@ def test_without_a_crs_the_geotransforms_place_the_pair_and_a_note_says_so(tmp_p
     with ignoring_missing_georeference():
         move(lr, NORTH_UP @ Affine.translation(1000, 0))
     with pytest.raises(GridError, match="no ground in common"):
-        run(tmp_path, (lr, msi))
+        fuse_and_read(tmp_path, (lr, msi))
 
 
 def test_a_pair_simulated_from_a_cube_without_georeference_is_fused(tmp_path: Path) -> None:
@@ -702,7 +610,7 @@ def test_a_pair_simulated_from_a_cube_without_georeference_is_fused(tmp_path: Pa
     cube = write_cube(tmp_path / "cube.tif", textured(BANDS, 64, 64), crs=None, count=None)
     write_srf(tmp_path / "srf.csv")
     simulate_raster(cube, tmp_path / "pair", 4, str(tmp_path / "srf.csv"))
-    fused = run(tmp_path, (tmp_path / "pair" / "lr_hsi.tif", tmp_path / "pair" / "hr_msi.tif"))
+    fused = fuse_and_read(tmp_path, (tmp_path / "pair" / "lr_hsi.tif", tmp_path / "pair" / "hr_msi.tif"))
     assert np.abs(fused - textured(BANDS, 64, 64)).mean() < 0.03
 
 
@@ -711,11 +619,11 @@ def test_a_pair_simulated_from_a_cube_without_georeference_is_fused(tmp_path: Pa
 
 def test_south_up_hsi_fuses_as_north_up(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path)
-    expected = run(tmp_path, (lr, msi), Fake(settings(), of_position))
+    expected = fuse_and_read(tmp_path, (lr, msi), Fake(settings(), of_position))
     values = read(lr)
     turned = NORTH_UP @ Affine.translation(0, values.shape[1]) @ Affine.scale(1, -1)
     flipped = write_cube(tmp_path / "flipped.tif", values[:, ::-1], transform=turned)
-    assert np.array_equal(run(tmp_path, (flipped, msi), Fake(settings(), of_position)), expected)
+    assert np.array_equal(fuse_and_read(tmp_path, (flipped, msi), Fake(settings(), of_position)), expected)
 
 
 @pytest.mark.parametrize("angle", [0.0, 25.0])
@@ -733,7 +641,7 @@ def test_hsi_in_another_crs_is_fused_on_the_msis_grid(tmp_path: Path, angle: flo
     lr = write_cube(
         tmp_path / "lr.tif", 0.5 + 0.01 * x + slopes * y, transform=coarse, crs="EPSG:3035", count=None
     )
-    fused = run(tmp_path, (lr, msi), method="bicubic", dtype="float32")
+    fused = fuse_and_read(tmp_path, (lr, msi), method="bicubic", dtype="float32")
     with rasterio.open(tmp_path / "fused.tif") as dataset:
         assert dataset.transform.almost_equals(fine)
         assert dataset.crs.to_epsg() == 32633
@@ -749,12 +657,12 @@ def test_bounds_give_the_pixels_of_the_whole(
     tmp_path: Path, window: tuple[int, int, int, int], sampled: bool, method: str
 ) -> None:
     pair = write_pair(tmp_path, lr_holes=[(3, 4)])
-    whole = run(tmp_path, pair, Fake(settings(), of_position) if sampled else None, method)
+    whole = fuse_and_read(tmp_path, pair, Fake(settings(), of_position) if sampled else None, method)
     row, col, height, width = window
     left, top = FINE @ (col, row)
     right, bottom = FINE @ (col + width, row + height)
     sampler = Fake(settings(), of_position) if sampled else None
-    part = run(tmp_path, pair, sampler, method, bounds=(left, bottom, right, top))
+    part = fuse_and_read(tmp_path, pair, sampler, method, bounds=(left, bottom, right, top))
     assert np.array_equal(part, whole[:, row : row + height, col : col + width], equal_nan=True)
     with rasterio.open(tmp_path / "fused.tif") as dataset:
         assert dataset.transform.almost_equals(FINE @ Affine.translation(col, row), precision=1e-6)
@@ -767,7 +675,7 @@ def test_bounds_without_a_pixel(tmp_path: Path) -> None:
     left, top = FINE @ (0, 0)
     for bounds in ((left - 100, top, left - 50, top + 50), (left + 50, top, left, top - 50)):
         with pytest.raises(GridError, match="no pixel of the common ground"):
-            run(tmp_path, pair, bounds=bounds)
+            fuse_and_read(tmp_path, pair, bounds=bounds)
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "ENVI"])

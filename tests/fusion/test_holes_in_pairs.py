@@ -14,9 +14,10 @@ from rasterio.enums import ColorInterp
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
-from tests.fusion.test_fusion import BANDS, FINE, Fake, of_position, run, see, settings, write_pair
+from tests.support.pairs import BANDS, FINE, see, write_pair
 from tests.support.rasters import NORTH_UP, UTM33, write_tif
-from tests.test_simulation import NODATA, read, textured, write_cube
+from tests.support.samplers import Fake, fuse_and_read, of_position, settings
+from tests.support.scenes import NODATA, read, textured, write_cube
 
 HOLE = np.s_[20:23, 31:40]
 LR_HOLE = (5, 8)
@@ -71,7 +72,7 @@ def test_what_lies_in_a_hole_is_of_no_consequence(tmp_path: Path, way: str, by: 
         transform = NORTH_UP if which == "LR-HSI" else FINE
         path = declared(tmp_path / f"holed {garbage}.tif", values, hole, by, transform=transform)
         pair = (path, msi) if which == "LR-HSI" else (lr, path)
-        outputs.append(run(tmp_path, pair, dtype="float32", **WAYS[way]))
+        outputs.append(fuse_and_read(tmp_path, pair, dtype="float32", **WAYS[way]))
     assert (np.isnan(outputs[0]) == missing).all()
     for other in outputs[1:]:
         np.testing.assert_array_equal(other, outputs[0])
@@ -86,7 +87,9 @@ def test_a_hole_in_one_good_band_of_the_lr_hsi_is_a_hole_in_all(tmp_path: Path, 
         values[(slice(None), *LR_HOLE)] = garbage
         values[(3, *LR_HOLE)] = np.nan
         outputs.append(
-            run(tmp_path, (write_cube(tmp_path / "holed.tif", values, count=None), msi), **WAYS[way])
+            fuse_and_read(
+                tmp_path, (write_cube(tmp_path / "holed.tif", values, count=None), msi), **WAYS[way]
+            )
         )
     missing = np.zeros((64, 72), bool)
     missing[ON_LR] = True
@@ -103,10 +106,10 @@ def test_beyond_its_reach_a_hole_is_felt_by_the_scenes_statistics_alone(
     tmp_path: Path, method: str, reach: int, beyond: float, which: str
 ) -> None:
     """Of 0.1 to 0.8; `reach` in LR pixels, the longest way along either axis."""
-    whole = run(tmp_path, write_pair(tmp_path, 160, 160, count=None), method=method)
+    whole = fuse_and_read(tmp_path, write_pair(tmp_path, 160, 160, count=None), method=method)
     lr_holes, msi_holes = ([(20, 20)], None) if which == "LR-HSI" else ([], np.s_[:, 80:84, 80:84])
     pair = write_pair(tmp_path, 160, 160, count=None, lr_holes=lr_holes, msi_holes=msi_holes)
-    change = np.abs(run(tmp_path, pair, method=method) - whole).max(axis=0)
+    change = np.abs(fuse_and_read(tmp_path, pair, method=method) - whole).max(axis=0)
     rows, cols = np.mgrid[:160, :160]
     far = np.maximum(np.abs(rows - 81.5), np.abs(cols - 81.5)) - 2 >= 4 * reach
     assert far.mean() > 0.6
@@ -132,7 +135,7 @@ def test_holes_shift_no_statistics(tmp_path: Path, method: str, reach: int) -> N
     for holes in (np.s_[:0, :0], np.s_[:5, 3:6]):
         coarse[:, *holes] = np.nan
         path = write_cube(tmp_path / "lr.tif", coarse, transform=grid, count=None)
-        outputs.append(run(tmp_path, (path, fine), method=method))
+        outputs.append(fuse_and_read(tmp_path, (path, fine), method=method))
     missing, far = np.zeros((64, 72), bool), np.ones((64, 72), bool)
     missing[:20, 12:24] = True
     far[: 20 + 4 * reach, max(0, 12 - 4 * reach) : 24 + 4 * reach] = False
@@ -143,7 +146,7 @@ def test_holes_shift_no_statistics(tmp_path: Path, method: str, reach: int) -> N
 @pytest.mark.parametrize("way", WAYS)
 def test_nodata_is_where_either_has_none_to_give(tmp_path: Path, way: str) -> None:
     pair = write_pair(tmp_path, lr_holes=[LR_HOLE], msi_holes=np.s_[2, 40:45, 50:60])
-    run(tmp_path, pair, **WAYS[way])
+    fuse_and_read(tmp_path, pair, **WAYS[way])
     with ignoring_missing_georeference(), rasterio.open(tmp_path / "fused.tif") as dataset:
         stored, nodata = dataset.read(), dataset.nodata
     missing = np.zeros((64, 72), bool)

@@ -23,9 +23,10 @@ from emrdiff_cli.fusion.memory import MemoryEstimate, choose_batch_size, free_me
 from emrdiff_cli.fusion.option_cells import parse_size
 from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.zoo import WEIGHTS
-from tests.fusion.test_fusion import Fake, Image, of_position, settings, write_pair
+from tests.support.pairs import write_pair
 from tests.support.random_model import save_random_model
-from tests.test_simulation import read
+from tests.support.samplers import Fake, Image, of_position, settings
+from tests.support.scenes import read
 
 TILES = FusionOptions(tile=16, overlap=4, batch_size=4, overwrite=True)
 

@@ -15,9 +15,10 @@ from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
 from emrdiff_cli.raster.reading import read_info
-from tests.fusion.test_fusion import FINE, Fake, archive_fake, run, settings, write_pair
+from tests.support.pairs import FINE, write_pair
 from tests.support.rasters import read_back, write_tif
-from tests.test_simulation import COUNT, read, write_cube
+from tests.support.samplers import Fake, archive_fake, fuse_and_read, settings
+from tests.support.scenes import COUNT, read, write_cube
 
 Image = NDArray[np.float32]
 
@@ -54,11 +55,11 @@ def test_an_affine_change_of_the_msi_changes_nothing(
     tmp_path: Path, way: str, factor: float, offset: float
 ) -> None:
     lr, msi = write_pair(tmp_path, count=None)
-    expected = run(tmp_path, (lr, msi), **WAYS[way])
+    expected = fuse_and_read(tmp_path, (lr, msi), **WAYS[way])
     changed = write_msi(tmp_path / "changed.tif", (read(msi) * factor + offset).astype(np.float32))
     # Kriging, which samplers begin at, goes by the root of a band: of another shape above another zero.
     tolerance = 5e-4 if way.startswith("glp") or not offset else 5e-3
-    np.testing.assert_allclose(run(tmp_path, (lr, changed), **WAYS[way]), expected, atol=tolerance)
+    np.testing.assert_allclose(fuse_and_read(tmp_path, (lr, changed), **WAYS[way]), expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -68,7 +69,9 @@ def test_an_msi_of_bytes_is_that_of_floats_in_other_units(tmp_path: Path, way: s
     one = write_tif(tmp_path / "bytes.tif", bytes_, transform=FINE)
     other = write_msi(tmp_path / "floats.tif", 16 * bytes_.astype(np.float32))
     np.testing.assert_allclose(
-        run(tmp_path, (lr, one), **WAYS[way]), run(tmp_path, (lr, other), **WAYS[way]), atol=1e-5
+        fuse_and_read(tmp_path, (lr, one), **WAYS[way]),
+        fuse_and_read(tmp_path, (lr, other), **WAYS[way]),
+        atol=1e-5,
     )
 
 
@@ -76,9 +79,9 @@ def test_counts_with_a_recorded_scale_are_reflectance(tmp_path: Path) -> None:
     """The same ground as int16 counts of 1e-4 and as float32 reflectance, in either raster."""
     (tmp_path / "counts").mkdir()
     counts, floats = write_pair(tmp_path / "counts"), write_pair(tmp_path, count=None)
-    expected = run(tmp_path, floats)
+    expected = fuse_and_read(tmp_path, floats)
     for pair in (counts, (counts[0], floats[1]), (floats[0], counts[1])):
-        np.testing.assert_allclose(run(tmp_path, pair), expected, atol=3 * COUNT)
+        np.testing.assert_allclose(fuse_and_read(tmp_path, pair), expected, atol=3 * COUNT)
     info = read_info(counts[0])
     assert (info.scale, info.dtype) == (pytest.approx(COUNT), "int16")
 
@@ -86,9 +89,9 @@ def test_counts_with_a_recorded_scale_are_reflectance(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64"])
 def test_the_output_is_rounded_once_in_the_types_units(tmp_path: Path, dtype: str) -> None:
     pair = write_pair(tmp_path)
-    run(tmp_path, pair, dtype=dtype)
+    fuse_and_read(tmp_path, pair, dtype=dtype)
     stored = read_back(tmp_path / "fused.tif")
-    run(tmp_path, pair, dtype="float64")
+    fuse_and_read(tmp_path, pair, dtype="float64")
     exact = read_back(tmp_path / "fused.tif")
     assert exact.mean() == pytest.approx(0.3 / COUNT, rel=0.3)
     assert np.abs(stored - exact).max() <= (0.5 if dtype.startswith("int") else 0) + 1e-3
@@ -105,7 +108,7 @@ def test_an_msi_on_another_scale_than_the_archives_is_matched(
 ) -> None:
     lr, msi = write_pair(tmp_path, count=None, spectral=spectral)
     sampler = replace(archive_fake((lr, msi), **changes), estimate=of_everything)
-    expected = run(tmp_path, (lr, msi), sampler)
+    expected = fuse_and_read(tmp_path, (lr, msi), sampler)
     other = write_msi(tmp_path / "other.tif", read(msi) * np.float32(factor), spectral=spectral)
     report = fused_report((lr, other), tmp_path / "fused.tif", sampler)
     # The factor is found within a tenth, so what the network sees is off by as much at most.
@@ -142,4 +145,4 @@ def test_an_msi_of_nothing_is_still_refused(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path, count=None)
     sampler = archive_fake((lr, msi))
     with pytest.raises(InputError, match=r"zero.tif: every band is of one value alone"):
-        run(tmp_path, (lr, write_msi(tmp_path / "zero.tif", 0 * read(msi))), sampler)
+        fuse_and_read(tmp_path, (lr, write_msi(tmp_path / "zero.tif", 0 * read(msi))), sampler)

@@ -27,18 +27,18 @@ from emrdiff_cli import __version__
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import EmrdiffError, InputError, OutputExistsError, UsageError, WriteError
-from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
+from emrdiff_cli.fusion.fusing import FusionReport, fuse
 from emrdiff_cli.fusion.journal import Journal
 from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.runtime.sole_run import sole_run
 from emrdiff_cli.zoo import WEIGHTS
-from tests.fusion.test_fusion import Fake, Image, of_position, settings, write_pair
+from tests.support.pairs import write_pair
 from tests.support.random_model import save_random_model
+from tests.support.resumed_runs import OLD, TILES, beside, rows_kept
+from tests.support.samplers import Fake, Image, of_position, settings
 
-TILES = FusionOptions(tile=16, overlap=4, batch_size=2)
-OLD = b"what was there"
 FORMATS = [("GTiff", "out.tif"), ("ENVI", "out.bsq"), ("COG", "cog.tif")]
 Pair = tuple[Path, Path]
 Failing = Callable[[Any, Exception | None], Any]
@@ -73,16 +73,6 @@ def interrupted(after: int) -> Fake:
 def interrupt(pair: Pair, output: Path, after: int = 30, **changes: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         go(pair, output, interrupted(after), **changes)
-
-
-def beside(output: Path) -> list[str]:
-    """What lies beside an output besides it, its header and the inputs."""
-    usual = {output.name, output.with_suffix(".hdr").name, "lr.tif", "msi.tif"}
-    return sorted(path.name for path in output.parent.iterdir() if path.name not in usual)
-
-
-def rows_kept(output: Path) -> list[Path]:
-    return sorted(Journal(output).folder.glob("row-*[0-9]"))
 
 
 def contents(output: Path) -> list[bytes]:

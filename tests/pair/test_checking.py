@@ -19,10 +19,9 @@ from emrdiff_cli.errors import InputError
 from emrdiff_cli.pair.check import Check, check
 from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
 from emrdiff_cli.raster.acquisition import acquired_on
-from tests.fusion.test_fusion import see, write_pair
-from tests.pair.test_coregistration import BERLIN, BY, RATIO, SIDE, displaced
+from tests.support.pairs import BERLIN, BY, RATIO, SIDE, displaced, see, write_pair
 from tests.support.rasters import NORTH_UP, UTM33, pixels, read_back, write_tif
-from tests.test_simulation import NODATA, textured, write_cube
+from tests.support.scenes import NODATA, textured, write_cube
 
 FINE = NORTH_UP @ Affine.scale(1 / RATIO)
 

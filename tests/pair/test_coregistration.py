@@ -9,44 +9,16 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from numpy.typing import NDArray
 
-from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.registration import Shift
-from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
-from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
 from emrdiff_cli.pair.coregistration import SHIFT_TAG, described, find_shift, register
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.simulation import simulate_raster
-from tests.fusion.test_fusion import see, write_pair
-from tests.support.places import REAL_SCENES
+from tests.support.pairs import BANDS, BERLIN, BY, RATIO, SIDE, Point, displaced, moved_copy, see, write_pair
 from tests.support.rasters import NORTH_UP, read_back
-from tests.test_simulation import COUNT, textured, write_cube
-
-BERLIN = REAL_SCENES / "berlin"
-Point = tuple[float, float]
-BANDS, RATIO, SIDE = 8, 4, 160
-BY = (0.4, -0.7)
-
-
-def displaced(
-    folder: Path, by: Point = BY, *, holes: Any = None, place: Affine = NORTH_UP, **options: Any
-) -> tuple[Path, Path]:
-    """A pair of known truth, `textured(BANDS, SIDE, SIDE)`, whose LR-HSI states a place `by` LR pixels off."""
-    truth = textured(BANDS, SIDE, SIDE)
-    taps = gaussian_downsampler(AxisPlacement(RATIO, 0.0), SIDE // RATIO, SIDE, RATIO / FWHM_PER_SIGMA)
-    lr, msi = apply_taps(truth, taps, taps), see(truth)
-    if holes is not None:
-        msi[:, 30:60, 20:90] = np.nan
-        lr[:, 25:32, 3:9] = np.nan
-    stated = place @ Affine.translation(by[1], by[0])
-    fine = place @ Affine.scale(1 / RATIO)
-    return (
-        write_cube(folder / "lr.tif", lr, transform=stated, **options),
-        write_cube(folder / "msi.tif", msi, transform=fine, **options),
-    )
+from tests.support.scenes import COUNT, textured, write_cube
 
 
 def found(pair: tuple[Path, Path]) -> Shift:
@@ -209,16 +181,3 @@ def test_coregistration_recovers_what_the_displacement_of_a_city_cost(tmp_path: 
     assert right - wrong > 10
     assert psnr_db(lr, True) == right
     assert psnr_db(moved, True) > wrong + 0.95 * (right - wrong)
-
-
-def moved_copy(source_path: Path, folder: Path, by: Point) -> Path:
-    """Without the tags, and with the scale."""
-    with rasterio.open(source_path) as source:
-        profile: dict[str, Any] = source.profile | {"driver": "GTiff"}
-        values: NDArray[Any] = source.read()
-        scales = source.scales
-    profile["transform"] @= Affine.translation(by[1], by[0])
-    with rasterio.open(folder / "moved.tif", "w", **profile) as target:
-        target.write(values)
-        target.scales = scales
-    return folder / "moved.tif"

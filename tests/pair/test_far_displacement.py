@@ -20,12 +20,10 @@ from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 from emrdiff_cli.pair import far_displacement
 from emrdiff_cli.pair.coregistration import Geometry, find_shift, pair_block
 from emrdiff_cli.pair.pair import PairReader, open_pair
-from tests.cli.test_check import unrelated
-from tests.fusion.test_fusion import see
-from tests.pair.test_coregistration import BANDS, BERLIN, RATIO, SIDE, displaced, moved_copy
 from tests.support.front_door import Run
+from tests.support.pairs import BANDS, BERLIN, RATIO, SIDE, displaced, moved_copy, see, unrelated
 from tests.support.rasters import NORTH_UP
-from tests.test_simulation import textured, write_cube
+from tests.support.scenes import textured, write_cube
 
 FINE = NORTH_UP @ Affine.scale(1 / RATIO)
 Point = tuple[float, float]

@@ -9,15 +9,10 @@ from affine import Affine
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.files import files_of
-from tests.support.front_door import Run, front_door
+from tests.support.front_door import Run
 from tests.support.rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
 WITH_WAVELENGTHS = {"wavelength units": "Nanometers", "wavelength": "{450, 558.4, 700}"}
-
-
-@pytest.fixture
-def emrdiff(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    return front_door(monkeypatch, capfd)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

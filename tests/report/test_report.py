@@ -26,7 +26,7 @@ from emrdiff_cli.report.charts import Chart, Line, colour_bar, ticks
 from emrdiff_cli.report.colour import Limits, colour_map, viridis
 from emrdiff_cli.tiles.edges import TileEdges, edges_of, parse_edges, recorded_edges, regular_edges
 from emrdiff_cli.training.page import training_report
-from tests.fusion.test_fusion import write_pair
+from tests.support.pairs import write_pair
 from tests.support.scoring_rasters import ground, place, write_raster
 
 SHAPE = (6, 40, 48)

@@ -1,9 +1,10 @@
-"""What a command run through the front door comes to."""
+"""`emrdiff` run through its front door, in this process or one of its own, and what that comes to."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -19,7 +20,7 @@ Run = Callable[..., Ended]
 
 
 def front_door(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """What runs `emrdiff` with its arguments: exit code, stdout and stderr."""
+    """A runner of `emrdiff` in this process, which returns its exit code, stdout and stderr."""
     from emrdiff_cli.cli.app import main
 
     def command(*args: object) -> Ended:
@@ -30,3 +31,23 @@ def front_door(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
         return Ended(int(ended.value.code or 0), out, err)
 
     return command
+
+
+def in_a_process(*arguments: object, limit: int | None = None) -> Ended:
+    """Run `emrdiff` in a process of its own; `limit`: no file may grow beyond so many bytes."""
+    lines = [
+        "import resource, sys",
+        "" if limit is None else f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))",
+        f"sys.argv = {['emrdiff', *map(str, arguments)]!r}",
+        "from emrdiff_cli.cli.app import main",
+        "main()",
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=100
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def error_lines(ended: Ended) -> Sequence[str]:
+    """Lines on stderr, without libtiff's own, which nothing can keep it from writing."""
+    return [line for line in ended.err.splitlines() if not line.startswith("_tiff")]

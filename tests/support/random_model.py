@@ -11,7 +11,7 @@ from emrdiff_cli.checkpoint import save_model
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.zoo import WEIGHTS
-from tests.test_simulation import wavelengths
+from tests.support.scenes import wavelengths
 
 
 def save_random_model(folder: Path, **changes: Any) -> Path:

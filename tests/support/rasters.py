@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -98,29 +96,3 @@ def read_back(path: Path) -> NDArray[Any]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as dataset:
             return dataset.read()
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def emrdiff(*arguments: object, limit: int | None = None) -> Ended:
-    """Run the command in a process of its own; `limit`: no file may grow beyond so many bytes."""
-    lines = [
-        "import resource, sys",
-        "" if limit is None else f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))",
-        f"sys.argv = {['emrdiff', *map(str, arguments)]!r}",
-        "from emrdiff_cli.cli.app import main",
-        "main()",
-    ]
-    ended = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=100
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
-
-
-def error_lines(ended: Ended) -> Sequence[str]:
-    """Lines on stderr, without libtiff's own, which nothing can keep it from writing."""
-    return [line for line in ended.err.splitlines() if not line.startswith("_tiff")]

@@ -18,7 +18,7 @@ from emrdiff_cli.cli.app import main
 from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.training.loop import STATE
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
-from tests.test_simulation import textured, write_cube, write_srf
+from tests.support.scenes import textured, write_cube, write_srf
 
 FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

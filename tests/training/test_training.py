@@ -14,7 +14,6 @@ import torch
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, read_toml
 from emrdiff_cli.core.diffusion.supervision import training_scene
-from emrdiff_cli.core.sensor.srf import gaussian_response
 from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
 from emrdiff_cli.fusion.sampler import ModelSampler
@@ -24,29 +23,19 @@ from emrdiff_cli.training.examples import Examples, read_archive, read_scene
 from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, train
 from emrdiff_cli.training.model_folder import Job, check_free, make_job, run_job
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
-from tests.fusion.test_fusion import write_pair
-from tests.test_simulation import COUNT, read, textured, write_cube
+from tests.support.pairs import BANDS, write_pair
+from tests.support.scenes import COUNT, read, textured, write_cube
+from tests.support.training_archives import (
+    RESPONSE,
+    SIDE,
+    SMALL_MODEL,
+    SMALL_TRAINING,
+    Weights,
+    same,
+    write_archive,
+)
 
-BANDS, SIDE = 8, 32
 CPU = torch.device("cpu")
-RESPONSE = gaussian_response([460, 560, 660], [70, 70, 70])
-SMALL_MODEL: dict[str, Any] = {"levels": 2, "width": 4, "subspace": 4, "steps": 2}
-SMALL_TRAINING: dict[str, Any] = {
-    "iterations": 8,
-    "batch": 2,
-    "patch": 16,
-    "warmup": 2,
-    "validate_every": 3,
-    "checkpoint_every": 2,
-    "learning_rate": 3e-3,
-}
-
-
-def write_archive(folder: Path, count: int = 3) -> Path:
-    folder.mkdir(parents=True)
-    for number in range(count):
-        write_cube(folder / f"scene-{number}.tif", textured(BANDS, SIDE, SIDE, number))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +48,10 @@ def job(examples: Examples) -> Job:
     return make_job(examples, SMALL_MODEL, SMALL_TRAINING)
 
 
-Weights = dict[str, torch.Tensor]
-
-
 def run(job: Job, folder: Path, **options: Any) -> tuple[Weights, list[Validation]]:
     folder.mkdir(exist_ok=True)
     model, history = train(job.training_set, job.model, job.training, str(folder), CPU, **options)
     return model.state_dict(), history
-
-
-def same(one: Weights, other: Weights) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,10 @@ from emrdiff_cli.core.methods.colour_kernel import (
     neighbourhood_of,
     observe_neighbourhood,
 )
-from emrdiff_cli.core.sensor.observation import Strip, Strips
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from tests.core.methods.test_end_point import resampling, texture
+from tests.support.pair_arrays import by_strips, learned, resampling, texture
 
 Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
-
-def by_strips(msi: Image, height: int = 7, valid: Mask | None = None) -> Strips:
-    """An MSI in strips of so many rows."""
-    mask = np.ones(msi.shape[1:], bool) if valid is None else valid
-
-    def strips() -> Iterator[Strip]:
-        for top in range(0, msi.shape[1], height):
-            yield Strip(top, msi[:, top : top + height], mask[top : top + height])
-
-    return strips
-
-
-def learned(msi: Image, height: int = 7, ratio: float = 4) -> tuple[ColourKernel, Image]:
-    """A scene's kernel and neighbourhood."""
-    maps, strips = resampling(msi.shape[1], msi.shape[2], ratio), by_strips(msi, height)
-    neighbourhood = observe_neighbourhood(strips, maps.up)
-    return learn_kernel(strips, neighbourhood, maps), neighbourhood
 
 
 def pixels(count: int, bands: int = 3, seed: int = 0) -> tuple[Image, Image]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from emrdiff_cli.core.methods.end_point import (
@@ -18,60 +15,11 @@ from emrdiff_cli.core.methods.end_point import (
     regress,
 )
 from emrdiff_cli.core.methods.glp_local import choose_window
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
-from emrdiff_cli.core.sensor.degradation import degradation_taps
-from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
-from emrdiff_cli.core.sensor.resampling import apply_taps, cubic_upsampler
-from emrdiff_cli.core.subspace import find_basis, identity_basis
+from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.methods import END_POINTS
-
-Image = NDArray[np.float32]
-RATIO = 4
-
-
-def texture(count: int, height: int, width: int, seed: int) -> Image:
-    """Fields, roads and grain: flat areas, sharp lines and fine detail, in each band differently."""
-    rng = np.random.default_rng(seed)
-    seeds = ndimage.gaussian_filter(rng.normal(size=(5, height, width)), (0, 5, 5))
-    levels = rng.uniform(0.1, 0.6, (count, 5))
-    image = levels[:, seeds.argmax(axis=0)] + 0.03 * rng.normal(size=(count, height, width))
-    image[:, :, width // 3] += 0.2
-    return np.asarray(image, np.float32)
-
-
-def resampling(height: int, width: int, ratio: float = RATIO) -> Resampling:
-    place = AxisPlacement(float(ratio), 0.0)
-    sizes = [(int(n // ratio), n) for n in (height, width)]
-    return Resampling(
-        up=(cubic_upsampler(place, *sizes[0]), cubic_upsampler(place, *sizes[1])),
-        down=(degradation_taps("wald", place, *sizes[0]), degradation_taps("wald", place, *sizes[1])),
-    )
-
-
-class Pair:
-    """A truth (B, H, W) and its MSI, degraded, ready for an end point."""
-
-    def __init__(self, truth: Image, msi: Image) -> None:
-        self.truth, self.msi = truth, msi
-        self.maps = resampling(*msi.shape[1:])
-        seen = observe_msi(self.strips, self.maps.down)
-        self.lr = LrScene(apply_taps(truth, *self.maps.down), seen.msi_at_lr, seen.covered)
-
-    def strips(self) -> Iterator[Strip]:
-        yield Strip(0, self.msi, np.ones(self.msi.shape[1:], bool))
-
-    def end(self, method: str, subspace: int = 0) -> SceneEndPoint:
-        pixels = self.lr.hsi[:, self.lr.valid]
-        basis = find_basis(pixels, subspace) if subspace else identity_basis(len(self.truth))
-        return find_end_point(self.lr, self.strips, self.maps, method, basis)
-
-    def fused(self, method: str) -> Image:
-        return self.end(method).fitted.tile(self.msi, *self.maps.up).values
-
-    def error(self, image: Image) -> float:
-        return float(np.sqrt(np.square(image - self.truth).mean()))
+from tests.support.pair_arrays import RATIO, Pair, local_pair, texture
 
 
 def linear_pair(seed: int = 0) -> Pair:
@@ -79,15 +27,6 @@ def linear_pair(seed: int = 0) -> Pair:
     msi = texture(3, 64, 80, seed)
     mix = np.random.default_rng(seed).uniform(-1, 1, (7, 3))
     return Pair((np.tensordot(mix, msi, axes=1) + 0.5).astype(np.float32), msi)
-
-
-def local_pair() -> Pair:
-    """A scene in which the MSI's meaning changes from one side to the other."""
-    msi = texture(2, 96, 96, 3)
-    turn = np.linspace(-1, 1, 96, dtype=np.float32)
-    along, across = 1 + 0.7 * turn, 1 + 0.7 * turn[:, None]
-    bands = [msi[0] * along + msi[1], msi[0] - msi[1] * along, msi[0] * across, msi[1] * along * across]
-    return Pair(np.stack(bands) + 1, msi)
 
 
 def test_bicubic_is_the_upsampled_lr_hsi() -> None:

@@ -17,8 +17,7 @@ from emrdiff_cli.core.methods.scene_end_point import find_end_point
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.core.subspace import identity_basis
-from tests.core.methods.test_colour_kernel import by_strips, learned
-from tests.core.methods.test_end_point import local_pair, resampling, texture
+from tests.support.pair_arrays import by_strips, learned, local_pair, resampling, texture
 from tests.support.places import SAMPLE
 
 Image = NDArray[np.float32]

@@ -14,7 +14,7 @@ from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, fitted_class
 from emrdiff_cli.errors import ConfigError
 from emrdiff_cli.methods import END_POINTS, METHODS
-from tests.core.methods.test_end_point import local_pair
+from tests.support.pair_arrays import local_pair
 
 
 @pytest.mark.parametrize("method", END_POINTS)

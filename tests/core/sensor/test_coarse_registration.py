@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from emrdiff_cli.core.sensor.coarse_registration import FAR_REACH, CoarseShift, WideScene, find_coarse_shift
-from tests.test_simulation import textured
+from tests.support.scenes import textured
 
 BANDS, HEIGHT, WIDTH = 8, 32, 36
 SURE = 0.99

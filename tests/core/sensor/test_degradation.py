@@ -21,7 +21,7 @@ from emrdiff_cli.core.sensor.degradation import (
 )
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
-from tests.core.sensor.test_resampling import imresize_weights
+from tests.support.imresize import imresize_weights
 
 IMAGE = np.random.default_rng(0).random((24, 40))
 PROTOCOLS: tuple[Protocol, ...] = ("wald", "nssr", "emrdiff", "mtf")

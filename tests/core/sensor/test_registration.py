@@ -22,7 +22,7 @@ from emrdiff_cli.core.sensor.registration import (
 )
 from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
-from tests.test_simulation import textured
+from tests.support.scenes import textured
 
 Image = NDArray[np.float32]
 Point = tuple[float, float]

@@ -21,6 +21,7 @@ from emrdiff_cli.core.sensor.resampling import (
     fixed_kernel,
     gaussian_downsampler,
 )
+from tests.support.imresize import imresize_weights
 
 RNG = np.random.default_rng(0)
 RATIOS = st.floats(1.5, 20)
@@ -83,23 +84,6 @@ def test_ratio_one_is_the_identity() -> None:
     np.testing.assert_allclose(
         dense(cubic_upsampler(AxisPlacement(1.0, -2.0), 9, 7)), np.eye(9)[2:], atol=1e-12
     )
-
-
-def imresize_weights(n_in: int, ratio: float, n_out: int) -> NDArray[np.float64]:
-    """MATLAB's imresize(x, 1 / ratio, "bicubic") along one axis, with its antialiasing, as a matrix."""
-    scale, width = 1 / ratio, 4 * ratio
-    mirrored = [*range(n_in), *reversed(range(n_in))]
-    matrix = np.zeros((n_out, n_in))
-    for out in range(n_out):
-        u = (out + 1) / scale + 0.5 * (1 - 1 / scale)  # one-based, as there
-        left = int(np.floor(u - width / 2))
-        at = np.arange(left, left + int(np.ceil(width)) + 2)
-        d = np.abs(scale * (u - at))
-        cubic = np.where(d <= 1, 1.5 * d**3 - 2.5 * d**2 + 1, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2)
-        weights = np.where(d <= 2, cubic, 0.0)
-        for index, weight in zip(at, weights / weights.sum(), strict=True):
-            matrix[out, mirrored[(index - 1) % (2 * n_in)]] += weight
-    return matrix
 
 
 @pytest.mark.parametrize(("n_in", "ratio"), [(24, 2.0), (40, 8.0), (30, 3.0), (16, 8.0)])
