@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"__init__", "__main__"}),
 )
+# Where what ARCHITECTURE.md names may lie: a file of `fusion` goes by its own name on the road.
+PLACES = (ROOT, ROOT.parent, ROOT / "fusion")
 TORCH_PARTS = {
     "core.network",
     *(f"core.diffusion.{name}" for name in ("emr_diff", "noise", "chain", "learning", "muon", "supervision")),
@@ -100,6 +103,16 @@ def test_arrows_run_one_way(module: Path) -> None:
 
 def test_wings_stand_beside_few_single_modules() -> None:
     assert len([module for module in MODULES if len(module.parts) == 1]) <= 12
+
+
+def test_the_map_shows_the_house_as_it_is() -> None:
+    told = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", told, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(len(RANKS), 0, -1))
+    assert [frozenset(re.findall(r"`([^`]+)`", rooms)) for _, rooms in reversed(rows)] == list(RANKS)
+    named = re.findall(r"`([\w/]+\.(?:py|md)|[\w/]+/)`", told)
+    assert len(named) > 20
+    assert [name for name in named if not any((place / name).exists() for place in PLACES)] == []
 
 
 def test_modules_do_not_import_each_other_in_circles() -> None:
