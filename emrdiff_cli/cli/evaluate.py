@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from emrdiff_cli.cli import evaluate_options, score_output
 from emrdiff_cli.cli.options import Device, Overwrite, Quiet
-from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.errors import EmrdiffError, ThresholdError, UsageError
+from emrdiff_cli.cli.scoring import (
+    CloserLookRequest,
+    Scoring,
+    TestedFusion,
+    score_inputs,
+    score_listed,
+    score_pair,
+)
+from emrdiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from emrdiff_cli.core.metrics.conventions import Convention
-    from emrdiff_cli.core.metrics.error_survey import Seams
     from emrdiff_cli.core.metrics.metric import Metric
-    from emrdiff_cli.evaluation.full_reference import Evaluation
-    from emrdiff_cli.evaluation.reduced_resolution import WaldTest
     from emrdiff_cli.evaluation.score_table import ScoreTable
     from emrdiff_cli.evaluation.thresholds import Threshold
-    from emrdiff_cli.methods import EndPoint
     from emrdiff_cli.tiles.edges import TileEdges
 
 _UNFIT = {
@@ -39,41 +38,6 @@ _HINTS = {
     "inputs": "evaluation without REFERENCE: name a REFERENCE",
     "manifest": "--manifest, which names the rasters",
 }
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Options that hold for every pair: how it is scored and where the scores go."""
-
-    peak: float | None
-    ratio: float | None
-    metrics: tuple[str, ...]
-    border: int
-    conventions: tuple[Convention, ...]
-    table: ScoreTable | None
-    thresholds: tuple[Threshold, ...]
-    as_json: bool
-    quiet: bool
-
-
-@dataclass(frozen=True)
-class _Test:
-    """Means of fusion in Wald's test: a model, or a method where that is None."""
-
-    model: str | None
-    method: EndPoint | None
-    device: str
-
-
-@dataclass(frozen=True)
-class _CloserLookRequest:
-    """Request for a second pass: a report in `folder`, with the MSI, and the seams at tile edges."""
-
-    folder: Path | None = None
-    msi: Path | None = None
-    edges: TileEdges | None = None
-    overwrite: bool = False
-    seams: bool = False
 
 
 def evaluate(
@@ -117,39 +81,43 @@ def evaluate(
     emrdiff evaluate --manifest pairs.csv --csv scores.csv > scores.jsonl
     ```
     """
+    given = dict(locals())
     mode = "manifest" if manifest is not None else "inputs" if reference is None else "pair"
-    given: dict[str, object] = {
-        "FUSED": fused,
-        "REFERENCE": reference,
-        "--baseline": baseline,
-        "--lr-hsi": lr_hsi,
-    }
-    given |= {"--hr-msi": hr_msi, "--srf": srf, "--wald": wald, "--model": model, "--method": method}
-    given |= {"--ratio": ratio, "--border": border, "--convention": convention}
-    _refuse_unfit(mode, given | {"--report": report, "--seams": seams})
+    _refuse_unfit(mode, {_flag(name): value for name, value in given.items()})
     _refuse_inputs(csv, report, (fused, reference, baseline, lr_hsi, hr_msi, manifest))
-    chosen = _chosen_metrics(metrics)
-    known = _known_scores(mode, fused is not None, wald, chosen)
-    asked = _Asked(
-        peak=peak,
-        ratio=ratio,
-        metrics=chosen,
-        border=border,
-        conventions=_chosen_conventions(convention or []),
-        table=_table(csv, mode == "inputs" and fused is not None, wald),
-        thresholds=_thresholds(fail_under, fail_over, known),
-        as_json=as_json or mode == "manifest",
-        quiet=quiet,
-    )
+    scoring = _scoring(mode, given)
     if manifest is not None:
-        _evaluate_listed(manifest, asked)
+        score_listed(manifest, scoring)
     elif fused is not None and reference is not None:
         edges = _tile_edges(fused, report, hr_msi, seams, overwrite)
-        closer = _CloserLookRequest(report, hr_msi, edges, overwrite, seams=seams is not None)
-        _evaluate_pair(fused, reference, baseline, asked, closer)
+        closer = CloserLookRequest(report, hr_msi, edges, overwrite, seams=seams is not None)
+        score_pair(fused, reference, baseline, scoring, closer)
     else:
-        test = _Test(model, method, device) if wald else None
-        _evaluate_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, asked)
+        test = TestedFusion(model, method, device) if wald else None
+        score_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, scoring)
+
+
+def _flag(name: str) -> str:
+    """A parameter's name as the command line has it."""
+    return name.upper() if name in ("fused", "reference") else f"--{name.replace('_', '-')}"
+
+
+def _scoring(mode: str, given: Mapping[str, Any]) -> Scoring:
+    """The options among the command's parameters that hold for every pair. Raises UsageError."""
+    fused, wald = given["fused"] is not None, given["wald"]
+    chosen = _chosen_metrics(given["metrics"])
+    known = _known_scores(mode, fused, wald, chosen)
+    return Scoring(
+        peak=given["peak"],
+        ratio=given["ratio"],
+        metrics=chosen,
+        border=given["border"],
+        conventions=_chosen_conventions(given["convention"] or []),
+        table=_table(given["csv"], mode == "inputs" and fused, wald),
+        thresholds=_thresholds(given["fail_under"], given["fail_over"], known),
+        as_json=given["as_json"] or mode == "manifest",
+        quiet=given["quiet"],
+    )
 
 
 def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
@@ -226,138 +194,6 @@ def _table(path: Path | None, consistency: bool, wald: bool) -> ScoreTable | Non
     return ScoreTable(path, columns())
 
 
-def _evaluate_pair(
-    fused: Path,
-    reference: Path,
-    baseline: Path | None,
-    asked: _Asked,
-    closer: _CloserLookRequest,
-) -> None:
-    """Score one raster and print it; raises ThresholdError after that."""
-    from emrdiff_cli.evaluation import full_reference as evaluation
-    from emrdiff_cli.evaluation.thresholds import hold_to
-
-    with progress("evaluate", asked.quiet) as shown:
-        result = evaluation.evaluate(
-            fused,
-            reference,
-            baseline=baseline,
-            peak=asked.peak,
-            ratio=asked.ratio,
-            metrics=asked.metrics,
-            border=asked.border,
-            hashes=asked.as_json or asked.table is not None,
-            report=shown,
-        )
-    measured = _look_closer(result, closer, asked.quiet)
-    if asked.table is not None:
-        asked.table.append(score_output.score_rows(result))
-    if asked.as_json:
-        found: dict[str, object] = {} if measured is None else {"seams": measured._asdict()}
-        found |= score_output.convention_records(result.scores, asked.conventions)
-        _print_json(result.record() | found)
-    else:
-        score_output.print_scores(result, conventions=asked.conventions)
-        if measured is not None:
-            ratio = score_output.figure(measured.ratio)
-            typer.echo(f"seams {ratio} (error steps at tile edges / elsewhere, 1: none)")
-    _print_notes(result.all_notes(), asked.quiet)
-    hold_to(asked.thresholds, result.scores.overall)
-
-
-def _evaluate_inputs(
-    fused: Path | None,
-    lr_hsi: Path,
-    hr_msi: Path,
-    srf: str | None,
-    test: _Test | None,
-    asked: _Asked,
-) -> None:
-    """Hold a raster against its inputs, put a method to Wald's test on them, or both."""
-    from emrdiff_cli.evaluation.no_reference import check_consistency
-    from emrdiff_cli.evaluation.thresholds import hold_to
-
-    hashes = asked.as_json or asked.table is not None
-    scores: dict[str, float | None] = {}
-    record: dict[str, object] = {}
-    notes: list[str] = []
-    if fused is not None:
-        with progress("evaluate", asked.quiet) as shown:
-            found = check_consistency(fused, lr_hsi, hr_msi, srf=srf, hashes=hashes, report=shown)
-        scores, record, notes = dict(found.overall), found.record(), list(found.notes)
-        if asked.table is not None:
-            asked.table.append([score_output.consistency_row(found)])
-        if not asked.as_json:
-            score_output.print_consistency(found)
-    if test is not None:
-        tested = _wald_test(lr_hsi, hr_msi, test, asked)
-        scores |= tested.evaluation.scores.overall
-        inputs = {"lr_hsi": str(lr_hsi), "hr_msi": str(hr_msi)}
-        record = record | {"wald": tested.record()} if record else inputs | tested.record()
-        notes += [f"Wald's test: {note}" for note in tested.evaluation.all_notes()]
-        if asked.table is not None:
-            asked.table.append(score_output.score_rows(tested.evaluation, f"wald {tested.method}"))
-        if not asked.as_json:
-            score_output.print_wald(tested)
-    if asked.as_json:
-        _print_json(record)
-    _print_notes(notes, asked.quiet)
-    hold_to(asked.thresholds, scores)
-
-
-def _wald_test(lr_hsi: Path, hr_msi: Path, test: _Test, asked: _Asked) -> WaldTest:
-    from emrdiff_cli.evaluation.reduced_resolution import wald_test
-
-    sampler = None
-    if test.model is not None:
-        from emrdiff_cli.checkpoint import load_model
-        from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
-        from emrdiff_cli.zoo import WEIGHTS, find
-
-        sampler = ModelSampler(load_model(find(test.model).folder / WEIGHTS), choose_device(test.device))
-    with progress("Wald's test", asked.quiet) as shown:
-        return wald_test(
-            lr_hsi,
-            hr_msi,
-            test.method or "bicubic",
-            sampler,
-            name=test.model,
-            peak=asked.peak,
-            metrics=asked.metrics,
-            hashes=asked.as_json or asked.table is not None,
-            report=shown,
-        )
-
-
-def _evaluate_listed(manifest: Path, asked: _Asked) -> None:
-    """Score every pair of a list; one that fails stops no other, and the first failure is the exit code."""
-    from emrdiff_cli.runtime.manifest import read_manifest
-
-    failures: list[EmrdiffError] = []
-    for pair in read_manifest(manifest):
-        try:
-            _evaluate_pair(pair.fused, pair.reference, pair.baseline, asked, _CloserLookRequest())
-        except EmrdiffError as error:
-            failures.append(error)
-            typer.echo(f"Error: {pair.fused}: {error}", err=True)
-            if not isinstance(error, ThresholdError):
-                names = {"fused": str(pair.fused), "reference": str(pair.reference)}
-                _print_json(names | {"error": str(error), "exit_code": error.exit_code})
-    if failures:
-        # A raster that could not be scored says more than one that scored too low.
-        failures.sort(key=lambda error: isinstance(error, ThresholdError))
-        raise typer.Exit(failures[0].exit_code)
-
-
-def _print_json(record: Mapping[str, object]) -> None:
-    typer.echo(json.dumps(record, allow_nan=False))
-
-
-def _print_notes(notes: list[str], quiet: bool) -> None:
-    for note in () if quiet else notes:
-        typer.echo(f"Note: {note}", err=True)
-
-
 def _tile_edges(
     fused: Path, folder: Path | None, msi: Path | None, seams: str | None, overwrite: bool
 ) -> TileEdges | None:
@@ -374,20 +210,3 @@ def _tile_edges(
         check_report(folder, overwrite)
     info = read_info(fused)
     return recorded_edges(info) if seams is None else parse_edges(seams, info)
-
-
-def _look_closer(result: Evaluation, closer: _CloserLookRequest, quiet: bool) -> Seams | None:
-    """A second pass over the rasters where the seams or a report are asked for; gives the seams asked for."""
-    if closer.folder is None and closer.edges is None:
-        return None
-    from emrdiff_cli.evaluation.page import survey_errors, write_evaluation_report
-
-    with progress("look closer", quiet) as shown:
-        errors = survey_errors(result, shown)
-    if closer.folder is not None:
-        page = write_evaluation_report(
-            result, errors, closer.folder, msi=closer.msi, edges=closer.edges, overwrite=closer.overwrite
-        )
-        if not quiet:
-            typer.echo(f"{page}: written", err=True)
-    return errors.seams(closer.edges) if closer.seams and closer.edges is not None else None

@@ -1,0 +1,209 @@
+"""Scores worked out and shown as a command was asked to: of a pair, of its inputs, of every pair of a list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from emrdiff_cli.cli import score_output
+from emrdiff_cli.cli.progress import progress
+from emrdiff_cli.errors import EmrdiffError, ThresholdError
+
+if TYPE_CHECKING:
+    from emrdiff_cli.core.metrics.conventions import Convention
+    from emrdiff_cli.core.metrics.error_survey import Seams
+    from emrdiff_cli.evaluation.full_reference import Evaluation
+    from emrdiff_cli.evaluation.reduced_resolution import WaldTest
+    from emrdiff_cli.evaluation.score_table import ScoreTable
+    from emrdiff_cli.evaluation.thresholds import Threshold
+    from emrdiff_cli.methods import EndPoint
+    from emrdiff_cli.tiles.edges import TileEdges
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Options that hold for every pair: how it is scored and where the scores go."""
+
+    peak: float | None
+    ratio: float | None
+    metrics: tuple[str, ...]
+    border: int
+    conventions: tuple[Convention, ...]
+    table: ScoreTable | None
+    thresholds: tuple[Threshold, ...]
+    as_json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class TestedFusion:
+    """Means of fusion in Wald's test: a model, or a method where that is None."""
+
+    model: str | None
+    method: EndPoint | None
+    device: str
+
+
+@dataclass(frozen=True)
+class CloserLookRequest:
+    """Request for a second pass: a report in `folder`, with the MSI, and the seams at tile edges."""
+
+    folder: Path | None = None
+    msi: Path | None = None
+    edges: TileEdges | None = None
+    overwrite: bool = False
+    seams: bool = False
+
+
+def score_pair(
+    fused: Path,
+    reference: Path,
+    baseline: Path | None,
+    scoring: Scoring,
+    closer: CloserLookRequest,
+) -> None:
+    """Score one raster and print it; raises ThresholdError after that."""
+    from emrdiff_cli.evaluation import full_reference as evaluation
+    from emrdiff_cli.evaluation.thresholds import hold_to
+
+    with progress("evaluate", scoring.quiet) as shown:
+        result = evaluation.evaluate(
+            fused,
+            reference,
+            baseline=baseline,
+            peak=scoring.peak,
+            ratio=scoring.ratio,
+            metrics=scoring.metrics,
+            border=scoring.border,
+            hashes=scoring.as_json or scoring.table is not None,
+            report=shown,
+        )
+    measured = _look_closer(result, closer, scoring.quiet)
+    if scoring.table is not None:
+        scoring.table.append(score_output.score_rows(result))
+    if scoring.as_json:
+        found: dict[str, object] = {} if measured is None else {"seams": measured._asdict()}
+        found |= score_output.convention_records(result.scores, scoring.conventions)
+        _print_json(result.record() | found)
+    else:
+        score_output.print_scores(result, conventions=scoring.conventions)
+        if measured is not None:
+            ratio = score_output.figure(measured.ratio)
+            typer.echo(f"seams {ratio} (error steps at tile edges / elsewhere, 1: none)")
+    _print_notes(result.all_notes(), scoring.quiet)
+    hold_to(scoring.thresholds, result.scores.overall)
+
+
+def score_inputs(
+    fused: Path | None,
+    lr_hsi: Path,
+    hr_msi: Path,
+    srf: str | None,
+    test: TestedFusion | None,
+    scoring: Scoring,
+) -> None:
+    """Hold a raster against its inputs, put a method to Wald's test on them, or both."""
+    from emrdiff_cli.evaluation.no_reference import check_consistency
+    from emrdiff_cli.evaluation.thresholds import hold_to
+
+    hashes = scoring.as_json or scoring.table is not None
+    scores: dict[str, float | None] = {}
+    record: dict[str, object] = {}
+    notes: list[str] = []
+    if fused is not None:
+        with progress("evaluate", scoring.quiet) as shown:
+            found = check_consistency(fused, lr_hsi, hr_msi, srf=srf, hashes=hashes, report=shown)
+        scores, record, notes = dict(found.overall), found.record(), list(found.notes)
+        if scoring.table is not None:
+            scoring.table.append([score_output.consistency_row(found)])
+        if not scoring.as_json:
+            score_output.print_consistency(found)
+    if test is not None:
+        tested = _wald_test(lr_hsi, hr_msi, test, scoring)
+        scores |= tested.evaluation.scores.overall
+        inputs = {"lr_hsi": str(lr_hsi), "hr_msi": str(hr_msi)}
+        record = record | {"wald": tested.record()} if record else inputs | tested.record()
+        notes += [f"Wald's test: {note}" for note in tested.evaluation.all_notes()]
+        if scoring.table is not None:
+            scoring.table.append(score_output.score_rows(tested.evaluation, f"wald {tested.method}"))
+        if not scoring.as_json:
+            score_output.print_wald(tested)
+    if scoring.as_json:
+        _print_json(record)
+    _print_notes(notes, scoring.quiet)
+    hold_to(scoring.thresholds, scores)
+
+
+def _wald_test(lr_hsi: Path, hr_msi: Path, test: TestedFusion, scoring: Scoring) -> WaldTest:
+    from emrdiff_cli.evaluation.reduced_resolution import wald_test
+
+    sampler = None
+    if test.model is not None:
+        from emrdiff_cli.checkpoint import load_model
+        from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
+        from emrdiff_cli.zoo import WEIGHTS, find
+
+        sampler = ModelSampler(load_model(find(test.model).folder / WEIGHTS), choose_device(test.device))
+    with progress("Wald's test", scoring.quiet) as shown:
+        return wald_test(
+            lr_hsi,
+            hr_msi,
+            test.method or "bicubic",
+            sampler,
+            name=test.model,
+            peak=scoring.peak,
+            metrics=scoring.metrics,
+            hashes=scoring.as_json or scoring.table is not None,
+            report=shown,
+        )
+
+
+def score_listed(manifest: Path, scoring: Scoring) -> None:
+    """Score every pair of a list; one that fails stops no other, and the first failure is the exit code."""
+    from emrdiff_cli.runtime.manifest import read_manifest
+
+    failures: list[EmrdiffError] = []
+    for pair in read_manifest(manifest):
+        try:
+            score_pair(pair.fused, pair.reference, pair.baseline, scoring, CloserLookRequest())
+        except EmrdiffError as error:
+            failures.append(error)
+            typer.echo(f"Error: {pair.fused}: {error}", err=True)
+            if not isinstance(error, ThresholdError):
+                names = {"fused": str(pair.fused), "reference": str(pair.reference)}
+                _print_json(names | {"error": str(error), "exit_code": error.exit_code})
+    if failures:
+        # A raster that could not be scored says more than one that scored too low.
+        failures.sort(key=lambda error: isinstance(error, ThresholdError))
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _look_closer(result: Evaluation, closer: CloserLookRequest, quiet: bool) -> Seams | None:
+    """A second pass over the rasters where the seams or a report are asked for; gives the seams asked for."""
+    if closer.folder is None and closer.edges is None:
+        return None
+    from emrdiff_cli.evaluation.page import survey_errors, write_evaluation_report
+
+    with progress("look closer", quiet) as shown:
+        errors = survey_errors(result, shown)
+    if closer.folder is not None:
+        page = write_evaluation_report(
+            result, errors, closer.folder, msi=closer.msi, edges=closer.edges, overwrite=closer.overwrite
+        )
+        if not quiet:
+            typer.echo(f"{page}: written", err=True)
+    return errors.seams(closer.edges) if closer.seams and closer.edges is not None else None
+
+
+def _print_json(record: Mapping[str, object]) -> None:
+    typer.echo(json.dumps(record, allow_nan=False))
+
+
+def _print_notes(notes: list[str], quiet: bool) -> None:
+    for note in () if quiet else notes:
+        typer.echo(f"Note: {note}", err=True)
