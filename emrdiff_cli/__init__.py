@@ -5,7 +5,7 @@ from __future__ import annotations
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from emrdiff_cli.version import __version__
 
 __all__ = ["FusionOptions", "__version__", "check", "evaluate", "fuse", "simulate_raster"]
 

@@ -14,7 +14,6 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from emrdiff_cli import __version__
 from emrdiff_cli.core.sensor.degradation import (
     COVERED,
     DegradedImage,
@@ -35,6 +34,7 @@ from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
 from emrdiff_cli.responses import read_response
 from emrdiff_cli.runtime.atomic import check_target, make_folder, write_whole
+from emrdiff_cli.version import __version__
 
 RECIPE = "recipe.json"
 

@@ -23,7 +23,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("
 
 # From the bottom up. A room may import from itself and from the ranks below it; a wing of one rank knows no other.
 RANKS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "methods", "raster_info", "arrays"}),
+    frozenset({"errors", "methods", "raster_info", "arrays", "version"}),
     frozenset({"config", "runtime", "core"}),
     frozenset({"core.sensor", "zoo"}),
     frozenset({"core.metrics", "core.methods", "raster", "responses"}),
@@ -74,11 +74,11 @@ def is_module(package: str, name: str) -> bool:
 
 
 def own_imports(module: Path) -> set[str]:
-    prefix = "emrdiff_cli."
+    package = "emrdiff_cli"
     return {
-        name.removeprefix(prefix)
+        "__init__" if name == package else name.removeprefix(f"{package}.")
         for name in imports((ROOT / module).with_suffix(".py"))
-        if name.startswith(prefix)
+        if name.split(".")[0] == package
     }
 
 

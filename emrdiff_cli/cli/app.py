@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from emrdiff_cli import __version__
 from emrdiff_cli.cli import (
     check,
     convert,
@@ -26,6 +25,7 @@ from emrdiff_cli.cli import (
     train,
 )
 from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line
+from emrdiff_cli.version import __version__
 
 app = typer.Typer(
     name="emrdiff",

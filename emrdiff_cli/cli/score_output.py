@@ -93,8 +93,8 @@ def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
 
     Empty where undefined or not asked for, `inf` for identical data.
     """
-    from emrdiff_cli import __version__
     from emrdiff_cli.core.metrics.cube import KEYS
+    from emrdiff_cli.version import __version__
 
     rows: list[list[object]] = []
     for name, scores in _columns(result, method).items():
@@ -110,8 +110,8 @@ def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
 
 def consistency_row(result: Consistency) -> list[object]:
     """A row of `consistency_columns`."""
-    from emrdiff_cli import __version__
     from emrdiff_cli.core.metrics.consistency_metrics import KEYS
+    from emrdiff_cli.version import __version__
 
     figures = [result.overall[key] for key in KEYS]
     counts = [result.ratio, result.srf, len(result.bands), result.lr_pixels, result.hr_pixels]

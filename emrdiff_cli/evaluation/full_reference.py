@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from emrdiff_cli import __version__
 from emrdiff_cli.core.metrics.cube import CHEAP, GRAIN, KEYS, NEED_PEAK, FullReference, Scores
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.evaluation.common_ground import Cube, Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
 from emrdiff_cli.raster_info import Window
+from emrdiff_cli.version import __version__
 
 RATIO_TAG = "emrdiff_ratio"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-import emrdiff_cli
 
 if TYPE_CHECKING:
     from emrdiff_cli.fusion.fusing import fuse
@@ -13,6 +12,7 @@ __all__ = ["fuse"]
 
 
 def __getattr__(name: str) -> object:
+    # Imported when asked for: a command that needs one module of the wing starts without the others.
     if name in __all__:
-        return getattr(emrdiff_cli, name)
+        return getattr(import_module("emrdiff_cli.fusion.fusing"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli import __version__
 from emrdiff_cli.errors import EmrdiffError, InputError, UsageError
 from emrdiff_cli.fusion.memory import free_memory
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.fusion.tile_rows import TileRow, Tiling, Watch
 from emrdiff_cli.fusion.worker import MakeSampler, sample_row, task_of
 from emrdiff_cli.runtime.interruption import at_once, deferred
+from emrdiff_cli.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client, Future

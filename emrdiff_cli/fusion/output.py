@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli import __version__
 from emrdiff_cli.core.sensor.coverage import Coverage
 from emrdiff_cli.core.sensor.grid import bounds_window
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -20,6 +19,7 @@ from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.tags import carried_tags
 from emrdiff_cli.raster_info import Bands, Grid, Window
+from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
 

@@ -7,7 +7,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from emrdiff_cli import __version__
 from emrdiff_cli.fusion.journal import Key
 from emrdiff_cli.fusion.options import OPTIONS, FusionOptions, deciding
 from emrdiff_cli.fusion.prepared_scene import Sampler
@@ -15,6 +14,7 @@ from emrdiff_cli.fusion.tile_rows import tile_size
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice
 from emrdiff_cli.raster.identity import stamps
+from emrdiff_cli.version import __version__
 
 _FORMAT = 2  # of the journal
 

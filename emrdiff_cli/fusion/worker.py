@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli import __version__
 from emrdiff_cli.core.sensor.grid import Alignment
 from emrdiff_cli.errors import EmrdiffError, InputError
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler
 from emrdiff_cli.fusion.tile_rows import TileRow, Tiling, sample_rows
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.identity import Stamp, stamps
+from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
 MakeSampler = Callable[[int], Sampler]

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli import __version__
 from emrdiff_cli.errors import WriteError
 from emrdiff_cli.raster.png import encode_png
 from emrdiff_cli.runtime.atomic import check_target, make_folder, write_whole
+from emrdiff_cli.version import __version__
 
 REPORT = "report.html"
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from emrdiff_cli import __version__
 from emrdiff_cli.config import ModelConfig, TrainConfig, build_config
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.errors import ConfigError, InputError, OutputExistsError, WriteError
@@ -24,6 +23,7 @@ from emrdiff_cli.training.examples import LONGEST_SIDE, Examples, make_samples
 from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, require_state, train
 from emrdiff_cli.training.page import training_report
 from emrdiff_cli.training.process_group import ALONE, ProcessGroup
+from emrdiff_cli.version import __version__
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
 _FILES = (WEIGHTS, STATE, CARD, TRAINING, REPORT)
