@@ -165,7 +165,8 @@ def test_a_model_of_fixed_bands_sees_them_interpolated_over_wavelength(tmp_path:
 
     sampler = replace(archive_fake((lr, msi), subspace=0, end_point="bicubic", tile=80), estimate=look)
     fuse_and_read(tmp_path, (garbled(lr, "huge", tmp_path), msi), sampler)
-    channels = sampler.calibration.channels  # type: ignore[union-attr]
+    assert sampler.calibration is not None
+    channels = sampler.calibration.channels
     values = seen[0][:, :64, :72] * channels.hsi_scale[:, None, None] + channels.hsi_shift[:, None, None]
     np.testing.assert_allclose(values[0], values[1], atol=1e-5)
     np.testing.assert_allclose(values[3], (2 * values[2] + values[5]) / 3, atol=1e-5)

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 import rasterio
@@ -21,13 +22,13 @@ SOURCES = ("emrdiff_cli", "models", "sample_data", "tests")
 INSTALLED = {"emrdiff_cli": "emrdiff_cli", "models": "emrdiff_cli/_models"}
 
 
-def run(*command: object, **options: object) -> str:
+def run(*command: object, **options: Any) -> str:
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         capture_output=True,
         text=True,
         check=False,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return str(done.stdout)

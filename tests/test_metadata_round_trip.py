@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,7 @@ def test_unknown_creation_option_is_exit_2_before_any_work(emrdiff: Run, tmp_pat
 # Any header
 
 
+_CASES: tuple[Callable[[str], str], ...] = (str, str.upper, str.title)
 _words = st.text("abcXYZ 0189().;/'+-_#", min_size=1, max_size=20).map(str.strip).filter(bool)
 _keys = st.from_regex(r"[a-z]{1,8}( [a-z0-9]{1,8}){0,2}", fullmatch=True).map(lambda key: f"q {key}")
 _positive = st.decimals("0.2", "14", allow_nan=False, places=7).map(str)
@@ -248,7 +249,7 @@ def headers(draw: st.DrawFn) -> dict[str, str]:
         **draw(st.dictionaries(_keys, _words | listed(_words), max_size=3)),
     }
     kept = {key: value for key, value in fields.items() if draw(st.integers(0, 4))}
-    cased = draw(st.sampled_from((str, str.upper, str.title)))
+    cased = draw(st.sampled_from(_CASES))
     return {"wavelength units": "um"} | {cased(key): value for key, value in kept.items()}
 
 

@@ -46,7 +46,7 @@ def scores(fused: Path, *options: object) -> dict[str, Any]:
 
 def stored(path: Path) -> NDArray[np.int64]:
     with rasterio.open(path) as dataset:
-        return dataset.read().astype(np.int64)
+        return np.asarray(dataset.read(), np.int64)
 
 
 def test_the_model_found_for_the_sample_beats_what_needs_no_training(fuse: Fuse) -> None:

@@ -341,7 +341,7 @@ def test_a_configuration_of_other_weights_is_refused(
     path = save_random_model(tmp_path / "model") / WEIGHTS
     with safe_open(path, framework="numpy") as file:
         config = json.loads(file.metadata()["emrdiff_config"])
-        state = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        state = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
     save_file(state, path, metadata={"emrdiff_config": json.dumps(config | change)})
     ended = emrdiff("fuse", *pair, tmp_path / "out.tif", "--model", path.parent)
     refused(ended, "the weights do not fit", "train it anew")

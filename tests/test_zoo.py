@@ -88,7 +88,8 @@ def test_trainings_of_shipped_models_can_be_repeated() -> None:
 def test_shipped_models_are_found_for_the_pairs_they_were_made_for() -> None:
     for model in SHIPPED:
         settings = model.config
-        hsi = tuple(np.linspace(*settings.hsi_range_nm, settings.hsi_bands))
+        first, last = settings.hsi_range_nm
+        hsi = tuple(np.linspace(first, last, settings.hsi_bands))
         pair = info(settings.hsi_bands, hsi), info(settings.msi_bands, settings.msi_centres_nm)
         assert model in [m for m in SHIPPED if zoo.fits(m.config, *pair, settings.ratio)]
 

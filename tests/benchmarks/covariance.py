@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
@@ -89,7 +88,7 @@ def psnr_db(pair: SupervisedPair, covariance: Covariance) -> float:
     scene = replace(seen, hsi=coefficients)
     fitted = fit_kriging(SceneToFit(scene, strips, pair.resampling, regress(scene)), covariance)
     up = pair.resampling.up
-    image: NDArray[np.float32] = basis.expand(fitted.tile(pair.hr_msi, *up).values) + apply_taps(outside, *up)
+    image = basis.expand(fitted.tile(pair.hr_msi, *up).values) + apply_taps(outside, *up)
     truth = pair.hr_hsi
     ratio = truth.shape[1] / seen.hsi.shape[1]
     return float(score(np.maximum(image, 0), truth, float(truth.max()), ratio).overall["psnr_db"] or 0.0)

@@ -60,7 +60,7 @@ def shares(seed: int, top: int, rows: int, width: int) -> Field:
         material[:] = 1 + 0.8 * fields + 0.3 * np.sin(2 * np.pi * across * rng.uniform(3, 9))
     for row, values in enumerate(np.moveaxis(total, 1, 0)):
         values *= np.random.default_rng((seed, top + row)).uniform(0.7, 1.3, values.shape).astype(np.float32)
-    return total / total.sum(axis=0)
+    return np.asarray(total / total.sum(axis=0))
 
 
 def strips(seed: int, height: int, width: int) -> Iterator[tuple[int, Field]]:

@@ -211,7 +211,7 @@ def _without_training(method: str, scene: Scene) -> Field:
     if method in _BASELINES:
         return _BASELINES[method](scene)
     bands, msi_bands = len(scene.pair.lr_hsi), len(scene.pair.hr_msi)
-    config = ModelConfig(msi_bands, 2.0, bands, end_point=method, subspace=0)  # type: ignore[arg-type]
+    config = ModelConfig(msi_bands, 2.0, bands, end_point=method, subspace=0)
     return end_point_image(make_sample(config, scene.pair))
 
 

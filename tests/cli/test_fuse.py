@@ -16,6 +16,7 @@ import pytest
 import rasterio
 import spectral
 from affine import Affine
+from numpy.typing import NDArray
 
 from tests.support.front_door import Run
 from tests.support.pairs import RESPONSES, see, spectral_pair, write_pair
@@ -62,19 +63,10 @@ def test_product_opens_with_everything_in_place(
         stored, tags = fused.read(), fused.tags() | fused.tags(ns="ENVI")
         listed = fused.tags(ns="ENVI")
         if driver == "GTiff":
-            assert fused.scales == pytest.approx([COUNT] * 8)
-            assert fused.descriptions == tuple(f"Channel {i}" for i in range(1, 9))
-            assert [float(fused.tags(i)["wavelength"]) for i in fused.indexes] == wavelengths(8)
-            assert [float(fused.tags(i)["fwhm"]) for i in fused.indexes] == pytest.approx(
-                np.arange(8) / 10 + 5.1
-            )
-            assert float(fused.tags(1, ns="IMAGERY")["CENTRAL_WAVELENGTH_UM"]) == 0.4205
+            assert_bands_in_geotiff(fused)
         else:
             assert float(tags["reflectance_scale_factor"]) == 1e4
-            header = spectral.envi.open(str(tmp_path / "out.hdr"))
-            assert header.bands.centers == wavelengths(8)
-            assert header.bands.bandwidths == pytest.approx(np.arange(8) / 10 + 5.1)
-            np.testing.assert_array_equal(np.moveaxis(header.load(scale=False), 2, 0), stored)
+            assert_bands_in_envi(tmp_path / "out.hdr", stored)
     assert [float(v) for v in listed["wavelength"].strip("{}").split(",")] == wavelengths(8)
     provenance = {"emrdiff_method": method, "emrdiff_lr_hsi": "lr.tif", "emrdiff_hr_msi": "msi.tif"}
     if method == "emrdiff":
@@ -87,6 +79,21 @@ def test_product_opens_with_everything_in_place(
     if method == "glp-local":
         truth = textured(8, 64, 72)
         assert np.abs(stored * COUNT - truth)[:, ~hole].mean() < 0.03
+
+
+def assert_bands_in_geotiff(fused: rasterio.DatasetReader) -> None:
+    assert fused.scales == pytest.approx([COUNT] * 8)
+    assert fused.descriptions == tuple(f"Channel {i}" for i in range(1, 9))
+    assert [float(fused.tags(i)["wavelength"]) for i in fused.indexes] == wavelengths(8)
+    assert [float(fused.tags(i)["fwhm"]) for i in fused.indexes] == pytest.approx(np.arange(8) / 10 + 5.1)
+    assert float(fused.tags(1, ns="IMAGERY")["CENTRAL_WAVELENGTH_UM"]) == 0.4205
+
+
+def assert_bands_in_envi(header_path: Path, stored: NDArray[np.int16]) -> None:
+    header = spectral.envi.open(str(header_path))
+    assert header.bands.centers == wavelengths(8)
+    assert header.bands.bandwidths == pytest.approx(np.arange(8) / 10 + 5.1)
+    np.testing.assert_array_equal(np.moveaxis(header.load(scale=False), 2, 0), stored)
 
 
 def detail(path: Path) -> tuple[list[str], dict[str, str]]:

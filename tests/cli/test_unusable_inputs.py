@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,8 @@ CUBE = textured(8, 64, 72)
 LR = CUBE[:, ::4, ::4]
 
 
-def lr_with(folder: Path, values: np.ndarray = LR, **options: object) -> tuple[Path, Path]:
-    return write_cube(folder / "lr2.tif", values, **options), folder / "msi.tif"  # type: ignore[arg-type]
+def lr_with(folder: Path, values: np.ndarray = LR, **options: Any) -> tuple[Path, Path]:
+    return write_cube(folder / "lr2.tif", values, **options), folder / "msi.tif"
 
 
 def msi_with(folder: Path, transform: Affine = FINE, values: np.ndarray = CUBE) -> tuple[Path, Path]:

@@ -16,6 +16,7 @@ from emrdiff_cli.conversion.convert import Conversion, ConversionOptions, conver
 from emrdiff_cli.conversion.datasets import DATASETS
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
 from emrdiff_cli.raster.reading import open_raster, read_info
+from emrdiff_cli.raster.spec import Driver
 from tests.support.mat_files import matrix, write_mat5, write_mat73
 from tests.support.rasters import NORTH_UP, UTM33, pixels, read_back, write_envi, write_tif
 
@@ -100,7 +101,7 @@ def test_another_variable_is_not_the_data_sets_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out.tif", "out.bsq"])
 def test_harvards_moved_pixels_are_nodata(tmp_path: Path, name: str) -> None:
     source = write_harvard(tmp_path / "scene.mat")
-    driver = "ENVI" if name.endswith("bsq") else "GTiff"
+    driver: Driver = "ENVI" if name.endswith("bsq") else "GTiff"
     values, done = converted(source, ConversionOptions(driver=driver), name)
     moved = np.zeros((13, 14), bool)
     moved[2, 3:6] = True
@@ -159,7 +160,8 @@ def test_chikusei(tmp_path: Path) -> None:
 def test_chikusei_georeferenced_by_hand(tmp_path: Path) -> None:
     source = write_mat73(tmp_path / "c.mat", chikusei=matrix(9, 8, 128, "float32"))
     options = ConversionOptions(crs="EPSG:32654", transform="2.5, 0, 411050, 0, -2.5, 4016650")
-    for name, driver in (("out.tif", "GTiff"), ("out.dat", "ENVI")):
+    formats: dict[str, Driver] = {"out.tif": "GTiff", "out.dat": "ENVI"}
+    for name, driver in formats.items():
         _, done = converted(source, replace(options, driver=driver), name)
         assert done.notes == ()
         with rasterio.open(tmp_path / name) as dataset:
@@ -249,7 +251,7 @@ def test_a_raster_passes_through_with_all_that_is_known(tmp_path: Path, name: st
             "data ignore value": "0",
         },
     )
-    driver = "ENVI" if name.endswith("img") else "GTiff"
+    driver: Driver = "ENVI" if name.endswith("img") else "GTiff"
     values, done = converted(source.with_suffix(".hdr"), ConversionOptions(driver=driver), name)
     np.testing.assert_array_equal(values, cube)
     assert (done.dataset, done.dtype, done.notes) == ("generic", "float32", ())
@@ -285,7 +287,7 @@ def test_a_raster_is_given_what_it_lacks(tmp_path: Path) -> None:
     ],
 )
 def test_the_axis_of_the_bands(
-    tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any], bands: int
+    tmp_path: Path, shape: tuple[int, int, int], options: dict[str, Any], bands: int
 ) -> None:
     stored = pixels(*shape)
     values, done = converted(write_mat73(tmp_path / "a.mat", anything=stored), ConversionOptions(**options))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -102,7 +104,7 @@ def reference(network: BAFUNet, x_t: Tensor, a_0: Tensor, t: Tensor, width: int,
     return [conv(s, "heads.0", h), *coarse]
 
 
-def random_network(*shape: int | None, seed: int = 0) -> BAFUNet:
+def random_network(*shape: Any, seed: int = 0) -> BAFUNet:
     """A network whose norms, biases and heads are not at their initial ones and zeros."""
     torch.manual_seed(seed)
     network = BAFUNet(*shape)
@@ -190,7 +192,8 @@ def test_every_parameter_receives_a_gradient() -> None:
 def test_heads_receive_a_gradient_before_training() -> None:
     network = BAFUNet(5, levels=4)
     x_t, a_0, t = inputs(5, 5, 8, 8)
-    sum(scale.sum() for scale in network.predict_scales(x_t, network.guide(a_0), t)).backward()  # type: ignore[union-attr]
+    scales = network.predict_scales(x_t, network.guide(a_0), t)
+    torch.stack([scale.sum() for scale in scales]).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.heads.parameters())
 
 

@@ -139,6 +139,7 @@ def test_an_input_that_was_touched_is_another(tmp_path: Path, name: str) -> None
 
 
 def test_every_option_is_a_parameter_of_the_command_by_its_flag() -> None:
-    command = typer.main.get_command(app).commands["fuse"]  # type: ignore[attr-defined]
+    group: Any = typer.main.get_command(app)
+    command = group.commands["fuse"]
     flags = {parameter.name: parameter.opts for parameter in command.params}
     assert {name for name, known in OPTIONS.items() if known.flag not in flags[name]} == set()

@@ -388,13 +388,13 @@ def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
         with workers_of(ClusterOptions(address), "cpu") as workers:
             assert workers is not None
             workers._client._timeout = 1  # for the scheduler to come back
-            rest = (output, "glp", make_fake(0), TILES)
+            again = partial(fuse, *pair, output, "glp", make_fake(0), TILES)
             with pytest.raises(EmrdiffError, match=r"no worker has been left .* --resume"):
-                fuse(*pair, *rest, sampling=partial(workers.sample_rows, make_deadly))
+                again(sampling=partial(workers.sample_rows, make_deadly))
             processes[0].kill()
             for _ in range(2):
                 with pytest.raises(EmrdiffError, match=r"connection to the scheduler was lost: .* --resume"):
-                    fuse(*pair, *rest, sampling=partial(workers.sample_rows, make_fake))
+                    again(sampling=partial(workers.sample_rows, make_fake))
                 wait_until(lambda: workers._client.status == "closed")
     assert [name for name in beside(output) if name.startswith(".")] == []
 

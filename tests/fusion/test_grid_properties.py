@@ -42,7 +42,7 @@ class Axis:
     pixel: float
     hr: int
 
-    def centres(self) -> NDArray[np.float64]:
+    def centres(self) -> NDArray[np.floating[Any]]:
         """Of the MSI's pixels."""
         return self.start + self.pixel * (np.arange(self.hr) + 0.5)
 
@@ -166,7 +166,7 @@ def test_an_output_lies_on_the_msis_pixels_over_the_common_ground(
             (centres > KERNEL) & (centres < axis.lr - KERNEL)
             for centres, axis in zip(at, (layout.rows, layout.cols), strict=True)
         ]
-        truth = ramp(transform, *values.shape[1:], 2)
+        truth = ramp(transform, values.shape[1], values.shape[2], 2)
         error = np.abs(values - truth)[:, inner[0]][:, :, inner[1]]
         # In the last band a shift by one HR pixel is 2 of these down and 1 to the right.
         assert not error.size or error.max() < 3 * SNAP * max(layout.rows.pixel, layout.cols.pixel) + 1e-4
@@ -179,7 +179,7 @@ def test_the_shift_of_a_fraction_of_a_pixel_would_be_seen(tmp_path: Path) -> Non
     values, transform = fused(pair, "bicubic")
     moved = transform @ Affine.translation(0.05, 0)
     inner = slice(12, -12)
-    error = np.abs(values - ramp(moved, *values.shape[1:], 2))[:, inner, inner]
+    error = np.abs(values - ramp(moved, values.shape[1], values.shape[2], 2))[:, inner, inner]
     assert error.max() > 3 * SNAP / 4.3 + 1e-4
 
 
@@ -208,7 +208,7 @@ def block(shape: tuple[int, ...], row: int, col: int, side: int) -> NDArray[np.b
     return hole
 
 
-def at_lr(ratio: float, count: int) -> NDArray[np.float64]:
+def at_lr(ratio: float, count: int) -> NDArray[np.floating[Any]]:
     """Centres of HR pixels in LR pixels."""
     return (np.arange(count) + 0.5) / ratio
 
@@ -217,7 +217,7 @@ def near(ratio: float, count: int, row: float, col: float, reach: float) -> NDAr
     """HR pixels within `reach` LR pixels, on both axes, of a point in LR pixels."""
     centres = at_lr(ratio, count)
     close = np.abs(centres - row) <= reach, np.abs(centres - col) <= reach
-    return close[0][:, None] & close[1]
+    return np.asarray(close[0][:, None] & close[1])
 
 
 @pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "kriging"])

@@ -37,11 +37,10 @@ def declared(path: Path, values: NDArray[np.uint8], hole: Any, by: str, **option
         marked[1][hole] = 0
         return write_tif(path, marked, nodata=0, **options)
     if by == "alpha":
-        profile = {"count": len(values) + 1, "dtype": "uint8", "crs": UTM33, "photometric": "MINISBLACK"}
-        height, width = mask.shape
-        with rasterio.open(
-            path, "w", driver="GTiff", height=height, width=width, **profile, **options
-        ) as out:
+        count, height, width = values.shape
+        profile: dict[str, Any] = {"height": height, "width": width, "dtype": "uint8", "crs": UTM33}
+        profile |= {"count": count + 1, "photometric": "MINISBLACK"}
+        with rasterio.open(path, "w", driver="GTiff", **profile, **options) as out:
             out.colorinterp = (
                 [ColorInterp.gray] + [ColorInterp.undefined] * (len(values) - 1) + [ColorInterp.alpha]
             )
@@ -94,7 +93,7 @@ def test_a_hole_in_one_good_band_of_the_lr_hsi_is_a_hole_in_all(tmp_path: Path, 
     missing = np.zeros((64, 72), bool)
     missing[ON_LR] = True
     assert (np.isnan(outputs[0]) == missing).all()
-    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_array_equal(outputs[0], outputs[1])
 
 
 @pytest.mark.parametrize(

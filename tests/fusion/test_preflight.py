@@ -167,7 +167,7 @@ def test_a_disk_without_room_is_refused_before_any_work(
     needed = share * 8 * 64 * 72 * 2
 
     def disk(free: float) -> None:
-        usage = shutil._ntuple_diskusage(10**9, 10**9 - int(free), int(free))  # type: ignore[attr-defined]
+        usage = shutil._ntuple_diskusage(10**9, 10**9 - int(free), int(free))
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
     disk(needed - 10)

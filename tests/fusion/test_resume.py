@@ -31,6 +31,7 @@ from emrdiff_cli.fusion.fusing import FusionReport, fuse
 from emrdiff_cli.fusion.journal import Journal
 from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.raster.reading import RasterReader
+from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.runtime.sole_run import sole_run
 from emrdiff_cli.zoo import WEIGHTS
@@ -172,7 +173,12 @@ def test_a_damaged_row_is_computed_again(tmp_path: Path, pair: Pair, damage: str
     rows = rows_kept(output)
     content = bytearray(rows[1].read_bytes())
     content[-50] ^= 1
-    changed = {"cut": content[:-1], "flipped": content, "empty": b"", "moved": rows[0].read_bytes()}
+    changed: dict[str, bytes | bytearray] = {
+        "cut": content[:-1],
+        "flipped": content,
+        "empty": b"",
+        "moved": rows[0].read_bytes(),
+    }
     rows[1].write_bytes(changed[damage])
     sampler = fake()
     go(pair, output, sampler, resume=True)
@@ -285,7 +291,7 @@ def test_another_sampler_of_the_same_configuration_is_refused(
 
     def sampler(change: float = 0.0, seed: int = 0, steps: int | None = None) -> ModelSampler:
         model = load_model(folder / WEIGHTS)
-        model.network.heads[0].weight += change
+        model.network.heads[0].get_parameter("weight").add_(change)
         return ModelSampler(model, torch.device("cpu"), seed, steps)
 
     options = replace(TILES, tile=32, overlap=8)
@@ -471,7 +477,7 @@ def test_a_lock_is_neither_followed_nor_emptied_where_it_is_none(
 
 @pytest.mark.parametrize(("driver", "name"), FORMATS)
 @pytest.mark.parametrize("sampled", [True, False])
-def test_a_full_disk_at_any_point(tmp_path: Path, driver: str, name: str, sampled: bool) -> None:
+def test_a_full_disk_at_any_point(tmp_path: Path, driver: Driver, name: str, sampled: bool) -> None:
     pair = write_pair(tmp_path)
     output, chance = tmp_path / name, random.Random(name)
     sampler = fake() if sampled else None
@@ -523,18 +529,24 @@ def faults(monkeypatch: pytest.MonkeyPatch, what: str) -> Iterator[Callable[[], 
             return call
 
         with monkeypatch.context() as patched:
-            if what == "read":
-                patched.setattr(RasterReader, "_read_indexes", _reading(failing))
-            elif what in ("write", "silent write"):
-                error = RasterioIOError("Write failed") if what == "write" else None
-                patched.setattr(VerifiedWriter, "__enter__", _entering(failing, error))
-            elif what == "rename":
-                patched.setattr(Path, "replace", failing(Path.replace, OSError(5, "Input/output error")))
-            else:
-                patched.setattr(os, "fsync", failing(os.fsync, OSError(28, "No space left on device")))
+            patched.setattr(*_fault(what, failing))
             yield lambda: left <= 0  # noqa: B023 (asked before the next)
         if left > 0:
             return
+
+
+def _fault(what: str, failing: Failing) -> tuple[Any, str, Any]:
+    """Where a kind of call is made, by which name, and what fails in its place."""
+    match what:
+        case "read":
+            return RasterReader, "_read_indexes", _reading(failing)
+        case "write":
+            return VerifiedWriter, "__enter__", _entering(failing, RasterioIOError("Write failed"))
+        case "silent write":
+            return VerifiedWriter, "__enter__", _entering(failing, None)
+        case "rename":
+            return Path, "replace", failing(Path.replace, OSError(5, "Input/output error"))
+    return os, "fsync", failing(os.fsync, OSError(28, "No space left on device"))
 
 
 def _reading(failing: Failing) -> Any:
@@ -571,7 +583,7 @@ class _Faulty:
 @pytest.mark.parametrize(("driver", "name"), FORMATS)
 @pytest.mark.parametrize("sampled", [True, False])
 def test_whatever_fails_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, driver: str, name: str, sampled: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, driver: Driver, name: str, sampled: bool
 ) -> None:
     pair, output = write_pair(tmp_path, 32, 36), tmp_path / name
     sampler = fake() if sampled else None

@@ -175,7 +175,9 @@ def test_coregistration_recovers_what_the_displacement_of_a_city_cost(tmp_path: 
 
     def psnr_db(lr_hsi: Path, coregister: bool) -> float:
         fused((lr_hsi, msi), output, coregister)
-        return evaluate(output, truth, metrics=("psnr_db",), border=4).scores.overall["psnr_db"]
+        found = evaluate(output, truth, metrics=("psnr_db",), border=4).scores.overall["psnr_db"]
+        assert found is not None
+        return found
 
     right, wrong = psnr_db(lr, False), psnr_db(moved, False)
     assert right - wrong > 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,15 +26,15 @@ from emrdiff_cli.raster.metadata import (
 from emrdiff_cli.raster_info import Bands
 
 
-def tags(envi: dict[str, str] | None = None, **others: object) -> StoredTags:
-    given: dict[str, object] = {
+def tags(envi: dict[str, str] | None = None, **others: Any) -> StoredTags:
+    given: dict[str, Any] = {
         "dataset": {},
         "envi": envi or {},
         "bands": [{}, {}],
         "imagery": [{}, {}],
         "names": ["", ""],
     }
-    return StoredTags(**(given | others))  # type: ignore[arg-type]
+    return StoredTags(**(given | others))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def coarse(transform: Affine, height: int = 24, width: int = 32, crs: str = UTM3
 def smooth(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     """A value on the ground, from coordinates in UTM zone 33."""
     east, north = x - NORTH_UP.c, y - NORTH_UP.f
-    return 100 + 20 * np.sin(east / 300) + 15 * np.cos(north / 250)
+    return np.asarray(100 + 20 * np.sin(east / 300) + 15 * np.cos(north / 250))
 
 
 def centres(grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -106,7 +106,7 @@ def test_what_is_written_is_what_is_read(
     assert same_crs(again.grid.crs_wkt, wanted.grid.crs_wkt)
     # A COG is a GeoTIFF to its readers.
     driver = "ENVI" if wanted.driver == "ENVI" else "GTiff"
-    same = {"nodata": None, "grid": replace(wanted.grid, crs_wkt=None), "driver": driver}
+    same: dict[str, Any] = {"nodata": None, "grid": replace(wanted.grid, crs_wkt=None), "driver": driver}
     assert replace(again, nodata=None, grid=replace(again.grid, crs_wkt=None)) == replace(wanted, **same)
     np.testing.assert_array_equal(read_back(path), values)
     assert leftovers(path.parent) == []

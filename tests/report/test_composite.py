@@ -37,7 +37,7 @@ def picture(raster: Path, **options: Any) -> np.ndarray:
 
 def stretched(band: np.ndarray, low: float = 2, high: float = 98) -> np.ndarray:
     bottom, top = np.percentile(band, (low, high))
-    return np.rint(255 * np.clip((band - bottom) / (top - bottom), 0, 1))
+    return np.asarray(np.rint(255 * np.clip((band - bottom) / (top - bottom), 0, 1)))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,10 +63,11 @@ class Page(HTMLParser):
         self.words.append(data)
 
     @property
-    def record(self) -> dict[str, object]:
+    def record(self) -> dict[str, Any]:
         found = re.search(r'<script type="application/json" id="data">(.*)</script>', self.text)
         assert found is not None
-        return json.loads(found[1])
+        record: dict[str, Any] = json.loads(found[1])
+        return record
 
     @property
     def headings(self) -> list[str]:
@@ -90,7 +92,7 @@ class Page(HTMLParser):
 def decode(address: str) -> np.ndarray:
     content = base64.b64decode(address.partition(",")[2])
     with ignoring_missing_georeference(), MemoryFile(content) as file, file.open() as dataset:
-        return dataset.read()
+        return np.asarray(dataset.read())
 
 
 def polylines(svg: str) -> list[int]:
@@ -104,7 +106,7 @@ def truth() -> np.ndarray:
     return ground(SHAPE, place()) * rng.uniform(0.5, 1, SHAPE)
 
 
-def report(result: Evaluation, folder: Path, **options: object) -> Page:
+def report(result: Evaluation, folder: Path, **options: Any) -> Page:
     return Page(write_evaluation_report(result, survey_errors(result), folder, **options))
 
 

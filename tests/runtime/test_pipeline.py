@@ -25,7 +25,7 @@ def test_results_come_in_order_from_another_thread() -> None:
 
 
 def test_no_more_is_worked_out_than_was_asked_for() -> None:
-    begun = []
+    begun: list[int] = []
     with ahead(begun.append, range(100), depth=3) as results:
         for _ in range(5):
             next(results)
@@ -41,7 +41,7 @@ def test_a_failure_ahead_is_raised_where_its_result_is_taken() -> None:
 
 
 def test_all_is_done_behind_in_order() -> None:
-    done = []
+    done: list[int] = []
     with WriteBehind(done.append) as behind:
         for item in range(50):
             behind.put(item)
@@ -68,7 +68,7 @@ def test_no_more_waits_behind_than_is_allowed() -> None:
 
 @pytest.mark.parametrize("failing", [0, 3, 9])
 def test_a_failure_behind_ends_it_and_nothing_more_is_done(failing: int) -> None:
-    done = []
+    done: list[int] = []
 
     def work(item: int) -> None:
         if item == failing:

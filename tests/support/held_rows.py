@@ -24,4 +24,4 @@ def held(task: SceneTask, row: TileRow, number: int) -> tuple[Field, float]:
 
 
 def dask_setup(_worker: object) -> None:
-    cluster.sample_row = held
+    cluster.__dict__["sample_row"] = held

@@ -22,7 +22,7 @@ def save_random_model(folder: Path, **changes: Any) -> Path:
     torch.manual_seed(0)
     model = EMRDiff(ModelConfig(**settings | changes))
     for head in model.network.heads:
-        torch.nn.init.normal_(head.weight, std=0.2)
+        torch.nn.init.normal_(head.get_parameter("weight"), std=0.2)
     folder.mkdir()
     save_model(model, folder / WEIGHTS)
     return folder

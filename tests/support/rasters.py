@@ -33,7 +33,7 @@ _ENVI_AXES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
 def pixels(bands: int, height: int, width: int, dtype: str = "int16") -> NDArray[Any]:
     """Values from 1 to 121, different from those of every neighbour in all three axes."""
     band, row, col = np.ogrid[:bands, :height, :width]
-    return ((band * 47 + row * 31 + col * 17) % 121 + 1).astype(dtype)
+    return np.asarray((band * 47 + row * 31 + col * 17) % 121 + 1, dtype)
 
 
 def write_tif(
@@ -85,7 +85,7 @@ def write_envi(
     }
     text = "\n".join(["ENVI", *(f"{key} = {value}" for key, value in lines.items()), ""])
     (header or data.with_suffix(".hdr")).write_text(text)
-    stored = values.astype(values.dtype.newbyteorder("><"[1 - byte_order]))
+    stored = values.astype(values.dtype.newbyteorder(">" if byte_order else "<"))
     raw = np.ascontiguousarray(stored.transpose(_ENVI_AXES[interleave])).tobytes()
     data.write_bytes(b"\0" * offset + raw)
     return data
@@ -95,4 +95,4 @@ def read_back(path: Path) -> NDArray[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as dataset:
-            return dataset.read()
+            return np.asarray(dataset.read())

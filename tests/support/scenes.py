@@ -28,7 +28,7 @@ def textured(bands: int, height: int, width: int, seed: int = 0) -> NDArray[np.f
     fields[height // 3 : height // 3 + 2] = 5
     shade = 1 + 0.15 * rng.normal(size=(height, width))
     grain = 0.003 * rng.normal(size=(bands, height, width))
-    return np.clip(spectra.T[:, fields] * shade + grain, 0.01, 1.2).astype(np.float32)
+    return np.asarray(np.clip(spectra.T[:, fields] * shade + grain, 0.01, 1.2), np.float32)
 
 
 def wavelengths(bands: int) -> list[float]:

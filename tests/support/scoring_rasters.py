@@ -25,7 +25,8 @@ def ground(shape: tuple[int, int, int], transform: Affine) -> NDArray[np.float64
     """The test ground at the pixel centres: the mean over a pixel of any size, as it is linear."""
     bands, rows, cols = np.meshgrid(*(np.arange(n, dtype=float) for n in shape), indexing="ij")
     east, north = transform @ (cols + 0.5, rows + 0.5)
-    return 0.2 + 0.05 * bands + 0.003 * (east - EAST) / PIXEL + 0.002 * (NORTH - north) / PIXEL
+    values = 0.2 + 0.05 * bands + 0.003 * (east - EAST) / PIXEL + 0.002 * (NORTH - north) / PIXEL
+    return np.asarray(values)
 
 
 def write_raster(

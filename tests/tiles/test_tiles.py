@@ -52,7 +52,7 @@ def write_like(path: Path, values: NDArray[Any], spec: RasterSpec) -> Path:
 def assert_same_raster(path: Path, original: Path) -> None:
     ours, theirs = read_info(path), read_info(original)
     np.testing.assert_equal(ours.nodata, theirs.nodata)
-    strip = {"path": original, "driver": "", "nodata": None}
+    strip: dict[str, Any] = {"path": original, "driver": "", "nodata": None}
     assert replace(ours, **strip) == replace(theirs, **strip)
     assert read_back(path).tobytes() == read_back(original).tobytes()
 
@@ -268,57 +268,54 @@ def test_integers_that_float64_cannot_hold_are_refused(tmp_path: Path) -> None:
         join(tile(original, into=tmp_path / "tiles"), tmp_path / "out.tif")
 
 
-def damage(folder: Path, kind: str) -> None:
-    first, second = sorted(folder.glob("*.tif"))[:2]
-    index = folder / INDEX_NAME
-    document = json.loads(index.read_text())
-    match kind:
-        case "missing tile":
-            first.unlink()
-        case "swapped tiles":
-            content = first.read_bytes()
-            first.write_bytes(second.read_bytes())
-            second.write_bytes(content)
-        case "another size":
-            write_tif(second, pixels(3, 15, 16))
-        case "another dtype":
-            info = read_info(second)
-            write_like(second, pixels(3, 16, 16, "uint8"), replace(RasterSpec.like(info), nodata=None))
-        case "no index":
-            index.unlink()
-        case "no json":
-            index.write_text("{")
-        case "another json":
-            index.write_text("[1, 2]")
-        case "gap":
-            del document["features"][1]
-            index.write_text(json.dumps(document))
-        case "outside":
-            document["features"][0]["properties"]["file"] = "../a.tif"
-            index.write_text(json.dumps(document))
-        case "newer":
-            document["emrdiff_tiles"]["version"] = 99
-            index.write_text(json.dumps(document))
+Damage = Callable[[Path, Path, Path], object]  # of the first tile, the second and the index
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("missing tile", "1 of 12 tiles are missing, the first is a_r000_c000.tif"),
-        ("swapped tiles", "does not lie where"),
-        ("another size", "15 x 16 pixels"),
-        ("another dtype", "differs from a_r000_c000.tif in dtype"),
-        ("no index", "--index"),
-        ("no json", "damaged"),
-        ("another json", "damaged"),
-        ("gap", "gaps"),
-        ("outside", "outside its folder"),
-        ("newer", "version 99"),
-    ],
-)
-def test_damaged_tiles_are_refused_and_nothing_is_written(tmp_path: Path, kind: str, said: str) -> None:
+def swap(first: Path, second: Path, _index: Path) -> None:
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def store_as_bytes(_first: Path, second: Path, _index: Path) -> None:
+    spec = replace(RasterSpec.like(read_info(second)), nodata=None)
+    write_like(second, pixels(3, 16, 16, "uint8"), spec)
+
+
+def in_the_index(change: Callable[[dict[str, Any]], object]) -> Damage:
+    def damage(_first: Path, _second: Path, index: Path) -> None:
+        document = json.loads(index.read_text())
+        change(document)
+        index.write_text(json.dumps(document))
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "missing tile": (
+        lambda first, *_: first.unlink(),
+        "1 of 12 tiles are missing, the first is a_r000_c000.tif",
+    ),
+    "swapped tiles": (swap, "does not lie where"),
+    "another size": (lambda *paths: write_tif(paths[1], pixels(3, 15, 16)), "15 x 16 pixels"),
+    "another dtype": (store_as_bytes, "differs from a_r000_c000.tif in dtype"),
+    "no index": (lambda *paths: paths[2].unlink(), "--index"),
+    "no json": (lambda *paths: paths[2].write_text("{"), "damaged"),
+    "another json": (lambda *paths: paths[2].write_text("[1, 2]"), "damaged"),
+    "gap": (in_the_index(lambda document: document["features"].pop(1)), "gaps"),
+    "outside": (
+        in_the_index(lambda document: document["features"][0]["properties"].update(file="../a.tif")),
+        "outside its folder",
+    ),
+    "newer": (in_the_index(lambda document: document["emrdiff_tiles"].update(version=99)), "version 99"),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES)
+def test_damaged_tiles_are_refused_and_nothing_is_written(tmp_path: Path, damage: Damage, said: str) -> None:
     folder = tile(write_like(tmp_path / "a.tif", pixels(3, 40, 33), FULL), into=tmp_path / "tiles")
-    damage(folder, kind)
+    first, second = sorted(folder.glob("*.tif"))[:2]
+    damage(first, second, folder / INDEX_NAME)
     with pytest.raises(InputError, match=said) as caught:
         join(folder, tmp_path / "out.tif")
     assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig, build_config
 from emrdiff_cli.core.diffusion.detail_filter import (
@@ -22,7 +23,7 @@ from emrdiff_cli.core.sensor.resampling import cubic_upsampler
 from emrdiff_cli.errors import ConfigError
 
 
-def noise(seed: int, *shape: int) -> np.ndarray:
+def noise(seed: int, *shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
@@ -84,7 +85,7 @@ def test_a_magnified_band_is_brought_back() -> None:
     y, x = (np.arange(ratio * lr) - (ratio * lr - 1) / 2 for _ in range(2))
 
     def picture(scale: float) -> np.ndarray:
-        return np.sin(0.3 * scale * y)[:, None] * np.cos(0.2 * scale * x)[None]
+        return np.asarray(np.sin(0.3 * scale * y)[:, None] * np.cos(0.2 * scale * x)[None])
 
     taps = cubic_upsampler(AxisPlacement(float(ratio), 0.0), lr, ratio * lr)
     plain = np.zeros((1, lr, lr), np.float32)
@@ -149,7 +150,7 @@ def test_nothing_to_fit_on() -> None:
 
 
 @pytest.mark.parametrize("options", [{"detail_filter": 2}, {"detail_filter": 17}, {"detail_filter": -1}])
-def test_sides_that_cannot_be(options: dict[str, int]) -> None:
+def test_sides_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"detail_filter = .*must be 0, or odd"):
         ModelConfig(3, 4.0, 31, **options)
 

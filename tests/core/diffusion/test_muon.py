@@ -44,6 +44,7 @@ def test_it_finds_a_linear_map() -> None:
     draws = torch.Generator().manual_seed(3)
     truth = torch.randn((10, 6, 1, 1), generator=draws)
     layer = nn.Conv2d(6, 10, 1)
+    assert layer.bias is not None
     optimizer = Muon([layer.weight], [layer.bias], lr=0.02)
     for step in range(300):
         for group in optimizer.param_groups:
@@ -59,5 +60,6 @@ def test_it_finds_a_linear_map() -> None:
 def test_a_parameter_without_gradient_stays() -> None:
     layer = nn.Conv2d(8, 8, 3)
     before = layer.weight.clone()
+    assert layer.bias is not None
     Muon([layer.weight], [layer.bias], lr=0.1).step()
     assert torch.equal(layer.weight, before)

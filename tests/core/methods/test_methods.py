@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ def test_a_fit_that_was_kept_as_arrays_gives_the_same_tiles(
 ) -> None:
     pair = local_pair()
     end = pair.end(method, subspace)
-    np.savez(tmp_path / "end.npz", **{f"end.{name}": array for name, array in to_arrays(end).items()})
+    arrays: dict[str, Any] = {f"end.{name}": array for name, array in to_arrays(end).items()}
+    np.savez(tmp_path / "end.npz", **arrays)
     with np.load(tmp_path / "end.npz", allow_pickle=False) as stored:
         arrays = part("end", dict(stored))
     kept = from_arrays(SceneEndPoint, arrays, fitted=fitted_class(arrays["method"].item()))

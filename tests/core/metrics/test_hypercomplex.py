@@ -34,7 +34,7 @@ def direct(fused: Floats, reference: Floats) -> float:
     z[: len(fused)], w[: len(fused)] = ((x - mean) / deviation + 1 for x in (reference, fused))
 
     def average(x: Floats) -> Floats:
-        return x.mean(axis=(1, 2))
+        return np.asarray(x.mean(axis=(1, 2)))
 
     mz, mw = average(z), average(w)
     covariance = average(times(z, conjugate(w))) - times(mz, conjugate(mw))

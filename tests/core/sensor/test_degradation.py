@@ -30,7 +30,7 @@ PROTOCOLS: tuple[Protocol, ...] = ("wald", "nssr", "emrdiff", "mtf")
 def degrade(image: NDArray[np.float64], protocol: Protocol, ratio: int) -> NDArray[np.float64]:
     place = AxisPlacement(float(ratio), 0.0)
     rows, cols = (degradation_taps(protocol, place, n // ratio, n) for n in image.shape)
-    return apply_taps(image, rows, cols)
+    return np.asarray(apply_taps(image, rows, cols), np.float64)
 
 
 def blur_at_block_centres(image: NDArray[np.float64], sigma: float, ratio: int) -> NDArray[np.float64]:
@@ -127,8 +127,8 @@ def test_nssr_needs_a_whole_ratio_and_a_common_corner(ratio: float, offset: floa
 def test_msi_is_the_response_times_the_cube() -> None:
     cube = np.random.default_rng(3).random((5, 16, 24))
     srf = np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0.2, 0.3, 0.5]])
-    down = tuple(degradation_taps("wald", AxisPlacement(4.0, 0.0), n // 4, n) for n in (16, 24))
-    lr_hsi, hr_msi = simulate_pair(cube, srf, down)  # type: ignore[arg-type]
+    rows, cols = (degradation_taps("wald", AxisPlacement(4.0, 0.0), n // 4, n) for n in (16, 24))
+    lr_hsi, hr_msi = simulate_pair(cube, srf, (rows, cols))
     assert (lr_hsi.shape, hr_msi.shape) == ((5, 4, 6), (2, 16, 24))
     for band in range(5):
         np.testing.assert_allclose(lr_hsi[band], degrade(cube[band], "wald", 4), atol=1e-6)

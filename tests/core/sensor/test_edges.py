@@ -34,7 +34,7 @@ def test_a_step_gives_an_edge_on_both_its_sides_and_no_frame() -> None:
 
 
 def test_weights_span_zero_to_one_of_the_scenes_range() -> None:
-    magnitude = sobel_magnitude(padded(RNG.random((3, 20, 20))))
+    magnitude = sobel_magnitude(padded(RNG.random((3, 20, 20), np.float32)))
     low, high = float(magnitude.min()), float(magnitude.max())
     weights = edge_weights(magnitude, low, high)
     assert (weights.min(), weights.max()) == (0, 1)
@@ -43,7 +43,7 @@ def test_weights_span_zero_to_one_of_the_scenes_range() -> None:
 
 
 def test_weights_of_a_part_are_the_part_of_the_weights() -> None:
-    around = padded(RNG.random((3, 20, 20)))
+    around = padded(RNG.random((3, 20, 20), np.float32))
     whole = edge_weights(sobel_magnitude(around), 0.1, 2.0)
     part = edge_weights(sobel_magnitude(around[:, 4:14, 6:19]), 0.1, 2.0)
     np.testing.assert_array_equal(part, whole[4:12, 6:17])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import rasterio
@@ -102,10 +104,10 @@ def test_halving_has_the_known_weights() -> None:
 @pytest.mark.parametrize(
     ("edge", "mode"), [("reflect", "symmetric"), ("circular", "wrap"), ("replicate", "edge")]
 )
-def test_edge_rules_are_numpys(edge: str, mode: str) -> None:
+def test_edge_rules_are_numpys(edge: Any, mode: Any) -> None:
     signal, kernel, reach = RNG.random(7), np.array([0.1, 0.2, 0.4, 0.2, 0.1]), 2
-    taps = fixed_kernel(kernel, np.arange(7) - reach, 7, edge)  # type: ignore[arg-type]
-    extended = np.pad(signal, reach, mode=mode)  # type: ignore[call-overload]
+    taps = fixed_kernel(kernel, np.arange(7) - reach, 7, edge)
+    extended = np.pad(signal, reach, mode=mode)
     expected = [kernel @ extended[i : i + 5] for i in range(7)]
     np.testing.assert_allclose(dense(taps) @ signal, expected)
     np.testing.assert_allclose(taps.inside, [0.7, 0.9, 1, 1, 1, 0.9, 0.7])
@@ -194,7 +196,8 @@ def test_a_wide_axis_is_mapped_as_a_dense_matrix_would(name: str, taps: Taps) ->
     rows, along = upsampler(2.0, 0.0, 5), dense(taps)
     assert taps.wide
     assert not rows.wide
-    for dtype, error in ((np.float32, 2e-6), (np.float64, 1e-12)):
+    kinds: list[tuple[type[np.floating[Any]], float]] = [(np.float32, 2e-6), (np.float64, 1e-12)]
+    for dtype, error in kinds:
         image = RNG.random((2, 5, taps.n_in)).astype(dtype)
         for result in (
             apply_taps(image, rows, taps),
@@ -225,9 +228,11 @@ def test_a_chain_names_each_input_once() -> None:
 
 def test_images_keep_their_precision_and_are_not_changed() -> None:
     taps = upsampler(2.5, 0.3)
-    for dtype in (np.float32, np.float64):
+    kinds: list[type[np.floating[Any]]] = [np.float32, np.float64]
+    for dtype in kinds:
         image = RNG.random((2, 3, 12, 12)).astype(dtype)
         before = image.copy()
         result = apply_taps(image, taps, taps)
-        assert (result.dtype, result.shape) == (dtype, (2, 3, taps.n_out, taps.n_out))
+        assert result.dtype == dtype
+        assert result.shape == (2, 3, taps.n_out, taps.n_out)
         np.testing.assert_array_equal(image, before)

@@ -34,7 +34,7 @@ def test_responses_are_sampled_at_the_hsis_wavelengths_and_normalised() -> None:
 
 def test_a_flat_spectrum_keeps_its_level() -> None:
     response = gaussian_response([480, 560, 660, 850], [65, 35, 30, 110])
-    matrix = srf_matrix(response, np.arange(400, 1000, 7.3))
+    matrix = srf_matrix(response, np.arange(400, 1000, 7.3).tolist())
     np.testing.assert_allclose(matrix @ np.full(matrix.shape[1], 0.3), 0.3)
     assert matrix.min() >= 0
 
