@@ -84,6 +84,7 @@ WAYS = (
 # Fusion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_garbage_in_bad_bands_leaves_the_others_as_they_are(tmp_path: Path, way: str) -> None:
     how = by(way, tmp_path)
@@ -193,6 +194,7 @@ def weights_of(examples: Any, folder: Path, **changes: Any) -> tuple[dict[str, t
     return model.state_dict(), history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"subspace": 0}, {"calibration": "scene"}], ids=str)
 def test_training_on_a_pair_learns_nothing_from_them(tmp_path: Path, changes: dict[str, Any]) -> None:
     lr, msi = write_pair(tmp_path, 128, 144, count=None)

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import rasterio
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"
 SOURCES = ("emrdiff_cli", "models", "sample_data", "tests")

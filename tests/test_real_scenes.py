@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from emrdiff_cli.cli.app import main
 from tests.support.places import REAL_SCENES
 
+pytestmark = pytest.mark.slow
+
 LR_BERLIN, MSI_BERLIN = (
     REAL_SCENES / "berlin" / name for name in ("enmap_sim_30m_244b.hdr", "hymap_4band_3p6m.hdr")
 )

@@ -212,6 +212,7 @@ def test_a_header_that_claims_the_world_allocates_nothing(
     refused(emrdiff(command, huge, *other[command]), str(huge))
 
 
+@pytest.mark.slow
 def test_a_cube_beyond_all_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
     """864 GB in a valid sparse file of a few kilobytes: described, read in parts, never as a whole."""
     lr = sparse_tiff(tmp_path / "lr.tif", 60_000, 60, 40)

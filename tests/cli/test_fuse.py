@@ -192,6 +192,7 @@ def test_envi_input_by_its_header(run: Run, tmp_path: Path) -> None:
 # Draws
 
 
+@pytest.mark.slow
 def test_draws(run: Run, tmp_path: Path, pair: tuple[Path, Path], model: Path) -> None:
     def draw(name: str, *options: object) -> Path:
         output = tmp_path / f"{name}.tif"
@@ -388,6 +389,7 @@ def test_usage_errors_are_exit_2(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, model: Path, number: signal.Signals, code: int) -> None:
     pair = write_pair(tmp_path)

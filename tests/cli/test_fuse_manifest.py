@@ -68,6 +68,7 @@ def outputs(folder: Path) -> dict[str, tuple[int, int]]:
     return {name: (state.st_ino, state.st_mtime_ns) for name, state in found.items()}
 
 
+@pytest.mark.slow
 def test_of_200_scenes_5_are_bad_and_a_second_run_does_nothing(run: Run, tmp_path: Path) -> None:
     listed = archive(tmp_path, 200)
     (tmp_path / "s10/msi.tif").unlink()
@@ -372,6 +373,7 @@ def started(arguments: list[object], **streams: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", lines], text=True, **streams)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_whole_outputs_and_says_where_it_was(tmp_path: Path, number: int, code: int) -> None:
     listed = archive(tmp_path, 1)

@@ -231,6 +231,7 @@ def test_a_model_that_is_there_stays(run: Run, tmp_path: Path, data: Path) -> No
     assert (tmp_path / "m" / WEIGHTS).read_bytes() != before[WEIGHTS]
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_cleanly_and_is_resumed_to_the_same_weights(
     run: Run, tmp_path: Path, data: Path
 ) -> None:

@@ -150,6 +150,7 @@ def prepared(pair: Any) -> PreparedScene:
 # The same output
 
 
+@pytest.mark.slow
 def test_workers_give_the_rows_that_this_process_gives(local: Workers, pair: Pair) -> None:
     with open_pair(*pair) as opened:
         scene, area = prepared(opened), Window(0, 0, 64, 72)
@@ -168,6 +169,7 @@ def test_workers_give_the_rows_that_this_process_gives(local: Workers, pair: Pai
     assert len(counts["there"]) == len(tiling.rows)
 
 
+@pytest.mark.slow
 def test_a_fusion_by_workers_writes_the_same_bytes_and_either_goes_on_with_the_others(
     local: Workers, tmp_path: Path, pair: Pair
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_fusion_by_workers_writes_the_same_bytes_and_either_goes_on_with_the_o
         assert beside(output) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
@@ -210,6 +213,7 @@ def test_what_fails_on_a_worker_is_said_in_one_line(
     assert beside(output) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_it_and_leaves_the_workers(
     local: Workers, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +266,7 @@ def begun(folder: Path) -> list[int]:
     return [int(path.name.removeprefix("begun-")) for path in folder.glob("begun-*")]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_changes_nothing_and_ctrl_c_leaves_what_was_done(
     emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +361,7 @@ def test_a_row_that_is_done_has_time_to_arrive(monkeypatch: pytest.MonkeyPatch) 
     assert workers._result(cluster._Pending(TileRow(0, ()), cast(Any, Slow()))) == (values, 1.5)
 
 
+@pytest.mark.slow
 def test_a_row_that_kills_its_worker_is_one_line(local: Workers, tmp_path: Path, pair: Pair) -> None:
     output = tmp_path / "out.tif"
     with pytest.raises(EmrdiffError, match=r"tile row 0: each worker that took it died: .* --batch-size"):
@@ -363,6 +369,7 @@ def test_a_row_that_kills_its_worker_is_one_line(local: Workers, tmp_path: Path,
     assert beside(output) == []
 
 
+@pytest.mark.slow
 def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
     emrdiff: Run, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,6 +406,7 @@ def test_a_manifest_by_a_scheduler_and_what_happens_when_that_is_lost(
     assert [name for name in beside(output) if name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_no_use_is_one_line(
     emrdiff: Run, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +432,7 @@ def test_a_scheduler_that_is_no_use_is_one_line(
     assert not (tmp_path / "out.tif").exists()
 
 
+@pytest.mark.slow
 def test_workers_that_do_not_start_are_one_line(tmp_path: Path, pair: Pair) -> None:
     model = save_random_model(tmp_path / "model")
     arguments = (
@@ -520,6 +529,7 @@ def test_a_method_without_a_model_has_nothing_to_share_out(emrdiff: Run, pair: P
     assert (ended.code, "--method glp has none" in ended.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_without_the_extra_one_line_says_what_to_install(pair: Pair, tmp_path: Path) -> None:
     hidden = "import sys; sys.modules.update(dask=None, distributed=None)"
     ended = after(hidden, "fuse", *pair, tmp_path / "out.tif", "--scheduler", "local")

@@ -90,6 +90,7 @@ def test_zeros_give_the_end_point(tmp_path: Path, method: str) -> None:
     assert np.abs(by_method - truth).mean() < (0.08 if method == "bicubic" else 0.035)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", ["multimodal", "unimodal"])
 @pytest.mark.parametrize("noise", ["edge", "gaussian"])
 def test_tiles_batches_and_overlap_do_not_change_the_end_point(
@@ -109,6 +110,7 @@ def test_tiles_batches_and_overlap_do_not_change_the_end_point(
     np.testing.assert_array_equal(by_ones, by_fives)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"subspace": 0}, {"residual": "none"}, {"units": "range"}])
 def test_an_estimate_of_the_position_is_the_same_tiled_and_whole(
     tmp_path: Path, changes: dict[str, Any]
@@ -653,6 +655,7 @@ def test_hsi_in_another_crs_is_fused_on_the_msis_grid(tmp_path: Path, angle: flo
     assert np.abs(fused - truth).max() < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [(0, 0, 64, 72), (9, 13, 30, 27), (40, 50, 24, 22), (17, 5, 1, 1)])
 @pytest.mark.parametrize(
     ("sampled", "method"), [(False, "glp-local"), (False, "kriging"), (True, "glp-local")]

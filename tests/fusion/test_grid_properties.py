@@ -220,6 +220,7 @@ def near(ratio: float, count: int, row: float, col: float, reach: float) -> NDAr
     return np.asarray(close[0][:, None] & close[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bicubic", "glp", "glp-local", "kriging"])
 @settings(usual, max_examples=5)
 @given(

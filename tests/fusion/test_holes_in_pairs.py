@@ -56,6 +56,7 @@ def as_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.clip(np.rint(180 * values), 1, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("by", ["nodata", "inner mask", "outer mask", "alpha"])
 @pytest.mark.parametrize("which", ["LR-HSI", "HR-MSI"])
@@ -96,6 +97,7 @@ def test_a_hole_in_one_good_band_of_the_lr_hsi_is_a_hole_in_all(tmp_path: Path, 
     np.testing.assert_array_equal(outputs[0], outputs[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "reach", "beyond"),
     [("bicubic", 2, 0), ("glp", 3, 2e-4), ("glp-local", 5, 3e-4), ("kriging", 5, 1e-3)],

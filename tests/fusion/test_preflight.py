@@ -185,6 +185,7 @@ def test_readable_sizes() -> None:
     assert (readable(2.5e9), readable(8e8)) == ("2.5 GB", "800 MB")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampled", [True, False])
 def test_memory_does_not_grow_with_the_height(tmp_path: Path, sampled: bool) -> None:
     peaks = []

@@ -49,6 +49,7 @@ WAYS: dict[str, dict[str, Any]] = {
 # What is calibrated on the scene
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("factor", "offset"), [(16, 0), (16, 3), (1e4, -1000), (0.01, 2)])
 def test_an_affine_change_of_the_msi_changes_nothing(
@@ -101,6 +102,7 @@ def test_the_output_is_rounded_once_in_the_types_units(tmp_path: Path, dtype: st
 # What is calibrated on an archive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"subspace": 0}], ids=str)
 @pytest.mark.parametrize("spectral", [True, False])
 @pytest.mark.parametrize("factor", [16, 1e4, 0.004])

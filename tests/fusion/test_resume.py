@@ -113,6 +113,7 @@ def pair(tmp_path: Path) -> Pair:
 # Resumed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("driver", "name"), FORMATS)
 def test_a_run_killed_at_any_moment_is_resumed_to_the_same_bytes(
     tmp_path: Path, pair: Pair, driver: str, name: str
@@ -475,6 +476,7 @@ def test_a_lock_is_neither_followed_nor_emptied_where_it_is_none(
 # Faults
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("driver", "name"), FORMATS)
 @pytest.mark.parametrize("sampled", [True, False])
 def test_a_full_disk_at_any_point(tmp_path: Path, driver: Driver, name: str, sampled: bool) -> None:
@@ -579,6 +581,7 @@ class _Faulty:
         return getattr(self._dataset, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["read", "write", "silent write", "rename", "sync"])
 @pytest.mark.parametrize(("driver", "name"), FORMATS)
 @pytest.mark.parametrize("sampled", [True, False])
@@ -664,6 +667,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], 
     return command, pair, (folder / "out.tif").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_the_command_is_resumed_with_a_network(
     tmp_path: Path, uninterrupted: tuple[list[str], Pair, bytes], number: signal.Signals

@@ -163,6 +163,7 @@ def test_berlin(tmp_path: Path) -> None:
     assert (shift.rows - own.rows, shift.cols - own.cols) == pytest.approx((-BY[0], -BY[1]), abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BERLIN.exists(), reason="needs the Berlin scene")
 def test_coregistration_recovers_what_the_displacement_of_a_city_cost(tmp_path: Path) -> None:
     """Berlin's LR-HSI as the truth of a pair at ratio 3."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import NamedTuple
 
 import pytest
@@ -31,6 +33,19 @@ def front_door(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
         return Ended(int(ended.value.code or 0), out, err)
 
     return command
+
+
+def succeed(*arguments: object) -> str:
+    """Run `emrdiff` in this process, where it must succeed, for fixtures of a module; returns its stdout."""
+    from emrdiff_cli.cli.app import main
+
+    said = StringIO()
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
+        patched.setattr(sys, "argv", ["emrdiff", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code, (arguments, ended.value.code)
+    return said.getvalue()
 
 
 def in_a_process(*arguments: object, limit: int | None = None) -> Ended:

@@ -20,6 +20,8 @@ from emrdiff_cli.training.loop import STATE
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 from tests.support.scenes import textured, write_cube, write_srf
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # Rounding decides on which side of a kink an activation lies, and from there on two trainings part: few

@@ -388,6 +388,7 @@ def test_an_interrupted_training_is_not_lost_by_mistake(job: Job, tmp_path: Path
 # Every configuration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "training_values"),
     [

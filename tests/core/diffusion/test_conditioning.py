@@ -42,6 +42,11 @@ EVERY: list[dict[str, Any]] = [
 ]
 
 
+@pytest.fixture(scope="module", params=EVERY, ids=str)
+def scene(request: pytest.FixtureRequest) -> Fitted:
+    return Fitted(config(**request.param))
+
+
 def observed(height: int, size: int) -> Observation:
     msi, valid = texture(3, height, 48, 2), np.ones((height, 48), bool)
     valid[10:13, 20] = False
@@ -81,36 +86,28 @@ def test_lr_pixels_whose_psf_touches_a_hole_are_not_covered() -> None:
     assert covered[6:].all()
 
 
-@pytest.mark.parametrize("changes", EVERY)
-def test_a_tile_is_the_part_of_the_whole(changes: dict[str, Any]) -> None:
-    scene = Fitted(config(**changes))
+def test_a_tile_is_the_part_of_the_whole(scene: Fitted) -> None:
     tile = scene.tile(WINDOW)
     for name in ("a_0", "guidance", "edges"):
         whole = getattr(scene.whole, name)[:, WINDOW.rows, WINDOW.cols]
         np.testing.assert_allclose(getattr(tile, name), whole, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("changes", EVERY)
-def test_channels_are_as_many_as_the_configuration_says(changes: dict[str, Any]) -> None:
-    scene = Fitted(config(**changes))
+def test_channels_are_as_many_as_the_configuration_says(scene: Fitted) -> None:
     assert len(scene.whole.a_0) == scene.config.channels
     assert len(scene.whole.guidance) == scene.config.guidance_channels
     assert len(scene.target()[1]) == scene.config.channels
     assert scene.whole.edges.shape == (1, 96, 96)
 
 
-@pytest.mark.parametrize("changes", EVERY)
-def test_an_estimate_that_is_the_target_restores_the_truth(changes: dict[str, Any]) -> None:
-    scene = Fitted(config(**changes))
+def test_an_estimate_that_is_the_target_restores_the_truth(scene: Fitted) -> None:
     known, target = scene.target()
     channels = scene.calibration.channels
     correction = hsi_correction(scene.config, channels, target, scene.whole.end_point)
     np.testing.assert_allclose(scene.whole.end_point.values + correction, known, atol=1e-4)
 
 
-@pytest.mark.parametrize("changes", EVERY)
-def test_a_zero_residual_corrects_nothing(changes: dict[str, Any]) -> None:
-    scene = Fitted(config(**changes))
+def test_a_zero_residual_corrects_nothing(scene: Fitted) -> None:
     if scene.config.residual != "none":
         zero = np.zeros_like(scene.whole.a_0)
         correction = hsi_correction(scene.config, scene.calibration.channels, zero, scene.whole.end_point)
