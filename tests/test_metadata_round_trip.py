@@ -270,6 +270,7 @@ def numbers(text: str | None) -> tuple[float, ...] | None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["GTiff", "ENVI", "COG"])
 @given(header=headers())
 @settings(max_examples=25, deadline=None)

@@ -64,6 +64,7 @@ def test_json(run: Run, tmp_path: Path) -> None:
     assert facts["psf"]["assumed_fwhm_hr_px"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("srf", "msi_bands", "by", "under", "fitted"), RESPONSES)
 def test_coverage_by_each_source_is_that_of_the_fusion(
     run: Run, tmp_path: Path, srf: str, msi_bands: int, by: str, under: list[tuple[int, ...]], fitted: bool

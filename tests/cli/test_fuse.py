@@ -105,6 +105,7 @@ def detail(path: Path) -> tuple[list[str], dict[str, str]]:
         return [dataset.tags(band)["emrdiff_detail"] for band in dataset.indexes], tags
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.tif", "out.bsq"])
 @pytest.mark.parametrize(("srf", "msi_bands", "by", "under", "fitted"), RESPONSES)
 def test_bands_are_marked_by_the_response(

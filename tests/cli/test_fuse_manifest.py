@@ -405,6 +405,7 @@ def test_a_signal_leaves_whole_outputs_and_says_where_it_was(tmp_path: Path, num
     assert f"{300 - len(lines)} not begun, of 300 scenes" in err
 
 
+@pytest.mark.slow
 def test_lines_go_to_stdout_while_a_bar_is_on_the_terminal(tmp_path: Path) -> None:
     listed = archive(tmp_path, 2)
     terminal, end = pty.openpty()

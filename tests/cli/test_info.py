@@ -13,7 +13,7 @@ import rasterio
 from typer.testing import CliRunner
 
 from emrdiff_cli.cli.app import app
-from tests.support.front_door import in_a_process
+from tests.support.front_door import Run
 from tests.support.rasters import pixels, write_envi, write_tif
 
 FIELDS = {
@@ -83,8 +83,8 @@ def test_rotated_pixels_are_measured_along_their_sides(tmp_path: Path) -> None:
     assert json.loads(run(path, "--json"))["pixel_size"] == pytest.approx([3, 2])
 
 
-def test_missing_file_is_one_line_and_exit_3(tmp_path: Path) -> None:
-    ended = in_a_process("info", tmp_path / "none.tif")
+def test_missing_file_is_one_line_and_exit_3(emrdiff: Run, tmp_path: Path) -> None:
+    ended = emrdiff("info", tmp_path / "none.tif")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err == f"Error: {tmp_path / 'none.tif'}: no such file\n"
 

@@ -11,8 +11,8 @@ import spectral
 from affine import Affine
 from typer.testing import CliRunner
 
-from emrdiff_cli.cli.app import app, main
-from tests.support.front_door import error_lines, in_a_process
+from emrdiff_cli.cli.app import app
+from tests.support.front_door import Run, error_lines, in_a_process
 from tests.support.rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
 FIELDS = {
@@ -60,9 +60,11 @@ def test_an_envi_file_is_stored_in_the_order_of_its_name(tmp_path: Path, cube: P
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.mat", "out.NC"])
-def test_a_name_of_another_kind_of_file_is_refused(tmp_path: Path, cube: Path, name: str) -> None:
+def test_a_name_of_another_kind_of_file_is_refused(
+    emrdiff: Run, tmp_path: Path, cube: Path, name: str
+) -> None:
     run("tile", cube, tmp_path / "tiles", "-q")
-    ended = in_a_process("stitch", tmp_path / "tiles", tmp_path / name)
+    ended = emrdiff("stitch", tmp_path / "tiles", tmp_path / name)
     assert (ended.code, len(error_lines(ended))) == (2, 1)
     assert "GeoTIFF (out.tif) and ENVI (out.bsq) can be written" in ended.err
     assert not (tmp_path / name).exists()
@@ -89,7 +91,7 @@ def test_help_has_examples(command: str) -> None:
 
 
 def test_errors_are_one_line_with_their_exit_codes(
-    tmp_path: Path, cube: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    emrdiff: Run, tmp_path: Path, cube: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tiles, output = tmp_path / "tiles", tmp_path / "out.tif"
     run("tile", cube, tiles, "--size", 16, "--overlap", 5, "-q")
@@ -104,12 +106,9 @@ def test_errors_are_one_line_with_their_exit_codes(
         (4, "no such folder", "stitch", tiles, tmp_path / "none" / "b.tif"),
         (4, "cannot be made", "tile", cube, cube / "tiles"),
     ):
-        monkeypatch.setattr("sys.argv", ["emrdiff", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capfd.readouterr()
-        assert (ended.value.code, printed.out) == (code, "")
-        (line,) = printed.err.splitlines()
+        ended = emrdiff(*arguments)
+        assert (ended.code, ended.out) == (code, "")
+        (line,) = ended.err.splitlines()
         assert said in line
 
 

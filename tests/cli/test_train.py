@@ -51,6 +51,7 @@ def scene(data: Path) -> tuple[object, ...]:
     return "--scene", data / "lr.tif", data / "msi.tif"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [archive, scene])
 def test_a_trained_model_fuses(
     run: Run, tmp_path: Path, data: Path, source: Callable[[Path], tuple[object, ...]]
@@ -74,6 +75,7 @@ def test_quiet_says_nothing(run: Run, tmp_path: Path, data: Path) -> None:
     assert run("train", *archive(data), "-o", tmp_path / "m", *SHORT, "-q") == (0, "", "")
 
 
+@pytest.mark.slow
 def test_the_written_configuration_repeats_the_training(run: Run, tmp_path: Path, data: Path) -> None:
     one, again = tmp_path / "one", tmp_path / "again"
     assert run("train", *archive(data), "-o", one, *SHORT, "--seed", 3, "-q").code == 0

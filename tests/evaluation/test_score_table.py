@@ -46,6 +46,7 @@ def test_columns_that_change_before_the_rows_come_are_refused(tmp_path: Path) ->
     assert path.read_text() == "a,c\n"
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     raster = write_tif(tmp_path / "a.tif", np.ones((1, 12, 12), np.float32))
     path = tmp_path / "scores.csv"

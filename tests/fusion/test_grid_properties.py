@@ -247,6 +247,7 @@ def test_nothing_depends_on_what_a_hole_holds(
     assert (np.isnan(outputs[0]) == (lr_hole[centres][:, centres] | msi_hole)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @settings(usual, max_examples=6)
 @given(ratio=st.floats(1.5, 6) | st.integers(2, 6).map(float), row=st.integers(0, 13), col=st.integers(0, 13))
@@ -266,6 +267,7 @@ def test_a_hole_of_the_lr_hsi_is_felt_within_the_kernel_alone(
     assert not (changed & ~near(ratio, msi.shape[1], row + 0.5, col + 0.5, KERNEL + 1e-6)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @settings(usual, max_examples=6)
 @given(

@@ -62,6 +62,7 @@ def test_a_tile_too_large_is_an_error_with_the_way_out(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [

@@ -63,6 +63,7 @@ def test_an_affine_change_of_the_msi_changes_nothing(
     np.testing.assert_allclose(fuse_and_read(tmp_path, (lr, changed), **WAYS[way]), expected, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_an_msi_of_bytes_is_that_of_floats_in_other_units(tmp_path: Path, way: str) -> None:
     lr, msi = write_pair(tmp_path, count=None)

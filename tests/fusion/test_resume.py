@@ -165,6 +165,7 @@ def test_a_calibration_of_the_archive_and_bounds_are_resumed(tmp_path: Path, pai
     assert output.read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "moved"])
 def test_a_damaged_row_is_computed_again(tmp_path: Path, pair: Pair, damage: str) -> None:
     output = tmp_path / "out.tif"
@@ -276,6 +277,7 @@ def test_another_option_is_refused_by_name(
     assert rows_kept(output) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "said"),
     [
@@ -613,6 +615,7 @@ def test_whatever_fails_nothing_is_lost(
     assert contents(output) == whole
 
 
+@pytest.mark.slow
 def test_a_journal_that_cannot_be_read_is_computed_again(
     tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

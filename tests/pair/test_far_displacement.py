@@ -97,6 +97,7 @@ def psnr_db(emrdiff: Run, pair: tuple[Path, Path], *options: str) -> float:
     return float(json.loads(ended.out)["psnr_db"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [(5.0, 12.3), (-25.0, 4.4)])
 def test_coregistration_recovers_what_it_cost(emrdiff: Run, tmp_path: Path, by: Point) -> None:
     right = psnr_db(emrdiff, displaced(tmp_path, (0.0, 0.0)))
@@ -181,6 +182,7 @@ def test_a_pair_that_lies_right_is_not_searched(
     assert checked(emrdiff, displaced(tmp_path, (0.4, -0.7)))["usable"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BERLIN.exists(), reason="needs the Berlin scene")
 def test_berlin_is_found_again(emrdiff: Run, tmp_path: Path) -> None:
     lr, msi = BERLIN / "enmap_sim_30m_244b.bsq", BERLIN / "hymap_4band_3p6m.bsq"

@@ -15,7 +15,7 @@ from rasterio.shutil import copy as rasterio_copy
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.reading import open_raster, read_info, same_crs
 from emrdiff_cli.raster_info import Window
-from tests.support.front_door import error_lines, in_a_process
+from tests.support.front_door import Run, error_lines
 from tests.support.rasters import NORTH_UP, UTM33, pixels, write_envi, write_tif
 
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -196,17 +196,17 @@ def test_alpha_and_a_mask_and_nodata_all_count(tmp_path: Path) -> None:
     assert missing.sum() == 7
 
 
-def test_info_shows_what_masks(tmp_path: Path) -> None:
+def test_info_shows_what_masks(emrdiff: Run, tmp_path: Path) -> None:
     path = write_alpha(tmp_path / "a.tif", "rgbA")
-    ended = in_a_process("info", path)
+    ended = emrdiff("info", path)
     assert "Masked by    alpha band" in ended.out.splitlines()
     assert "3 rows x 4 columns x 3 bands" in ended.out
-    assert "Masked by" not in in_a_process("info", write_tif(tmp_path / "b.tif", pixels(2, 3, 4))).out
+    assert "Masked by" not in emrdiff("info", write_tif(tmp_path / "b.tif", pixels(2, 3, 4))).out
 
 
-def test_tiles_refuse_what_they_cannot_carry(tmp_path: Path) -> None:
+def test_tiles_refuse_what_they_cannot_carry(emrdiff: Run, tmp_path: Path) -> None:
     """A tile has no mask: stitched, the raster would not be the same."""
-    ended = in_a_process("tile", write_alpha(tmp_path / "a.tif", "rgbA"), tmp_path / "tiles")
+    ended = emrdiff("tile", write_alpha(tmp_path / "a.tif", "rgbA"), tmp_path / "tiles")
     assert ended.code == 3
     assert "has a mask or an alpha band, which tiles cannot carry" in ended.err
     assert not (tmp_path / "tiles").exists()
@@ -297,9 +297,9 @@ def test_unusable_input_is_refused_with_the_way_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "cut", "tail"])
-def test_unusable_input_is_one_line_and_exit_3(tmp_path: Path, kind: str) -> None:
+def test_unusable_input_is_one_line_and_exit_3(emrdiff: Run, tmp_path: Path, kind: str) -> None:
     path, said = unusable(tmp_path)[kind]
-    ended = in_a_process("info", path)
+    ended = emrdiff("info", path)
     assert (ended.code, ended.out) == (3, "")
     (line,) = error_lines(ended)
     assert said in line

@@ -11,7 +11,7 @@ import pytest
 
 from emrdiff_cli.errors import WriteError
 from emrdiff_cli.runtime.atomic import replacing, write_whole
-from tests.support.front_door import Run, in_a_process
+from tests.support.front_door import Run
 from tests.support.rasters import pixels, read_back, write_tif
 
 
@@ -71,8 +71,8 @@ def test_what_is_no_regular_file_is_no_output(
 
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/stdout"])
-def test_a_device_is_no_output(tmp_path: Path, raster: Path, device: str) -> None:
-    ended = in_a_process("convert", raster, device, "-f", "GTiff", "--overwrite", "-q")
+def test_a_device_is_no_output(emrdiff: Run, tmp_path: Path, raster: Path, device: str) -> None:
+    ended = emrdiff("convert", raster, device, "-f", "GTiff", "--overwrite", "-q")
     assert (ended.code, ended.out) == (4, "")
     assert ended.err == f"Error: {device}: is a device, a pipe or a socket: name a file\n"
     assert Path(device).exists()

@@ -93,6 +93,7 @@ def test_tile_then_stitch_is_the_identity(tmp_path: Path, dtype: str, nodata: fl
     assert_same_raster(output, original)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 45), st.integers(1, 45), st.integers(1, 50), st.data())
 @settings(deadline=None, max_examples=20)
 def test_any_tiling_is_undone(
@@ -166,6 +167,7 @@ def pair(folder: Path, ratio: float, shift: float = 0.0) -> tuple[Path, Path]:
     return lr, write_tif(folder / "hr.tif", pixels(2, *hr_size, "uint16"), transform=fine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "shift"), [(1.0, 0), (3.0, 0), (4.0, 5.3), (25 / 3, 0.72), (2.5, -3)])
 def test_pair_is_cut_at_whole_lr_pixels_and_stitched_back(tmp_path: Path, ratio: float, shift: float) -> None:
     lr, hr = pair(tmp_path, ratio, shift)

@@ -191,6 +191,7 @@ def test_an_untrained_network_scores_as_its_end_point(
     assert start.psnr_by_step_db == pytest.approx([start.end_point_db] * 2, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_ends_above_the_end_point(examples: Examples, tmp_path: Path) -> None:
     """From the upsampled LR-HSI there is much to learn from the MSI."""
     job = make_job(
@@ -235,6 +236,7 @@ def test_moments_tell_where_training_stands(job: Job, tmp_path: Path) -> None:
     assert statuses[-1].seconds_left == 0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     job: Job, tmp_path: Path, uninterrupted: tuple[Weights, list[Validation]]
 ) -> None:
@@ -258,6 +260,7 @@ def stop_at(iteration: int) -> Callable[[TrainingStatus], None]:
     return watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [1, 5, 8])
 def test_stopped_and_resumed_is_bit_for_bit_uninterrupted(
     job: Job, tmp_path: Path, uninterrupted: tuple[Weights, list[Validation]], iteration: int
@@ -271,6 +274,7 @@ def test_stopped_and_resumed_is_bit_for_bit_uninterrupted(
     assert [path.name for path in tmp_path.iterdir()] == [WEIGHTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["training_loss", "average_weights"])
 def test_stopped_within_an_iteration_is_no_different(
     job: Job,
@@ -318,6 +322,7 @@ def test_stopped_while_a_checkpoint_is_written_leaves_the_last_one_whole(
     assert same(run(job, tmp_path, resume=True)[0], uninterrupted[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"iterations": 9}, {"learning_rate": 1e-3}, {"seed": 1}, {"chain": "truth"}],

@@ -115,6 +115,7 @@ def test_what_goes_with_colour_is_followed_and_noise_is_not() -> None:
     assert predicted[2:].std() < 0.3
 
 
+@pytest.mark.slow
 def test_the_noisier_a_channel_the_less_of_it_is_followed() -> None:
     scene = observed(texture(2, 96, 96, 6))
     signal = scene.features[[3]] - scene.features[3].mean()
@@ -203,6 +204,7 @@ def test_far_from_valid_pixels_there_are_no_weights() -> None:
 # By parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height", [1, 7, 50])
 def test_any_strips_of_the_msi_give_the_same_image(height: int) -> None:
     pair = local_pair()
