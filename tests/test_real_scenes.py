@@ -85,7 +85,7 @@ def test_berlin(run: Run, tmp_path: Path) -> None:
     found = facts(run, "check", *pair)
     assert (found["usable"], found["ratio"]) == (True, [8.3333, 8.3333])
     run("train", "--scene", *pair, "-o", tmp_path / "model", *SHORT, "-q")
-    part = ("--bounds", 383900, 5817000, 384400, 5817500, "--coregister", "--json", "-q")
+    part = ("--bounds", 383900, 5817000, 384400, 5817500, "--json", "-q")
     for name in ("fused.bsq", "fused.tif"):
         run("fuse", *pair, tmp_path / name, "--model", tmp_path / "model", *part)
         check_place(tmp_path / name, pair[1])
@@ -153,7 +153,7 @@ def test_neon(run: Run, tmp_path: Path) -> None:
     assert facts(run, "check", *pair)["usable"]
     _, said = run("train", "--scene", *pair, "-o", tmp_path / "model", *SHORT)
     assert "too few to be degraded by 10 once more: degraded by 2" in said
-    _, said = run("fuse", *pair, tmp_path / "fused.tif", "--model", tmp_path / "model", "--coregister")
+    _, said = run("fuse", *pair, tmp_path / "fused.tif", "--model", tmp_path / "model")
     assert "was made for" not in said
     check_place(tmp_path / "fused.tif", pair[1])
     with rasterio.open(tmp_path / "fused.tif") as fused:

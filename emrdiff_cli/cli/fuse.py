@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.fusion.cluster import ClusterOptions
     from emrdiff_cli.fusion.fusing import FusionReport
     from emrdiff_cli.fusion.job import ChosenModel, FusionJob
-    from emrdiff_cli.fusion.options import FusionSettings
+    from emrdiff_cli.fusion.options import FusionSettings, Option
 
 
 def fuse(
@@ -31,7 +31,9 @@ def fuse(
     model: fuse_options.Model = None,
     method: fuse_options.Method = "emrdiff",
     bounds: fuse_options.Bounds = None,
-    coregister: fuse_options.Coregister = False,
+    register: fuse_options.Registration = "auto",
+    shift: fuse_options.Shift = None,
+    psf_fwhm: fuse_options.PsfFwhm = None,
     srf: Srf = None,
     steps: fuse_options.Steps = None,
     seed: fuse_options.Seed = 0,
@@ -100,8 +102,19 @@ def _settings(given: Mapping[str, Any]) -> FusionSettings:
     asked = {name: given[name] for name in OPTIONS}
     if asked["max_memory"] is not None:
         asked["max_memory"] = parse_size(asked["max_memory"])
+    for name in ("shift", "psf_fwhm"):
+        if asked[name] is not None:
+            asked[name] = _numbers(OPTIONS[name], asked[name])
     asked["creation_options"] = _creation_options(asked["creation_options"] or [])
     return FusionSettings(**asked)
+
+
+def _numbers(option: Option, text: str) -> Any:
+    """The numbers of an option, as a manifest's cell gives them. Raises UsageError."""
+    try:
+        return option.cell(text, Path())
+    except ValueError as error:
+        raise UsageError(f"{option.flag} {text}: must be {error}") from error
 
 
 def _refuse_mixture(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emrdiff_cli.methods import METHODS, MethodName
+from emrdiff_cli.pair.modes import Register
 
 LrHsi = Annotated[Path | None, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
 HrMsi = Annotated[Path | None, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
@@ -20,10 +21,24 @@ Method = Annotated[
     MethodName,
     typer.Option(help="; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + "."),
 ]
-Coregister = Annotated[
-    bool,
+Registration = Annotated[
+    Register,
     typer.Option(
-        "--coregister", help="Find the LR-HSI's displacement, up to 40 LR pixels, on the pair, and undo it."
+        "--register",
+        help="auto: find displacement (up to 40 LR pixels) and PSF on the pair, and use them where significant; "
+        "shift: the displacement alone; full: both as found; off: the pair as it lies.",
+    ),
+]
+Shift = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DOWN,RIGHT", help="Move the LR-HSI by so many of its pixels, in place of what is found."
+    ),
+]
+PsfFwhm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ROWS[,COLS]", help="FWHM of the LR-HSI's PSF in MSI pixels, in place of what is found."
     ),
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]

@@ -34,8 +34,10 @@ __all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "
 
 @dataclass(frozen=True)
 class FusionReport:
-    """Record of a fusion, printed as text and as JSON. `shift_lr_px`: the LR-HSI's displacement, down and right.
+    """Record of a fusion, printed as text and as JSON.
 
+    `shift_lr_px`: the LR-HSI's displacement, down and right; `psf_fwhm_px`: of the PSF in use along rows and
+    columns, MSI pixels.
     `coverage`, told by `coverage_by`: the HSI bands (from 1) under each MSI band; `uncovered_bands` are under
     none, `bad_bands` marked bad. `network_seconds` of `seconds` went into the sampler, by all workers together.
     """
@@ -53,6 +55,7 @@ class FusionReport:
     seconds: float
     network_seconds: float
     shift_lr_px: tuple[float, float]
+    psf_fwhm_px: tuple[float, float]
     coverage_by: str
     coverage: tuple[MsiBandCoverage, ...]
     uncovered_bands: tuple[int, ...]
@@ -181,14 +184,22 @@ def _report(
         clipped_values=clipped,
         seconds=round(seconds, 3),
         network_seconds=round(tally.network_seconds, 3),
-        shift_lr_px=run.registration.move,
+        shift_lr_px=run.geometry.move,
+        psf_fwhm_px=_fwhm(scene.pair),
         coverage_by=seen.by,
         coverage=seen.msi_bands,
         uncovered_bands=seen.uncovered,
         bad_bands=seen.bad,
-        notes=(*run.notes, *scene.pair.notes, *run.registration.notes, *scene.notes),
-        warnings=(*run.registration.warnings, *concerns(seen)),
+        notes=(*run.notes, *scene.pair.notes, *run.geometry.notes, *scene.notes),
+        warnings=(*run.geometry.warnings, *concerns(seen)),
     )
+
+
+def _fwhm(pair: PairReader) -> tuple[float, float]:
+    """FWHM of the Gaussian of the PSF in use along rows and columns, MSI pixels."""
+    axes = pair.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes
+    rows, cols = (round(axis.fwhm_px, 3) for axis in axes or ())
+    return rows, cols
 
 
 def plan(

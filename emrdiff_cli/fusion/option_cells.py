@@ -82,6 +82,17 @@ def numbers(*names: str) -> Cell:
     return parse
 
 
+def one_or_two(text: str, _folder: Path) -> tuple[float, float]:
+    """A number for rows and columns alike, or one for each, with a comma between."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError("a number, or two with a comma between") from error
+    if len(found) not in (1, 2) or not all(map(math.isfinite, found)):
+        raise ValueError("a number, or two with a comma between")
+    return found[0], found[-1]
+
+
 def pairs(text: str, _folder: Path) -> dict[str, str]:
     """Values by key."""
     parts = text.split()

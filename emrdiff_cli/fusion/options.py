@@ -6,6 +6,7 @@ follow from that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, get_args
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion import option_cells
 from emrdiff_cli.methods import METHODS, MethodName
+from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
 
 _OPTION = "option"  # key of a field's metadata
@@ -45,18 +47,27 @@ class FusionOptions:
     """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for.
 
     `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right,
-    top in the MSI's CRS of the part that is written; None: all. `coregister`: move the LR-HSI's grid by the
-    displacement that the pair itself tells; without, warn of a large one. `srf`: the MSI's response, as
-    `choose_response` takes it. `resume`: go on with the unfinished run of the same output, if there is one.
-    `max_memory`: bytes that the process may hold, by `estimate_memory`. `driver` None: as the output's name
-    asks for. `provenance`: tags of the output, on which nothing else depends. Raises UsageError.
+    top in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
+    geometry, as `pair.registration.register` takes them. `srf`: the MSI's response, as `choose_response` takes it.
+    `resume`: go on with the unfinished run of the same output, if there is one. `max_memory`: bytes that the
+    process may hold, by `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags of the
+    output, on which nothing else depends. Raises UsageError.
     """
 
     bounds: tuple[float, float, float, float] | None = field(
         default=None,
         metadata=option("--bounds", option_cells.numbers("left", "bottom", "right", "top"), decides=True),
     )
-    coregister: bool = field(default=False, metadata=option("--coregister", option_cells.truth, decides=True))
+    register: Register = field(
+        default="auto",
+        metadata=option("--register", option_cells.one_of(get_args(Register)), decides=True),
+    )
+    shift: tuple[float, float] | None = field(
+        default=None, metadata=option("--shift", option_cells.numbers("down", "right"), decides=True)
+    )
+    psf_fwhm: tuple[float, float] | None = field(
+        default=None, metadata=option("--psf-fwhm", option_cells.one_or_two, decides=True)
+    )
     srf: str | None = field(default=None, metadata=option("--srf", option_cells.response, decides=True))
     tile: int = field(default=0, metadata=option("--tile", option_cells.at_least(0), decides=True))
     overlap: int | None = field(
@@ -82,6 +93,12 @@ class FusionOptions:
             raise UsageError(f"--tile {self.tile}: must be 0 or more")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: must be 1 or more")
+        if self.shift is not None and not all(map(math.isfinite, self.shift)):
+            raise UsageError(f"--shift {self.shift}: must be two finite numbers, LR pixels down and right")
+        if self.psf_fwhm is not None and not all(0 < width < math.inf for width in self.psf_fwhm):
+            raise UsageError(
+                f"--psf-fwhm {self.psf_fwhm}: must be positive, MSI pixels along rows and columns"
+            )
         if self.dtype is not None and self.dtype not in RASTER_DTYPES:
             raise UsageError(f"--dtype {self.dtype}: must be one of {', '.join(RASTER_DTYPES)}")
 

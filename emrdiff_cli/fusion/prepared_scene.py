@@ -20,6 +20,7 @@ from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.errors import InputError, ModelError
 from emrdiff_cli.methods import METHODS, EndPoint
+from emrdiff_cli.pair.geometry import on_grid_of
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import RasterInfo, Window
 
@@ -181,7 +182,8 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     passed = _passed(values, unusable)
     del values
     seen = observe_msi(pair.strips, pair.resampling.down)
-    lr = LrScene(hsi, seen.msi_at_lr, lr_valid & seen.covered)
+    hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr)
+    lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
     _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
     _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
     factor = 1.0 if sampler is None else _msi_factor(sampler, pair, lr, ~unusable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_sc
 from emrdiff_cli.fusion.run_key import run_key
 from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
 from emrdiff_cli.methods import EndPoint
-from emrdiff_cli.pair.coregistration import Registration, register
+from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
+from emrdiff_cli.pair.registration import register
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
 from emrdiff_cli.raster.spec import RasterSpec
@@ -53,7 +54,7 @@ class FusionRun:
 
     plan: Plan
     scene: PreparedScene
-    registration: Registration
+    geometry: PairGeometry
     journal: Journal | None
     kept: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
@@ -102,13 +103,13 @@ def begin(
     key = {} if sampler is None else run_key(pair, output, sampler, choice, options)
     begun = _find_begun(journal, key, options)
     if begun is not None:
-        registration = _registration(begun)
+        geometry = PairGeometry.from_record(begun.decided["geometry"])
         options = replace(options, batch_size=options.batch_size or int(begun.decided["batch_size"]))
     else:
         with at_once():
-            registration = register(pair, options.coregister)
-    pair = pair.moved(registration.move)
-    options = replace(options, provenance=options.provenance | registration.tags)
+            geometry = register(pair, options.register, options.shift, options.psf_fwhm)
+    pair = geometry.applied(pair)
+    options = replace(options, provenance=options.provenance | geometry.tags)
     named = method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
     scene = None if begun is None else _kept_scene(pair, begun)
@@ -117,13 +118,13 @@ def begin(
             scene = prepare_scene(pair, method, sampler)
     plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
     if sampler is None or plan.tiling is None:
-        return FusionRun(plan, scene, registration, None, notes=(_NOTHING,) if options.resume else ())
+        return FusionRun(plan, scene, geometry, None, notes=(_NOTHING,) if options.resume else ())
     if begun is None:
-        journal.begin(key, {"batch_size": plan.batch_size, **_decided(registration)}, scene.arrays())
-        return FusionRun(plan, scene, registration, journal, notes=(_NOTHING,) if options.resume else ())
+        journal.begin(key, {"batch_size": plan.batch_size, "geometry": geometry.record()}, scene.arrays())
+        return FusionRun(plan, scene, geometry, journal, notes=(_NOTHING,) if options.resume else ())
     kept = _kept(journal, plan.tiling, sampler)
     note = f"resumed: {len(kept)} of {len(plan.tiling.rows)} tile rows were done"
-    return FusionRun(plan, scene, registration, journal, kept, (note,))
+    return FusionRun(plan, scene, geometry, journal, kept, (note,))
 
 
 def write_rows(
@@ -212,17 +213,3 @@ def _kept_scene(pair: PairReader, begun: Begun) -> PreparedScene | None:
 def _kept(journal: Journal, tiling: Tiling, sampler: Sampler) -> frozenset[int]:
     shape = tiling.row_shape(sampler.config.hsi_channels)
     return frozenset(row.number for row in tiling.rows if journal.row(row.number, shape) is not None)
-
-
-def _decided(registration: Registration) -> dict[str, object]:
-    return {"registration": asdict(registration)}
-
-
-def _registration(begun: Begun) -> Registration:
-    held = begun.decided["registration"]
-    return Registration(
-        (float(held["move"][0]), float(held["move"][1])),
-        tuple(held["notes"]),
-        tuple(held["warnings"]),
-        dict(held["tags"]),
-    )

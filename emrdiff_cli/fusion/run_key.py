@@ -16,7 +16,7 @@ from emrdiff_cli.pair.spectral_coverage import ResponseChoice
 from emrdiff_cli.raster.identity import stamps
 from emrdiff_cli.version import __version__
 
-_FORMAT = 2  # of the journal
+_FORMAT = 3  # of the journal
 
 
 def run_key(

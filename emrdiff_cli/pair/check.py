@@ -17,14 +17,13 @@ from emrdiff_cli.core.sensor.coarse_registration import FAR_REACH
 from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
 from emrdiff_cli.core.sensor.holes import valid_pixels
 from emrdiff_cli.core.sensor.observation import LrScene
-from emrdiff_cli.core.sensor.registration import (
-    PsfWidth,
-    Shift,
-)
+from emrdiff_cli.core.sensor.psf_estimation import FoundPsf
+from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.core.sensor.survey import BandStates, BandSurvey
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.pair.coregistration import displaced, displacement_warning, find_geometry, find_shift
+from emrdiff_cli.pair.coregistration import find_shift, locate
 from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.pair.registration import displaced, displacement_warning
 from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 from emrdiff_cli.raster.acquisition import acquired_on
@@ -84,12 +83,18 @@ class ShiftCheck:
 
 @dataclass(frozen=True)
 class PsfCheck:
-    """FWHM of the Gaussian PSF in HR pixels: found, its standard error, assumed by fusion; what that costs."""
+    """FWHM of the PSF in HR pixels: found, its standard error, that of the ratio; the cost of assuming the latter.
+
+    `fwhm_hr_px` is the geometric mean of `by_axis_hr_px`, along rows and columns; `gaussian`: whether its profile
+    is a Gaussian's as far as the pair tells.
+    """
 
     fwhm_hr_px: float
     standard_error_hr_px: float
     assumed_fwhm_hr_px: float
     cost_db: float | None
+    by_axis_hr_px: Point
+    gaussian: bool
 
 
 @dataclass(frozen=True)
@@ -234,29 +239,29 @@ def _with_states(raster: RasterCheck, states: BandStates, valid_share: float) ->
 
 def _fitted(result: Check, pair: PairReader, choice: ResponseChoice) -> Check:
     """Displacement, PSF and their costs, and which bands see the same, on a block of the pair."""
-    found = find_geometry(pair)
+    found = locate(pair)
     shift, scene = found.shift, found.at_lr()
     ratio = (pair.alignment.rows.ratio, pair.alignment.cols.ratio)
-    result = _with_costs(result, scene, shift, found.width, ratio)
+    result = _with_costs(result, scene, shift, found.psf, ratio)
     result = _with_coverage(result, pair, scene, choice)
     problems = _unfit(scene, shift)
     cost = None if result.shift is None else result.shift.cost_db
     return _add(result, problems=problems, warnings=[] if problems else _displacement(shift, cost))
 
 
-def _with_costs(result: Check, scene: LrScene, shift: Shift, width: PsfWidth | None, ratio: Point) -> Check:
+def _with_costs(result: Check, scene: LrScene, shift: Shift, psf: FoundPsf | None, ratio: Point) -> Check:
     degraded_by = rehearsal_ratio(scene, ratio)
     shift_cost = psf_cost = None
     if degraded_by is not None:
         best = rehearse(scene, degraded_by)
         if shift.confidence:
             shift_cost = best - rehearse(scene, degraded_by, (shift.rows, shift.cols))
-        if width is not None:
-            psf_cost = best - rehearse(scene, degraded_by, width=width.value)
+        if psf is not None:
+            psf_cost = best - rehearse(scene, degraded_by, width=math.sqrt(psf.fwhm[0] * psf.fwhm[1]))
     return replace(
         result,
         shift=_shift_check(shift, ratio, shift_cost),
-        psf=None if width is None else _psf_check(width, math.sqrt(ratio[0] * ratio[1]), psf_cost),
+        psf=None if psf is None else _psf_check(psf, ratio, psf_cost),
         wald_ratio=None if degraded_by is None else _rounded(degraded_by),
     )
 
@@ -277,9 +282,18 @@ def _shift_check(shift: Shift, ratio: Point, cost: float | None) -> ShiftCheck:
     )
 
 
-def _psf_check(width: PsfWidth, ratio: float, cost: float | None) -> PsfCheck:
-    found, error = (round(value * ratio, 3) for value in (width.value, width.standard_error))
-    return PsfCheck(found, error, round(ratio, 3), _decibels(cost))
+def _psf_check(psf: FoundPsf, by_axis: Point, cost: float | None) -> PsfCheck:
+    ratio = math.sqrt(by_axis[0] * by_axis[1])
+    widths = psf.fwhm[0] * by_axis[0], psf.fwhm[1] * by_axis[1]
+    found, error = math.sqrt(widths[0] * widths[1]), max(psf.standard_errors) * ratio
+    return PsfCheck(
+        fwhm_hr_px=round(found, 3),
+        standard_error_hr_px=round(error, 3),
+        assumed_fwhm_hr_px=round(ratio, 3),
+        cost_db=_decibels(cost),
+        by_axis_hr_px=(round(widths[0], 3), round(widths[1], 3)),
+        gaussian=not psf.shaped,
+    )
 
 
 def _with_coverage(result: Check, pair: PairReader, scene: LrScene, choice: ResponseChoice) -> Check:
@@ -320,7 +334,8 @@ def _concerns(result: Check) -> list[str]:
     found, psf = [], result.psf
     if psf is not None and abs(psf.fwhm_hr_px / psf.assumed_fwhm_hr_px - 1) > _ODD_WIDTH:
         found.append(
-            f"the PSF is {psf.fwhm_hr_px:.2f} HR pixels wide (FWHM), fusion assumes {psf.assumed_fwhm_hr_px:.2f}"
+            f"the PSF is {psf.fwhm_hr_px:.2f} HR pixels wide (FWHM), the ratio {psf.assumed_fwhm_hr_px:.2f}: "
+            "`emrdiff fuse` uses what it finds"
         )
     for raster in (result.lr_hsi, result.hr_msi):
         found += _band_concerns(raster)

@@ -1,41 +1,35 @@
-"""Use case: a pair -> how far its LR-HSI is displaced against its MSI, and the pair put right."""
+"""Where the LR-HSI of a pair lies on its MSI, and through which PSF it sees it, found on blocks of both."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.coarse_registration import CoarseShift
+from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
+from emrdiff_cli.core.sensor.displacement import PlacedBlock, estimate_shift_finely
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.holes import fill_invalid
 from emrdiff_cli.core.sensor.observation import LrScene
-from emrdiff_cli.core.sensor.registration import (
-    REACH,
-    PairBlock,
-    PsfWidth,
-    Shift,
-    estimate_shift,
-    estimate_width,
-    see_at_lr,
-)
+from emrdiff_cli.core.sensor.psf_estimation import FoundPsf, estimate_psf
+from emrdiff_cli.core.sensor.registration import REACH, PairBlock, Shift, estimate_shift, see_at_lr
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.pair.far_displacement import find_far_shift
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import Window
-
-SHIFT_TAG = "emrdiff_shift_lr_px"
 
 _SIDE = 128  # LR pixels of the block that a pair is judged by, at most
 _MSI_VALUES = 8_000_000  # that the block may hold
 _ENOUGH = 0.5  # share of valid pixels with which the first block will do
 _MOST_BLOCKS = 9  # that are looked at
 _AROUND = REACH + 3  # LR pixels of MSI around the block: the reach and the PSF's
-_OTHER_WIDTH = 0.05  # share of the assumed PSF's width from which it matters to the displacement
-_LEAST = 0.02  # LR pixels of displacement that are not worth a move
-_WARN = 0.2  # LR pixels of displacement from which a fusion suffers visibly
-_SURE = 0.5  # confidence from which a displacement is worth a warning
+_SPREAD_SIDE = 64  # LR pixels of each of several blocks
+_ROUNDS = 2  # in which PSF and displacement are found, each with the other
+_SETTLED = 0.01  # LR pixels: a smaller change of the displacement needs no further round
+_AGREE_FINELY = 0.5  # LR pixels by which least squares may move a displacement that was found
 _EXPLAINED = 0.95  # R^2 from which a displacement that was found is not sought farther away
 _SURE_OF_PLACE = 0.99  # confidence of a place far away with which the pair is looked at there
 _AGREE = 1.5  # LR pixels that the block looked at there may show besides
@@ -43,30 +37,17 @@ _CLEARLY = 0.7  # of what is unexplained near by, or by chance: the most that ma
 
 
 @dataclass(frozen=True)
-class Registration:
-    """Displacement of the LR-HSI's grid (LR pixels, down and to the right), and a note on it.
-
-    `tags` go with the fused raster.
-    """
-
-    move: tuple[float, float] = (0.0, 0.0)
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where the LR-HSI of a pair lies, and a block of the pair that shows it.
+class Located:
+    """Where the LR-HSI of a pair lies, through which PSF it sees the MSI, and a block of the pair that shows it.
 
     The block is placed as the grids say, or, where that is far off, as they say once the LR-HSI's is moved by
-    `start`, whole LR pixels; `rest` is the displacement that the block still shows.
+    `start`, whole LR pixels; `rest` is the displacement that the block still shows. `psf` None: not told.
     """
 
     block: PairBlock
     rest: Shift
     start: Shift | None = None
-    width: PsfWidth | None = None
+    psf: FoundPsf | None = None
 
     @property
     def shift(self) -> Shift:
@@ -82,32 +63,18 @@ class Geometry:
             r2_before=start.r2_before,
         )
 
+    @property
+    def best_psf(self) -> Psf:
+        """The PSF that was found, or that of FWHM = the ratio."""
+        return WALD_PSF if self.psf is None else self.psf.psf
+
     def at_lr(self) -> LrScene:
         """The block at LR, put right by its displacement and its PSF."""
-        width = 1.0 if self.width is None else self.width.value
-        return see_at_lr(self.block, (self.rest.rows, self.rest.cols), width)
-
-
-def register(pair: PairReader, coregister: bool) -> Registration:
-    """Find the displacement of a pair, and with `coregister` the move that undoes it; else warn of a large one.
-
-    A displacement is undone from 0.02 LR pixels, if it is twice its standard error. Raises InputError as
-    PairReader.
-    """
-    shift = find_geometry(pair).shift if coregister else find_shift(pair)
-    if not coregister:
-        return Registration(warnings=(displacement_warning(shift),) if displaced(shift) else ())
-    if not shift.confidence:
-        return _unmoved("the displacement of the LR-HSI could not be told from the pair: it was not moved")
-    if not shift.significant or shift.distance < _LEAST:
-        return _unmoved(f"the LR-HSI lies right, within {shift.distance:.2f} LR pixels: it was not moved")
-    move = (round(shift.rows, 4), round(shift.cols, 4))
-    note = f"the LR-HSI was moved by {described(shift)} onto the MSI (confidence {shift.confidence:.2f})"
-    return Registration(move, (note,), tags={SHIFT_TAG: _tag(*move)})
+        return see_at_lr(self.block, (self.rest.rows, self.rest.cols), self.best_psf)
 
 
 def find_shift(pair: PairReader) -> Shift:
-    """The displacement of an open pair, for the PSF that fusion assumes (FWHM = the ratio).
+    """The displacement of an open pair, for the PSF of FWHM = the ratio.
 
     Found on one block of at most 128 x 128 LR pixels, in about a second; where that is not sure or explains
     little, the pair is searched up to FAR_REACH LR pixels away. Raises InputError as PairReader.
@@ -115,32 +82,54 @@ def find_shift(pair: PairReader) -> Shift:
     return _locate(pair).shift
 
 
-def find_geometry(pair: PairReader) -> Geometry:
-    """Displacement and PSF; where the PSF is not the assumed one, the displacement is sought again with it.
-
-    Raises InputError as PairReader.
-    """
+def locate(pair: PairReader) -> Located:
+    """Displacement and PSF, the former sought again with the latter. Raises InputError as PairReader."""
     found = _locate(pair)
-    width = estimate_width(found.block, (found.rest.rows, found.rest.cols))
-    if width is None or abs(width.value - 1) <= _OTHER_WIDTH:
-        return replace(found, width=width)
-    rest = estimate_shift(found.block, width.value)
-    return replace(found, rest=rest, width=estimate_width(found.block, (rest.rows, rest.cols)) or width)
+    for _ in range(_ROUNDS):
+        psf = estimate_psf(found.block, (found.rest.rows, found.rest.cols))
+        found = replace(found, psf=psf)
+        finer = _refined(found)
+        settled = max(abs(finer.rows - found.rest.rows), abs(finer.cols - found.rest.cols)) < _SETTLED
+        found = replace(found, rest=finer)
+        if psf is None or settled:
+            break
+    return found
 
 
-def _locate(pair: PairReader) -> Geometry:
+def _refined(found: Located) -> Shift:
+    """The shift of the block by least squares, from the one known; that where the pair does not tell more."""
+    rest = found.rest
+    if not rest.confidence:
+        return rest
+    finer = estimate_shift_finely(found.block, found.best_psf, (rest.rows, rest.cols))
+    if finer is None:
+        return rest
+    rows, cols = finer.field.coefficients[:, 0]
+    if max(abs(rows - rest.rows), abs(cols - rest.cols)) > _AGREE_FINELY:
+        return rest
+    errors = finer.standard_errors[:, 0]
+    return replace(
+        rest,
+        rows=float(rows),
+        cols=float(cols),
+        standard_errors=(float(errors[0]), float(errors[1])),
+        r2_after=max(rest.r2_after, 1 - finer.unexplained),
+    )
+
+
+def _locate(pair: PairReader) -> Located:
     """Where the block near the middle says; or far away, where that explains clearly more of the pair."""
     block = pair_block(pair)
     near = estimate_shift(block)
     if near.confidence and near.r2_after >= _EXPLAINED:
-        return Geometry(block, near)
+        return Located(block, near)
     far = find_far_shift(pair)
     if far is None or max(abs(far.rows), abs(far.cols)) < REACH:
-        return Geometry(block, near)
+        return Located(block, near)
     found = _located_at(pair, far, near) if far.confidence >= _SURE_OF_PLACE else None
     if found is not None:
         return found
-    return Geometry(block, _doubted(near, far))
+    return Located(block, _doubted(near, far))
 
 
 def _doubted(near: Shift, far: CoarseShift) -> Shift:
@@ -151,7 +140,7 @@ def _doubted(near: Shift, far: CoarseShift) -> Shift:
     return replace(near, rows=0.0, cols=0.0, confidence=0.0, r2_after=best)
 
 
-def _located_at(pair: PairReader, far: CoarseShift, near: Shift) -> Geometry | None:
+def _located_at(pair: PairReader, far: CoarseShift, near: Shift) -> Located | None:
     """The displacement around one far away; None where the pair is not clearly better explained there."""
     block = pair_block(pair.moved((far.rows, far.cols)))
     rest = estimate_shift(block)
@@ -160,7 +149,7 @@ def _located_at(pair: PairReader, far: CoarseShift, near: Shift) -> Geometry | N
         return None
     if 1 - rest.r2_after > _CLEARLY * (1 - known):
         return None
-    return Geometry(block, rest, Shift(far.rows, far.cols, far.confidence, r2_before=near.r2_before))
+    return Located(block, rest, Shift(far.rows, far.cols, far.confidence, r2_before=near.r2_before))
 
 
 def pair_block(pair: PairReader) -> PairBlock:
@@ -178,39 +167,41 @@ def pair_block(pair: PairReader) -> PairBlock:
     return best
 
 
-def displaced(shift: Shift) -> bool:
-    """Whether a displacement is large and sure enough for a warning."""
-    return shift.distance > _WARN and shift.confidence >= _SURE
+def spread_blocks(pair: PairReader, bands: NDArray[np.intp] | None = None) -> list[PlacedBlock]:
+    """Blocks over the whole scene, placed on the LR-HSI's grid: one where it is small, else three by three.
+
+    `bands` (from 0): of the LR-HSI, None for the good ones.
+    """
+    area = pair.alignment.lr_window
+    side = min(_SPREAD_SIDE, _largest_side(pair))
+    tops, lefts = (_spread(length, side) for length in (area.height, area.width))
+    windows = [
+        Window(top, left, min(side, area.height), min(side, area.width)) for top in tops for left in lefts
+    ]
+    if max(area.height, area.width) <= min(_SIDE, _largest_side(pair)):
+        windows = [Window(0, 0, area.height, area.width)]
+    return [
+        PlacedBlock(_read_block(pair, window, bands), area.row + window.row, area.col + window.col)
+        for window in windows
+    ]
 
 
-def described(shift: Shift) -> str:
-    """The move in words, in LR pixels."""
-    down = f"{abs(shift.rows):.2f} {'up' if shift.rows < 0 else 'down'}"
-    right = f"{abs(shift.cols):.2f} {'left' if shift.cols < 0 else 'right'}"
-    return f"{down} and {right} (LR pixels)"
+def _spread(length: int, side: int) -> list[int]:
+    """Where blocks of a side begin along an axis: at both ends and in the middle, without overlap."""
+    count = max(1, min(3, length // side))
+    return [round(i * (length - side) / max(1, count - 1)) for i in range(count)] if count > 1 else [0]
 
 
-def displacement_warning(shift: Shift) -> str:
-    """One line that says so, with the way out."""
-    return (
-        f"the LR-HSI seems displaced: it fits the MSI better when moved by {described(shift)}, confidence "
-        f"{shift.confidence:.2f}; `emrdiff fuse --coregister` does so"
-    )
-
-
-def _unmoved(note: str) -> Registration:
-    return Registration(notes=(note,), tags={SHIFT_TAG: _tag(0.0, 0.0)})
-
-
-def _tag(rows: float, cols: float) -> str:
-    return f"{rows:.4f},{cols:.4f}"
+def _largest_side(pair: PairReader) -> int:
+    """LR pixels of a block's side that the memory for its MSI allows."""
+    place = pair.alignment
+    each = pair.msi_info.bands.count * place.rows.ratio * place.cols.ratio
+    return max(1, min(_SIDE, int(math.sqrt(_MSI_VALUES / each))))
 
 
 def _candidates(pair: PairReader) -> list[Window]:
     """Windows of the LR-HSI's common area, from its middle outwards."""
-    place, area = pair.alignment, pair.alignment.lr_window
-    each = pair.msi_info.bands.count * place.rows.ratio * place.cols.ratio
-    side = max(1, min(_SIDE, int(math.sqrt(_MSI_VALUES / each))))
+    area, side = pair.alignment.lr_window, _largest_side(pair)
 
     def distance(window: Window) -> float:
         row, col = window.row + window.height / 2, window.col + window.width / 2
@@ -219,10 +210,14 @@ def _candidates(pair: PairReader) -> list[Window]:
     return sorted(tile_windows(area.height, area.width, side, 0), key=distance)[:_MOST_BLOCKS]
 
 
-def _read_block(pair: PairReader, window: Window) -> PairBlock:
+def _read_block(pair: PairReader, window: Window, bands: NDArray[np.intp] | None = None) -> PairBlock:
     good = pair.lr_info.bands.good
     values = pair.read_lr(window)
-    hsi, valid, _ = fill_invalid(values if good is None or not any(good) else values[np.array(good)])
+    if bands is not None:
+        values = values[bands]
+    elif good is not None and any(good):
+        values = values[np.array(good)]
+    hsi, valid, _ = fill_invalid(values)
     area = pair.alignment.hr_window
     top, height, rows = _around(pair.alignment.rows, window.row, window.height, area.height)
     left, width, cols = _around(pair.alignment.cols, window.col, window.width, area.width)

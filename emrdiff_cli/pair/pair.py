@@ -13,6 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
+from emrdiff_cli.core.sensor.displacement import Displacement
 from emrdiff_cli.core.sensor.grid import Alignment, AxisPlacement, align, lr_below
 from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Resampling, Strip
@@ -42,9 +43,10 @@ class PairReader:
         alignment: Alignment,
         msi_factor: float = 1.0,
         psf: Psf = WALD_PSF,
+        displacement: Displacement | None = None,
     ) -> None:
         self._lr, self._msi = lr, msi
-        self.alignment, self.psf = alignment, psf
+        self.alignment, self.psf, self.displacement = alignment, psf, displacement
         self._msi_factor = np.float32(msi_factor)
 
     @property
@@ -92,15 +94,38 @@ class PairReader:
 
     def placed(self, alignment: Alignment) -> PairReader:
         """The same pair in another alignment."""
-        return PairReader(self._lr, self._msi, alignment, float(self._msi_factor), self.psf)
+        return self._like(alignment=alignment)
+
+    def seen_through(self, psf: Psf, displacement: Displacement | None = None) -> PairReader:
+        """The same pair with another PSF, and a displacement of its LR pixels that no move undoes."""
+        return self._like(psf=psf, displacement=displacement)
 
     def rescaled(self, factor: float) -> PairReader:
         """The same pair with the MSI's values multiplied by a factor."""
-        return PairReader(self._lr, self._msi, self.alignment, factor * float(self._msi_factor), self.psf)
+        return self._like(factor=factor * float(self._msi_factor))
 
     def with_msi(self, msi: RasterReader) -> PairReader:
         """The same pair with the MSI read through another handle: a handle is for one thread."""
-        return PairReader(self._lr, msi, self.alignment, float(self._msi_factor), self.psf)
+        return self._like(msi=msi)
+
+    def _like(
+        self,
+        *,
+        msi: RasterReader | None = None,
+        alignment: Alignment | None = None,
+        factor: float | None = None,
+        psf: Psf | None = None,
+        displacement: Displacement | None = None,
+    ) -> PairReader:
+        """The same pair but for what is given."""
+        return PairReader(
+            self._lr,
+            msi or self._msi,
+            alignment or self.alignment,
+            float(self._msi_factor) if factor is None else factor,
+            psf or self.psf,
+            displacement or self.displacement,
+        )
 
     def read_lr(self, window: Window | None = None) -> Field:
         """The LR-HSI on the common area, (B, h, w), or on a window of it; NaN where invalid."""

@@ -19,7 +19,6 @@ from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 
 Floats = NDArray[np.floating[Any]]
 Point = tuple[float, float]
@@ -50,8 +49,7 @@ def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: flo
     counts = math.ceil(height / ratio[0]), math.ceil(width_px / ratio[1])
     # What the fusion takes for granted, and what is.
     assumed = Resampling.between(*_placed(ratio), counts, sides)
-    sigma = ratio[0] * width / FWHM_PER_SIGMA, ratio[1] * width / FWHM_PER_SIGMA
-    actual = Psf(sigma_px=sigma).down(*_placed(ratio, shift), counts, sides)
+    actual = Psf.of_fwhm(ratio[0] * width, ratio[1] * width).down(*_placed(ratio, shift), counts, sides)
 
     def strips() -> Iterator[Strip]:
         yield Strip(0, scene.msi, scene.valid)

@@ -26,7 +26,7 @@ from emrdiff_cli.core.sensor.srf import (
     sampled_response,
 )
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.pair.coregistration import find_geometry
+from emrdiff_cli.pair.coregistration import locate
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import Bands, RasterInfo
 from emrdiff_cli.responses import read_response
@@ -113,7 +113,7 @@ def find_coverage(
 
 def registered(pair: PairReader) -> LrScene:
     """A block of the pair at LR, put right by the displacement and the PSF it tells; bad bands left out."""
-    return find_geometry(pair).at_lr()
+    return locate(pair).at_lr()
 
 
 def concerns(found: Coverage) -> list[str]:

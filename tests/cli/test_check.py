@@ -123,13 +123,13 @@ def test_checking_never_imports_torch() -> None:
 
 def test_fusion_warns_of_a_displacement_and_undoes_it(emrdiff: Run, tmp_path: Path) -> None:
     pair, usual = displaced(tmp_path), ("--method", "glp", "--overwrite")
-    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual)
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "--register", "off")
     assert ended.code == 0
     assert "Warning: the LR-HSI seems displaced" in ended.err
-    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "--coregister")
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual)
     assert ended.code == 0
     assert "Note: the LR-HSI was moved by 0.40 up and 0.70 right" in ended.err
     assert "Warning" not in ended.err
-    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "--coregister", "--json")
+    ended = emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "--json")
     assert json.loads(ended.out)["shift_lr_px"] == pytest.approx([-0.4, 0.7], abs=0.02)
     assert emrdiff("fuse", *pair, tmp_path / "out.tif", *usual, "-q").err == ""

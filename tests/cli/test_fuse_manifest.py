@@ -204,7 +204,7 @@ UNUSABLE: dict[str, tuple[str, list[str], str, str]] = {
         "bounds = 1 2 3: must be",
         "left bottom right top",
     ),
-    "a doubt": (f"{HEADER},coregister", [row(0) + ",perhaps"], "coregister = perhaps: must be", "yes or no"),
+    "a doubt": (f"{HEADER},overwrite", [row(0) + ",perhaps"], "overwrite = perhaps: must be", "yes or no"),
     "a size that is none": (f"{HEADER},max-memory", [row(0) + ",much"], "--max-memory much: must be", "2GB"),
     "a model for a method": (f"{HEADER},model", [row(0) + ",m"], "line 2: --model is for", "needs none"),
     "an output twice": (

@@ -27,6 +27,7 @@ TOO_FEW = ("valid LR pixels lie wholly on valid MSI pixels: 8 or more are needed
 Inputs = Callable[[Path], tuple[Path, Path]]
 Said = tuple[str, ...]
 CUBE = textured(8, 64, 72)
+OTHER_CUBE = textured(8, 64, 72, seed=5)
 LR = CUBE[:, ::4, ::4]
 
 
@@ -99,8 +100,11 @@ UNUSABLE: dict[str, tuple[Inputs, Said]] = {
     "one HSI band": (lambda f: lr_with(f, LR[:1]), ("lr2.tif 1", "give the LR-HSI first")),
     "an LR-HSI of nodata": (lambda f: lr_with(f, np.full_like(LR, np.nan)), TOO_FEW),
     "an MSI of single pixels": (no_whole_lr_pixel, TOO_FEW),
-    "one MSI pixel in common": (lambda f: msi_with(f, FINE @ Affine.translation(71, 63)), TOO_FEW),
-    "one LR pixel in common": (lambda f: msi_with(f, FINE @ Affine.translation(68, 60)), TOO_FEW),
+    "one MSI pixel in common": (
+        lambda f: msi_with(f, FINE @ Affine.translation(71, 63), OTHER_CUBE),
+        TOO_FEW,
+    ),
+    "one LR pixel in common": (lambda f: msi_with(f, FINE @ Affine.translation(68, 60), OTHER_CUBE), TOO_FEW),
     "an LR-HSI of one pixel": (
         lambda f: lr_with(f, LR[:, :1, :1], transform=NORTH_UP @ Affine.scale(18, 16)),
         TOO_FEW,

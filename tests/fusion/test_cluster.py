@@ -174,7 +174,7 @@ def test_a_fusion_by_workers_writes_the_same_bytes_and_either_goes_on_with_the_o
     local: Workers, tmp_path: Path, pair: Pair
 ) -> None:
     output = tmp_path / "out.tif"
-    options = replace(TILES, coregister=True, overwrite=True)
+    options = replace(TILES, register="auto", overwrite=True)
 
     def go(make: MakeSampler, there: bool, resume: bool = False) -> FusionReport:
         sampling = partial(local.sample_rows, make) if there else None

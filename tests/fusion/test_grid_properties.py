@@ -23,7 +23,7 @@ Cube = NDArray[np.floating[Any]]
 
 METHODS: tuple[str, ...] = ("bicubic", "glp")
 SNAP = 0.011  # HR pixels by which an offset is rounded to a whole pixel
-REPLACE = FusionOptions(overwrite=True)
+REPLACE = FusionOptions(overwrite=True, register="off")
 KERNEL = 2.0  # LR pixels that the cubic kernel reaches from a pixel's centre
 PSF = 3 / 2.3548  # LR pixels that the assumed PSF reaches from a pixel's centre
 usual = settings(

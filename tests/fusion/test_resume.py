@@ -157,7 +157,7 @@ def test_only_the_missing_rows_are_computed(tmp_path: Path, pair: Pair) -> None:
 def test_a_calibration_of_the_archive_and_bounds_are_resumed(tmp_path: Path, pair: Pair) -> None:
     output = tmp_path / "out.tif"
     left, top = 383472.37, 5818302.35
-    changes: dict[str, Any] = {"bounds": (left + 90, top - 450, left + 400, top - 30), "coregister": True}
+    changes: dict[str, Any] = {"bounds": (left + 90, top - 450, left + 400, top - 30), "register": "off"}
     go(pair, output, **changes)
     whole = output.read_bytes()
     interrupt(pair, output, **changes)
@@ -261,7 +261,7 @@ def test_an_unfinished_run_is_not_lost_unasked(tmp_path: Path, pair: Pair) -> No
         ({"dtype": "float32"}, r"--dtype int16 \(now float32\)"),
         ({"driver": "ENVI"}, r"--format GTiff \(now ENVI\)"),
         ({"creation_options": {"COMPRESS": "LZW"}}, "--co"),
-        ({"coregister": True}, r"--coregister False \(now True\)"),
+        ({"register": "off"}, r"--register auto \(now off\)"),
         ({"srf": "estimate"}, "--srf automatic"),
         ({"bounds": (0.0, 0.0, 1.0, 1.0)}, r"--bounds none \(now 0.0 0.0 1.0 1.0\)"),
     ],

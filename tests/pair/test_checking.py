@@ -64,7 +64,7 @@ def test_a_displaced_pair(tmp_path: Path) -> None:
     assert (result.shift.rows_hr_px, result.shift.cols_hr_px) == pytest.approx((-1.6, 2.8), abs=0.08)
     assert result.shift.cost_db is not None
     assert result.shift.cost_db > 3
-    assert "--coregister" in result.warnings[0]
+    assert "--register off" in result.warnings[0]
     assert result.sampling_phase_hr_px == pytest.approx((-0.4, 0.2), abs=1e-3)
     assert result.lr_hsi.overlap == pytest.approx(39.6 / 40 * 39.3 / 40, abs=0.01)
     assert result.hr_msi.overlap == result.lr_hsi.overlap

@@ -13,8 +13,11 @@ from affine import Affine
 from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
-from emrdiff_cli.pair.coregistration import SHIFT_TAG, described, find_shift, register
+from emrdiff_cli.pair.coregistration import find_shift
+from emrdiff_cli.pair.geometry import SHIFT_TAG
+from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.pair.pair import open_pair
+from emrdiff_cli.pair.registration import described, register
 from emrdiff_cli.simulation import simulate_raster
 from tests.support.pairs import BANDS, BERLIN, BY, RATIO, SIDE, Point, displaced, moved_copy, see, write_pair
 from tests.support.rasters import NORTH_UP, read_back
@@ -71,27 +74,27 @@ def psnr(output: Path) -> float:
     return float(-10 * np.log10(np.square(values - truth).mean(axis=(1, 2))).mean())
 
 
-def fused(pair: tuple[Path, Path], output: Path, coregister: bool) -> FusionReport:
-    return fuse(*pair, output, "glp-local", None, FusionOptions(overwrite=True, coregister=coregister))
+def fused(pair: tuple[Path, Path], output: Path, how: Register) -> FusionReport:
+    return fuse(*pair, output, "glp-local", None, FusionOptions(overwrite=True, register=how))
 
 
 def test_coregistration_recovers_what_the_displacement_cost(tmp_path: Path) -> None:
     output = tmp_path / "fused.tif"
-    fused(displaced(tmp_path, (0.0, 0.0)), output, False)
+    fused(displaced(tmp_path, (0.0, 0.0)), output, "off")
     right = psnr(output)
     pair = displaced(tmp_path)
-    report = fused(pair, output, False)
+    report = fused(pair, output, "off")
     wrong = psnr(output)
     assert report.shift_lr_px == (0, 0)
-    assert "--coregister" in report.warnings[0]
+    assert "--register off" in report.warnings[0]
     with rasterio.open(output) as dataset:
         assert SHIFT_TAG not in dataset.tags()
-    report = fused(pair, output, True)
+    report = fused(pair, output, "auto")
     assert right - wrong > 3
     assert psnr(output) > wrong + 0.8 * (right - wrong)
     assert report.shift_lr_px == pytest.approx((-BY[0], -BY[1]), abs=0.02)
     assert report.warnings == ()
-    assert "was moved by 0.40 up and 0.70 right" in report.notes[-1]
+    assert "was moved by 0.40 up and 0.70 right" in report.notes[0]
     with rasterio.open(output) as dataset:
         tag = [float(value) for value in dataset.tags()[SHIFT_TAG].split(",")]
         assert (dataset.height, dataset.width) == (SIDE, SIDE)
@@ -101,8 +104,8 @@ def test_coregistration_recovers_what_the_displacement_cost(tmp_path: Path) -> N
 def test_a_pair_that_lies_right_is_not_touched(tmp_path: Path) -> None:
     pair = displaced(tmp_path, (0.0, 0.0))
     plain, corrected = tmp_path / "plain.tif", tmp_path / "corrected.tif"
-    assert fused(pair, plain, False).warnings == ()
-    report = fused(pair, corrected, True)
+    assert fused(pair, plain, "off").warnings == ()
+    report = fused(pair, corrected, "shift")
     assert report.shift_lr_px == (0, 0)
     assert "lies right" in report.notes[0]
     np.testing.assert_array_equal(read_back(plain), read_back(corrected))
@@ -113,11 +116,11 @@ def test_a_pair_that_does_not_tell_is_not_moved(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     _, msi = write_pair(tmp_path / "other", 96, 96, seed=7)
     with open_pair(lr, msi) as opened:
-        registration = register(opened, True)
+        registration = register(opened, "auto")
         assert registration.move == (0, 0)
         assert "could not be told" in registration.notes[0]
         assert registration.tags == {SHIFT_TAG: "0.0000,0.0000"}
-        assert register(opened, False).warnings == ()
+        assert register(opened, "off").warnings == ()
 
 
 def test_bad_bands_do_not_take_part(tmp_path: Path) -> None:
@@ -147,8 +150,8 @@ def test_large_scenes_are_judged_by_a_block_in_their_middle(tmp_path: Path) -> N
 
 
 def test_directions_are_put_in_words() -> None:
-    assert described(Shift(0.25, -1.5)) == "0.25 down and 1.50 left (LR pixels)"
-    assert described(Shift(-0.25, 1.5)) == "0.25 up and 1.50 right (LR pixels)"
+    assert described(0.25, -1.5) == "0.25 down and 1.50 left (LR pixels)"
+    assert described(-0.25, 1.5) == "0.25 up and 1.50 right (LR pixels)"
 
 
 @pytest.mark.skipif(not BERLIN.exists(), reason="needs the Berlin scene")
@@ -174,13 +177,13 @@ def test_coregistration_recovers_what_the_displacement_of_a_city_cost(tmp_path: 
     moved = moved_copy(lr, tmp_path, BY)
     assert off(found((moved, msi)), BY) < 0.02
 
-    def psnr_db(lr_hsi: Path, coregister: bool) -> float:
-        fused((lr_hsi, msi), output, coregister)
+    def psnr_db(lr_hsi: Path, how: Register) -> float:
+        fused((lr_hsi, msi), output, how)
         found = evaluate(output, truth, metrics=("psnr_db",), border=4).scores.overall["psnr_db"]
         assert found is not None
         return found
 
-    right, wrong = psnr_db(lr, False), psnr_db(moved, False)
+    right, wrong = psnr_db(lr, "off"), psnr_db(moved, "off")
     assert right - wrong > 10
-    assert psnr_db(lr, True) == right
-    assert psnr_db(moved, True) > wrong + 0.95 * (right - wrong)
+    assert psnr_db(lr, "shift") == right
+    assert psnr_db(moved, "auto") > wrong + 0.95 * (right - wrong)

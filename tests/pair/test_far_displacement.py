@@ -18,7 +18,7 @@ from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 from emrdiff_cli.pair import far_displacement
-from emrdiff_cli.pair.coregistration import Geometry, find_shift, pair_block
+from emrdiff_cli.pair.coregistration import Located, find_shift, pair_block
 from emrdiff_cli.pair.pair import PairReader, open_pair
 from tests.support.front_door import Run
 from tests.support.pairs import BANDS, BERLIN, RATIO, SIDE, displaced, moved_copy, see, unrelated
@@ -102,7 +102,7 @@ def psnr_db(emrdiff: Run, pair: tuple[Path, Path], *options: str) -> float:
 def test_coregistration_recovers_what_it_cost(emrdiff: Run, tmp_path: Path, by: Point) -> None:
     right = psnr_db(emrdiff, displaced(tmp_path, (0.0, 0.0)))
     pair = displaced(tmp_path, by)
-    wrong, recovered = psnr_db(emrdiff, pair), psnr_db(emrdiff, pair, "--coregister")
+    wrong, recovered = psnr_db(emrdiff, pair, "--register", "off"), psnr_db(emrdiff, pair)
     assert right - wrong > 3
     assert recovered == pytest.approx(right, abs=0.1)
 
@@ -145,7 +145,7 @@ def test_ground_that_repeats_itself_does_not_tell(emrdiff: Run, tmp_path: Path) 
     assert (
         "the displacement of the two against each other could not be told from the pair" in facts["warnings"]
     )
-    ended = emrdiff("fuse", *pair, tmp_path / "fused.tif", "--method", "glp", "--coregister")
+    ended = emrdiff("fuse", *pair, tmp_path / "fused.tif", "--method", "glp")
     assert "could not be told from the pair: it was not moved" in ended.err
 
 
@@ -169,7 +169,7 @@ def test_doubts_of_the_place_lower_the_confidence(tmp_path: Path) -> None:
     with open_pair(*displaced(tmp_path)) as opened:
         block = pair_block(opened)
     rest = Shift(0.3, -0.2, confidence=0.8, r2_before=0.7, r2_after=0.9, pixels=500)
-    shift = Geometry(block, rest, Shift(-12, 7, confidence=0.5, r2_before=0.1)).shift
+    shift = Located(block, rest, Shift(-12, 7, confidence=0.5, r2_before=0.1)).shift
     assert shift == replace(rest, rows=-11.7, cols=6.8, confidence=0.4, r2_before=0.1)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 
-from emrdiff_cli.core.sensor.degradation import Psf
+from emrdiff_cli.core.sensor.degradation import AxisPsf, Psf
 from emrdiff_cli.pair.pair import PairReader, open_pair
 from tests.support.rasters import NORTH_UP, pixels, write_tif
 
@@ -16,7 +16,9 @@ def test_a_psf_stays_with_its_pair(tmp_path: Path) -> None:
     lr = write_tif(tmp_path / "lr.tif", pixels(6, 10, 12))
     msi = write_tif(tmp_path / "msi.tif", pixels(3, 40, 48), transform=NORTH_UP @ Affine.scale(1 / 4))
     with open_pair(lr, msi) as assumed:
-        found = PairReader(assumed._lr, assumed._msi, assumed.alignment, psf=Psf(sigma_px=(1.2, 3.0)))
+        found = PairReader(
+            assumed._lr, assumed._msi, assumed.alignment, psf=Psf(axes=(AxisPsf(1.2), AxisPsf(3.0)))
+        )
         for pair in (found, found.rescaled(2.0), found.placed(found.alignment), found.with_msi(assumed._msi)):
             rows, cols = pair.resampling.down
             assert cols.indices.shape[1] > rows.indices.shape[1]

@@ -59,9 +59,9 @@ class Fake:
 def fuse_and_read(
     folder: Path, pair: tuple[Path, Path], sampler: Fake | None = None, method: str = "glp", **options: Any
 ) -> NDArray[np.float32]:
-    """The fused values, through a file that is overwritten."""
+    """The fused values, through a file that is overwritten; the pair as it lies."""
     output = folder / "fused.tif"
-    fuse(*pair, output, method, sampler, FusionOptions(**{"overwrite": True, **options}))
+    fuse(*pair, output, method, sampler, FusionOptions(**{"overwrite": True, "register": "off", **options}))
     return read(output)
 
 

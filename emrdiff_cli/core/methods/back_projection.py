@@ -17,15 +17,18 @@ Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 
-def consistent(fitted: DetailInjection, scene: SceneToFit) -> DetailInjection:
-    """The injection back-projected, its colour's prediction at LR with it."""
+def consistent(fitted: DetailInjection, scene: SceneToFit, share: Floats | None = None) -> DetailInjection:
+    """The injection back-projected, its colour's prediction at LR with it.
+
+    `share` (k,): of what is left of each channel at LR, how much is returned; None: all of it.
+    """
     resampling = scene.resampling
     local, colour = _degraded_detail(fitted, scene)
     if fitted.colour is not None:
         fitted = replace(fitted, colour=replace(fitted.colour, at_lr=colour))
         there_and_back = [chain(up, down) for up, down in zip(resampling.up, resampling.down, strict=True)]
         local += colour - apply_taps(colour, *there_and_back)
-    return back_projected(fitted, local, resampling.up, resampling.down, scene.lr.valid)
+    return back_projected(fitted, local, resampling.up, resampling.down, scene.lr.valid, share)
 
 
 def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats, Field]:

@@ -16,8 +16,9 @@ class Covariance:
     - slopes on the MSI's unit axes: the likeliest (sill, range) of `slopes` for a scene, and
       `common_slope_sill` for those that a block has in common;
     - a process of the ground alone: `ground_sill`, `ground_range`;
-    - noise: the likeliest of `nuggets` for each channel, times `nugget_inflation`, since the covariance is not
-      quite the scene's.
+    - a nugget: the likeliest of `nuggets` for each channel, times `nugget_inflation`, since the covariance is not
+      quite the scene's. It is noise of the LR-HSI or texture of the HR scene; back-projection returns the latter's
+      share, and all of a nugget of `exact_nugget` or less.
 
     The colour kernel is an RBF of `length_scale` standard deviations along the axes of the bands' roots, in
     which those of the neighbourhood weigh `neighbourhood_weight`; a neighbourhood is a Gaussian mean of
@@ -33,6 +34,7 @@ class Covariance:
     ground_range: float = 2.0
     nuggets: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     nugget_inflation: float = 2.0
+    exact_nugget: float = 1e-3
     length_scale: float = 1.6
     neighbourhood_weight: float = 0.5
     neighbourhood_range: float = 0.25

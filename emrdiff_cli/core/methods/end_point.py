@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from emrdiff_cli.core.methods.kriging import ColourTerm
+from emrdiff_cli.core.sensor.degradation import on_image
+from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
@@ -81,6 +83,17 @@ class SceneToFit:
     resampling: Resampling
     linear: LinearMap
 
+    @property
+    def base(self) -> Field:
+        """The channels (k, h, w); of an LR pixel that the MSI does not reach, what the MSI shows of it.
+
+        Half off the MSI it saw other ground: the map of what is seen and the nearest residual stand for it.
+        """
+        beside = ~on_image(self.resampling.down)
+        nearest = fill_holes(self.linear.unexplained, self.lr.valid)
+        shown = self.lr.hsi - self.linear.unexplained + nearest
+        return np.asarray(np.where(beside, shown, self.lr.hsi), np.float32)
+
 
 class Fitted(Protocol):
     """A method fitted to a scene: a frozen dataclass of what a tile is computed from, at LR resolution.
@@ -127,13 +140,14 @@ class DetailInjection(Fitted):
 
 def fit_bicubic(scene: SceneToFit) -> DetailInjection:
     """The LR-HSI upsampled, without detail."""
-    return replace(fit_glp(scene), slopes=np.zeros_like(scene.linear.slopes))
+    lr = np.asarray(scene.lr.hsi, np.float32)
+    return replace(fit_glp(scene), base=lr, slopes=np.zeros_like(scene.linear.slopes))
 
 
 def fit_glp(scene: SceneToFit) -> DetailInjection:
     """The scene-wide map's detail (GLP hypersharpening, Selva et al. 2015)."""
     return DetailInjection(
-        base=np.asarray(scene.lr.hsi, np.float32),
+        base=scene.base,
         msi=np.asarray(scene.lr.msi, np.float32),
         slopes=scene.linear.slopes,
     )
@@ -191,12 +205,13 @@ def back_projected(
     up: tuple[Taps, Taps],
     down: tuple[Taps, Taps],
     valid: NDArray[np.bool_],
+    share: Floats | None = None,
 ) -> DetailInjection:
     """Add to the base the sum of three iterations of back-projection, G <- G + (Y - G down) up.
 
     `local_detail_at_lr` (k, h, w) is the detail beyond the scene-wide map's, degraded. That alone needs the HR
     image; the iterations run at LR, since degrading what was upsampled is one map from LR to LR. Only `valid`
-    LR pixels are held to their values.
+    LR pixels are held to their values; `share` (k,), None for 1, is how much of the remainder is returned.
     """
     rows, cols = (chain(first, second) for first, second in zip(up, down, strict=True))
 
@@ -210,6 +225,8 @@ def back_projected(
     for _ in range(_BACK_PROJECTIONS):
         correction += remainder
         remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
+    if share is not None:
+        correction *= np.asarray(share, np.float32)[:, None, None]
     return replace(fitted, base=fitted.base + correction)
 
 

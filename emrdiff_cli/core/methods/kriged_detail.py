@@ -16,6 +16,7 @@ from emrdiff_cli.core.methods.colour_kernel import (
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_glp
 from emrdiff_cli.core.methods.kriging import ColourTerm, KrigingData, krige
+from emrdiff_cli.core.methods.texture import psf_overlap
 
 _NARROWEST = 1e-6  # of the MSI's largest axis' variance: a narrower one is noise
 
@@ -35,8 +36,9 @@ def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInje
         features=degraded_features(kernel, neighbourhood, scene.strips, resampling),
         whitening=kernel.whitening(),
         valid=valid,
+        overlap=psf_overlap(resampling.down),
     )
     kriged = krige(data, covariance)
     colour = ColourTerm(kernel, kriged.weights, neighbourhood, at_lr=np.zeros_like(injection.base))
     slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, axes)
-    return consistent(replace(injection, local_slopes=slopes, colour=colour), scene)
+    return consistent(replace(injection, local_slopes=slopes, colour=colour), scene, kriged.texture)

@@ -22,6 +22,7 @@ from scipy.spatial.distance import cdist
 
 from emrdiff_cli.core.methods.colour_kernel import ColourKernel, centre_of, neighbourhood_of
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.texture import texture_share
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
 from emrdiff_cli.core.side_by_side import side_by_side
 
@@ -42,7 +43,8 @@ class KrigingData:
 
     `residual` (k, h, w); `spread` (k,), the channels' standard deviations in the LR-HSI; `msi` (m, h, w) along
     axes of unit variance; `features` of colour (n, h, w), the means of the HR pixels' under the PSF;
-    `whitening` (n, n), to features whose products are the colour kernel; `valid` (h, w).
+    `whitening` (n, n), to features whose products are the colour kernel; `valid` (h, w); `overlap`, the correlation
+    of white HR texture between LR pixels by their distance along rows and along columns (core.texture).
     """
 
     residual: Floats
@@ -51,18 +53,23 @@ class KrigingData:
     features: Floats
     whitening: Doubles
     valid: NDArray[np.bool_]
+    overlap: tuple[Doubles, Doubles]
 
 
 class Kriged(NamedTuple):
-    """The predictor: `weights` (rows, columns, n, k) of the features at nodes, `slopes` (k, m, h, w) at LR."""
+    """The predictor: `weights` (rows, columns, n, k) of the features at nodes, `slopes` (k, m, h, w) at LR.
+
+    `texture` (k,): the share of each channel's nugget that is texture of the HR scene, not noise.
+    """
 
     weights: Field
     slopes: Field
+    texture: Field
 
 
 def krige(data: KrigingData, covariance: Covariance = USUAL) -> Kriged:
     """The predictor of the residual from the valid LR pixels."""
-    field = _GaussianProcess.likeliest(data, covariance)
+    field = GaussianProcess.likeliest(data, covariance)
     k, (height, width) = len(data.residual), data.valid.shape
     nodes = (-(-height // _NODE), -(-width // _NODE))
     weights = np.zeros((*nodes, len(data.features), k), np.float32)
@@ -78,12 +85,12 @@ def krige(data: KrigingData, covariance: Covariance = USUAL) -> Kriged:
             weights[row, col] = data.whitening.T @ at_node
         slopes[:, :, *block.core] = block.slopes(alpha)
 
-    side_by_side(predict, _corners(data.valid))
-    return Kriged(weights, slopes)
+    side_by_side(predict, corners(data.valid))
+    return Kriged(weights, slopes, field.texture().astype(np.float32))
 
 
 @dataclass(frozen=True)
-class _GaussianProcess:
+class GaussianProcess:
     """The data under a covariance whose slopes have one `slope_prior` (sill, range); `nuggets` (k,), inflated."""
 
     data: KrigingData
@@ -92,7 +99,7 @@ class _GaussianProcess:
     nuggets: Doubles
 
     @classmethod
-    def likeliest(cls, data: KrigingData, covariance: Covariance) -> _GaussianProcess:
+    def likeliest(cls, data: KrigingData, covariance: Covariance) -> GaussianProcess:
         """The slopes' prior under which the channels together are likeliest, and each channel's nugget."""
         tried = [cls(data, covariance, prior, np.empty(0)) for prior in covariance.slopes]
         found = [process.deviances() for process in tried]
@@ -107,7 +114,7 @@ class _GaussianProcess:
         """Standard deviations (k,) that nothing is divided by zero by."""
         return np.maximum(self.data.spread, _LEAST_SPREAD)
 
-    def block(self, top: int, left: int) -> _Block:
+    def block(self, top: int, left: int) -> Block:
         """The valid LR pixels of the block at (top, left) and of its halo."""
         data, (height, width) = self.data, self.data.valid.shape
         around = (
@@ -116,7 +123,7 @@ class _GaussianProcess:
         )
         rows, cols = np.nonzero(data.valid[around])
         rows, cols = rows + around[0].start, cols + around[1].start
-        return _Block(
+        return Block(
             covariance=self.covariance,
             slope_prior=self.slope_prior,
             core=(slice(top, min(top + _BLOCK, height)), slice(left, min(left + _BLOCK, width))),
@@ -130,7 +137,7 @@ class _GaussianProcess:
     def deviances(self) -> Doubles:
         """Minus twice the log likelihood (nuggets, k) of each channel, its variance profiled out."""
         nuggets = np.array(self.covariance.nuggets)[:, None]
-        corners = _corners(self.data.valid)
+        sampled = corners(self.data.valid)
 
         def of_block(corner: tuple[int, int]) -> tuple[Doubles, Doubles, int]:
             """Squares y' (K + nugget I)^-1 y (nuggets, k), log determinants (nuggets,), and the count of pixels."""
@@ -142,9 +149,17 @@ class _GaussianProcess:
             squares = (1 / noisy) @ np.square(block.residual @ directions).T
             return squares, np.log(noisy).sum(axis=1), len(variances)
 
-        found = side_by_side(of_block, corners[:: max(1, len(corners) // _SAMPLED)])
+        found = side_by_side(of_block, sampled[:: max(1, len(sampled) // _SAMPLED)])
         squares, logs, count = (sum(parts) for parts in zip(*found, strict=True))
         return np.asarray(count * np.log(np.maximum(squares, 1e-300)) + logs[:, None])
+
+    def texture(self) -> Doubles:
+        """The share (k,) of each channel's nugget that is texture, from a sample of the blocks."""
+        sampled = corners(self.data.valid)
+        blocks = [self.block(*corner) for corner in sampled[:: max(1, len(sampled) // (_SAMPLED // 2))]]
+        share = texture_share(blocks, self.nuggets, self.data.overlap, self.covariance)
+        exact = self.nuggets <= self.covariance.nugget_inflation * self.covariance.exact_nugget
+        return np.where(exact, 1.0, share)
 
 
 @dataclass(frozen=True)
@@ -160,7 +175,7 @@ class _Factor:
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """N LR pixels solved together: `places` (N, 2), `residual` (k, N), `msi` (m, N), `features` (n, N).
 
     The residual is in units of the spread, the features are whitened. The predictor is for the pixels in `core`;
@@ -283,7 +298,7 @@ def _cells(taps: Taps, count: int) -> Iterator[_Cell]:
         yield _Cell(slice(start, stop), (node, min(node + 1, count - 1)), (1 - share, share))
 
 
-def _corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """The top left pixels of a scene's blocks."""
     height, width = valid.shape
     return list(product(range(0, height, _BLOCK), range(0, width, _BLOCK)))

@@ -23,6 +23,7 @@ from emrdiff_cli.core.sensor.resampling import (
     chain,
     fixed_kernel,
     gaussian_downsampler,
+    symmetric_downsampler,
 )
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 
@@ -34,30 +35,83 @@ COVERED = 0.999  # share of an LR pixel's PSF that must lie on valid pixels
 
 _WHOLE = 0.85  # share of the PSF, on each axis, that lies on the HR image when the LR pixel does
 _KERNEL_SIGMA = 2.0
+_EDGE = 1e-9  # HR pixels: rounding of distances
+
+
+@dataclass(frozen=True)
+class AxisPsf:
+    """A PSF along one axis, symmetric, in HR pixels: a Gaussian cut off at 3 sigma, and a correction of it.
+
+    The correction is linear between nodes `step_px` apart, from the centre on, and 0 one step beyond the last;
+    empty for none. The kernel is normalised where it is applied.
+    """
+
+    sigma_px: float
+    correction: tuple[float, ...] = ()
+    step_px: float = 1.0
+
+    @classmethod
+    def of_fwhm(cls, fwhm_px: float) -> AxisPsf:
+        """A Gaussian by its full width at half maximum."""
+        return cls(fwhm_px / FWHM_PER_SIGMA)
+
+    @property
+    def fwhm_px(self) -> float:
+        """The Gaussian's full width at half maximum."""
+        return self.sigma_px * FWHM_PER_SIGMA
+
+    @property
+    def reach_px(self) -> float:
+        """The distance beyond which it is 0."""
+        return max(3 * self.sigma_px, self.step_px * len(self.correction))
+
+    def kernel(self, distance: Floats) -> Floats:
+        """Its values, 1 at the centre of the Gaussian, at distances in HR pixels."""
+        away = np.abs(distance)
+        values = np.where(away <= 3 * self.sigma_px + _EDGE, np.exp(-0.5 * (away / self.sigma_px) ** 2), 0.0)
+        for node, height in enumerate(self.correction):
+            values = values + height * np.maximum(0.0, 1 - np.abs(away / self.step_px - node))
+        return np.asarray(values)
+
+    def down(self, placement: AxisPlacement, n_lr: int, n_hr: int) -> Taps:
+        """HR -> LR along the axis, sampled at the centre of each LR pixel, edges reflected."""
+        if not self.correction:
+            return gaussian_downsampler(placement, n_lr, n_hr, self.sigma_px)
+        return symmetric_downsampler(placement, n_lr, n_hr, self.kernel, self.reach_px)
 
 
 @dataclass(frozen=True)
 class Psf:
-    """How LR pixels see the HR grid: as a protocol has it, or through a Gaussian of its own.
+    """How LR pixels see the HR grid: as a protocol has it, or through a PSF of their own along rows and columns.
 
-    `sigma_px`: the Gaussian's standard deviation along rows and along columns, in HR pixels, cut off at 3 sigma;
-    None for the protocol's, which goes with the ratio. By default FWHM = the ratio on each axis.
+    `axes` are those; None for the protocol's, which goes with the ratio. By default FWHM = the ratio on each axis.
     """
 
     protocol: Protocol = "wald"
-    sigma_px: tuple[float, float] | None = None
+    axes: tuple[AxisPsf, AxisPsf] | None = None
+
+    @classmethod
+    def of_fwhm(cls, rows_px: float, cols_px: float) -> Psf:
+        """Gaussians by their full widths at half maximum along rows and columns, in HR pixels."""
+        return cls(axes=(AxisPsf.of_fwhm(rows_px), AxisPsf.of_fwhm(cols_px)))
+
+    def resolved(self, rows: AxisPlacement, cols: AxisPlacement) -> Psf:
+        """The same PSF, for grids of these ratios, with axes of its own: it no longer goes with the ratio."""
+        if self.axes is not None:
+            return self
+        sigmas = (psf_sigma(self.protocol, axis.ratio) for axis in (rows, cols))
+        by_rows, by_cols = (AxisPsf(sigma) for sigma in sigmas)
+        return Psf(self.protocol, (by_rows, by_cols))
 
     def down(
         self, rows: AxisPlacement, cols: AxisPlacement, lr: tuple[int, int], hr: tuple[int, int]
     ) -> tuple[Taps, Taps]:
         """HR -> LR along rows and columns between grids of these sizes (rows, columns)."""
         axes = tuple(zip((rows, cols), lr, hr, strict=True))
-        if self.sigma_px is None:
+        if self.axes is None:
             by_rows, by_cols = (degradation_taps(self.protocol, *axis) for axis in axes)
         else:
-            by_rows, by_cols = (
-                gaussian_downsampler(*axis, sigma) for axis, sigma in zip(axes, self.sigma_px, strict=True)
-            )
+            by_rows, by_cols = (psf.down(*axis) for axis, psf in zip(axes, self.axes, strict=True))
         return by_rows, by_cols
 
 
@@ -93,12 +147,17 @@ class DegradedImage:
 
     def whole(self) -> Mask:
         """(h, w): LR pixels that lie on the HR image and, in each mask, wholly on valid pixels of it."""
-        on_image = (self._rows.inside > _WHOLE)[:, None] & (self._cols.inside > _WHOLE)
-        return np.asarray(on_image & (self.share > COVERED).all(axis=0))
+        return on_image((self._rows, self._cols)) & (self.share > COVERED).all(axis=0)
 
     def masked_mean(self) -> Floats:
         """The means (bands, h, w); NaN where an LR pixel is not `whole`."""
         return np.where(self.whole(), self.mean(), np.nan)
+
+
+def on_image(down: tuple[Taps, Taps]) -> Mask:
+    """(h, w): LR pixels that lie on the HR image, with all but the fringe of their PSF."""
+    rows, cols = down
+    return np.asarray((rows.inside > _WHOLE)[:, None] & (cols.inside > _WHOLE))
 
 
 def psf_sigma(protocol: Protocol, ratio: float, nyquist_gain: float = NYQUIST_GAIN) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.sensor.degradation import COVERED
+from emrdiff_cli.core.sensor.degradation import COVERED, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Strip, observe_msi
 from emrdiff_cli.core.sensor.optimum import dip, jackknife, valley, without_each
@@ -33,7 +33,7 @@ REACH = 3  # LR pixels: the farthest displacement looked for, along each axis
 TOLERANCE = 0.1  # LR pixels: the error that `confidence` is about
 WIDTHS = (0.4, 2.5)  # the narrowest and the widest PSF looked for
 
-_COMPONENTS = 8  # leading components of the LR-HSI that the MSI is regressed on
+COMPONENTS = 8  # leading components of the LR-HSI that the MSI is regressed on
 _PIXELS_EACH = 8  # LR pixels that each of them needs
 _BASIS_PIXELS = 4096  # LR pixels on which they are found
 _INSIDE = 0.97  # share of it, on each axis, that must lie within the MSI
@@ -108,7 +108,7 @@ def estimate_shift(block: PairBlock, width: float = 1.0) -> Shift:
 
     Whole LR pixels up to REACH first, then parabolas through 3 x 3 displacements ever closer together.
     """
-    components = leading_components(block.hsi, block.valid, _COMPONENTS)
+    components = leading_components(block.hsi, block.valid, COMPONENTS)
     if components is None:
         return Shift()
     block = _without_constant_bands(block)
@@ -138,7 +138,7 @@ def estimate_width(block: PairBlock, shift: Point) -> PsfWidth | None:
 
     None where the pair does not tell, or where the best lies beyond WIDTHS.
     """
-    components = leading_components(block.hsi, block.valid, _COMPONENTS)
+    components = leading_components(block.hsi, block.valid, COMPONENTS)
     block = _without_constant_bands(block)
     if components is None or not len(components) or not len(block.msi):
         return None
@@ -161,15 +161,38 @@ def estimate_width(block: PairBlock, shift: Point) -> PsfWidth | None:
     return PsfWidth(value, value * float(error)) if math.isfinite(error) else None
 
 
-def see_at_lr(block: PairBlock, shift: Point, width: float) -> LrScene:
-    """The block at LR: the MSI degraded to the LR-HSI's grid, moved by `shift`, through a PSF of `width`."""
-    rows = _taps(block.rows, block.valid.shape[0], block.msi.shape[1], shift[0], width)
-    cols = _taps(block.cols, block.valid.shape[1], block.msi.shape[2], shift[1], width)
+def width_surface(block: PairBlock, shift: Point) -> Callable[[Point, float], Floats] | None:
+    """The unexplained (3, 3, parts) of a block moved by `shift`, around logarithms of widths (rows, columns).
+
+    The function takes these and the step between those tried. None where the block has too few pixels.
+    """
+    components, block = leading_components(block.hsi, block.valid, COMPONENTS), _without_constant_bands(block)
+    if components is None or not len(components) or not len(block.msi):
+        return None
+    kept = _Lattice(block, components, max(WIDTHS)).pixels_around((round(shift[0]), round(shift[1])))
+    if kept.sum() < _least_pixels(components):
+        return None
+    fit = _Fit(block, components, kept)
+
+    def surface(place: Point, step: float) -> Floats:
+        rows, cols = ([math.exp(at + i * step) for i in (-1, 0, 1)] for at in place)
+        return np.stack([np.stack([fit.unexplained(shift, (row, col)) for col in cols]) for row in rows])
+
+    return surface
+
+
+def see_at_lr(block: PairBlock, shift: Point, psf: Psf) -> LrScene:
+    """The block at LR: the MSI degraded to the LR-HSI's grid, moved by `shift`, through a PSF."""
+    rows, cols = moved(block.rows, shift[0]), moved(block.cols, shift[1])
+    height, width = block.valid.shape
+    down = psf.resolved(rows, cols).down(
+        rows, cols, (height, width), (block.msi.shape[1], block.msi.shape[2])
+    )
 
     def strips() -> Iterator[Strip]:
         yield Strip(0, np.asarray(block.msi, np.float32), block.msi_valid)
 
-    seen = observe_msi(strips, (rows, cols))
+    seen = observe_msi(strips, down)
     return LrScene(np.asarray(block.hsi, np.float32), seen.msi_at_lr, block.valid & seen.covered)
 
 
@@ -205,10 +228,14 @@ def _least_pixels(components: Floats) -> int:
     return _PIXELS_EACH * (len(components) + 1)
 
 
+def moved(placement: AxisPlacement, shift: float) -> AxisPlacement:
+    """The placement of an axis whose LR pixels are moved by `shift` of them."""
+    return AxisPlacement(placement.ratio, placement.offset + shift * placement.ratio)
+
+
 def _taps(placement: AxisPlacement, n_lr: int, n_hr: int, shift: float, width: float) -> Taps:
     """HR -> LR for a grid moved by `shift` LR pixels."""
-    moved = AxisPlacement(placement.ratio, placement.offset + shift * placement.ratio)
-    return gaussian_downsampler(moved, n_lr, n_hr, width * placement.ratio / FWHM_PER_SIGMA)
+    return gaussian_downsampler(moved(placement, shift), n_lr, n_hr, width * placement.ratio / FWHM_PER_SIGMA)
 
 
 class _Lattice:
@@ -277,7 +304,7 @@ class _Fit:
 
     def __init__(self, block: PairBlock, components: Floats, kept: Mask) -> None:
         self._block, self._kept = block, kept
-        self._directions = _directions(components[:, kept])
+        self._directions = orthonormal(components[:, kept])
         height, width = kept.shape
         down, right = np.arange(height) * _BLOCKS // height, np.arange(width) * _BLOCKS // width
         self._part = (down[:, None] * _BLOCKS + right)[kept]
@@ -288,7 +315,7 @@ class _Fit:
         down, right = ([at + i * step for i in (-1, 0, 1)] for at in point)
         return np.stack([self._along_rows(down, at, width) for at in right], axis=1)
 
-    def unexplained(self, point: Point, width: float) -> Floats:
+    def unexplained(self, point: Point, width: float | Point) -> Floats:
         """(parts,): each part's share of the unexplained, so that their sum is 1 - R^2."""
         return np.asarray(self._along_rows([point[0]], point[1], width)[0])
 
@@ -297,15 +324,16 @@ class _Fit:
         freedom = (self.pixels - 1) / (self.pixels - 1 - self._directions.shape[1])
         return float(1 - self.unexplained(point, width).sum() * freedom)
 
-    def _along_rows(self, down: Sequence[float], right: float, width: float) -> Floats:
+    def _along_rows(self, down: Sequence[float], right: float, width: float | Point) -> Floats:
         """(n, parts) for n displacements along the rows that share one along the columns."""
         block = self._block
-        cols = _taps(block.cols, block.valid.shape[1], block.msi.shape[2], right, width)
+        by_rows, by_cols = width if isinstance(width, tuple) else (width, width)
+        cols = _taps(block.cols, block.valid.shape[1], block.msi.shape[2], right, by_cols)
         first, stop = cols.reach()
         narrowed = block.msi[..., first:stop] @ cols.matrix(first, stop).astype(block.msi.dtype).T
         found = []
         for at in down:
-            rows = _taps(block.rows, block.valid.shape[0], block.msi.shape[1], at, width)
+            rows = _taps(block.rows, block.valid.shape[0], block.msi.shape[1], at, by_rows)
             first, stop = rows.reach()
             found.append(
                 self._rest(rows.matrix(first, stop).astype(narrowed.dtype) @ narrowed[:, first:stop])
@@ -318,7 +346,7 @@ class _Fit:
         return np.asarray(np.bincount(self._part, np.square(rest).mean(axis=0), _BLOCKS**2), np.float64)
 
 
-def _directions(inputs: Floats) -> Floats:
+def orthonormal(inputs: Floats) -> Floats:
     """Orthonormal directions (n, k) of the inputs (k, n) without their means."""
     return np.asarray(np.linalg.qr((inputs - inputs.mean(axis=1, keepdims=True)).T)[0])
 
@@ -335,7 +363,7 @@ def explained(inputs: Floats, targets: Floats) -> float:
     """R^2 of targets (m, n) on inputs (k, n), mean over targets, adjusted for k; constant ones count as 0."""
     values, count = _unit(targets), inputs.shape[1]
     power = np.square(values).sum(axis=1)
-    rest = power - np.square(values @ _directions(inputs)).sum(axis=1)
+    rest = power - np.square(values @ orthonormal(inputs)).sum(axis=1)
     rest = np.where(power > 0, rest, 1.0)
     return float(1 - rest.mean() * (count - 1) / (count - 1 - len(inputs)))
 

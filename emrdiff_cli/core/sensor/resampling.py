@@ -140,8 +140,15 @@ def cubic_upsampler(placement: AxisPlacement, n_lr: int, n_hr: int) -> Taps:
 
 def gaussian_downsampler(placement: AxisPlacement, n_lr: int, n_hr: int, sigma: float) -> Taps:
     """Gaussian PSF of `sigma` HR pixels to +-3 sigma, sampled at the centre of each LR pixel, edges reflected."""
+    return symmetric_downsampler(placement, n_lr, n_hr, lambda d: np.exp(-0.5 * (d / sigma) ** 2), 3 * sigma)
+
+
+def symmetric_downsampler(
+    placement: AxisPlacement, n_lr: int, n_hr: int, kernel: Callable[[Floats], Floats], reach: float
+) -> Taps:
+    """A kernel of the distance to +-`reach` HR pixels, sampled at the centre of each LR pixel, edges reflected."""
     centres = placement.offset + placement.ratio * (np.arange(n_lr) + 0.5) - 0.5
-    return _taps(centres, lambda d: np.exp(-0.5 * (d / sigma) ** 2), 3 * sigma, n_hr, "reflect")
+    return _taps(centres, kernel, reach, n_hr, "reflect")
 
 
 def antialiased_cubic_downsampler(placement: AxisPlacement, n_lr: int, n_hr: int) -> Taps:

@@ -21,6 +21,7 @@ from tests.support.pair_arrays import by_strips, learned, local_pair, resampling
 from tests.support.places import SAMPLE
 
 Image = NDArray[np.float32]
+OVERLAP = (np.array([1.0, 0.25]), np.array([1.0, 0.25]))  # that of PSFs of FWHM = the ratio
 Mask = NDArray[np.bool_]
 
 
@@ -38,7 +39,7 @@ class Observed(NamedTuple):
     def krige(self, values: Image, spread: float = 1.0, valid: Mask | None = None) -> Kriged:
         mask = self.valid if valid is None else valid
         spreads = np.full(len(values), spread)
-        data = KrigingData(values, spreads, self.at_lr, self.features, self.kernel.whitening(), mask)
+        data = KrigingData(values, spreads, self.at_lr, self.features, self.kernel.whitening(), mask, OVERLAP)
         return krige(data)
 
     def at_hr(self, found: Kriged) -> Image:
@@ -162,8 +163,9 @@ def test_kriging_scales_with_its_values_and_units() -> None:
     scene = observed(texture(2, 64, 64, 8))
     values = np.random.default_rng(1).normal(size=(2, 16, 16)).astype(np.float32) + 3 * scene.at_lr
     one, other = scene.krige(values, 2.0), scene.krige(1000 * values, 2000.0)
-    for small, large in zip(one, other, strict=True):
+    for small, large in ((one.weights, other.weights), (one.slopes, other.slopes)):
         np.testing.assert_allclose(large, 1000 * small, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(other.texture, one.texture, atol=1e-3)
 
 
 # What has no say
@@ -185,8 +187,9 @@ def test_invalid_lr_pixels_have_no_influence() -> None:
 
 def test_values_of_zero_have_no_weights() -> None:
     scene = observed(texture(2, 64, 64, 8))
-    for found in scene.krige(np.zeros((2, 16, 16), np.float32)):
-        assert not found.any()
+    found = scene.krige(np.zeros((2, 16, 16), np.float32))
+    assert not found.weights.any()
+    assert not found.slopes.any()
 
 
 def test_far_from_valid_pixels_there_are_no_weights() -> None:
@@ -231,7 +234,7 @@ def test_between_nodes_weights_are_linear_and_beyond_the_last_they_stay() -> Non
     down, across = np.mgrid[:4, :5]
     weights = np.stack([down, across], axis=2)[:, :, None].astype(np.float32)
     of_one = scene.kernel(scene.msi[:, 0, 0], scene.msi[:, 0, 0])
-    image = scene.at_hr(Kriged(weights, np.zeros(0, np.float32))) / of_one
+    image = scene.at_hr(Kriged(weights, np.zeros(0, np.float32), np.ones(2, np.float32))) / of_one
     rows, cols = (
         np.interp((np.arange(4 * n) + 0.5) / 4 - 0.5, 4 * np.arange(n // 4) + 1.5, range(n // 4))
         for n in (16, 20)

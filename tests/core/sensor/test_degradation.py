@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from emrdiff_cli.core.sensor.degradation import (
     WALD_PSF,
+    AxisPsf,
     DegradedImage,
     Protocol,
     Psf,
@@ -139,8 +140,8 @@ def test_msi_is_the_response_times_the_cube() -> None:
 def test_a_found_psf_is_a_gaussian_with_its_own_width_on_each_axis() -> None:
     rows, cols = AxisPlacement(4.0, 0.0), AxisPlacement(5.0, -1.0)
     assumed = WALD_PSF.down(rows, cols, (8, 7), (32, 33))
-    same = Psf(sigma_px=(psf_sigma("wald", 4.0), psf_sigma("wald", 5.0))).down(rows, cols, (8, 7), (32, 33))
-    blurred = Psf(sigma_px=(psf_sigma("wald", 4.0), 3.0)).down(rows, cols, (8, 7), (32, 33))
+    same = Psf().resolved(rows, cols).down(rows, cols, (8, 7), (32, 33))
+    blurred = Psf(axes=(AxisPsf(psf_sigma("wald", 4.0)), AxisPsf(3.0))).down(rows, cols, (8, 7), (32, 33))
     for one, other in zip(assumed, same, strict=True):
         np.testing.assert_array_equal(one.matrix(0, one.n_in), other.matrix(0, other.n_in))
     ramp = np.arange(32.0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.sensor.degradation import WALD_PSF
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.optimum import dip, jackknife, valley, without_each
 from emrdiff_cli.core.sensor.registration import (
@@ -180,7 +181,7 @@ def test_what_lies_beyond_reach_is_not_guessed() -> None:
 
 def test_the_pair_at_lr_is_moved_with_it() -> None:
     block = make_block((0.4, -0.7))
-    scene = see_at_lr(block, (0.4, -0.7), 1.0)
+    scene = see_at_lr(block, (0.4, -0.7), WALD_PSF)
     inner = np.s_[:, 4:-4, 4:-4]
     np.testing.assert_allclose(scene.msi[inner], see(np.asarray(scene.hsi))[inner], atol=1e-5)
     assert scene.valid[4:-4, 4:-4].all()

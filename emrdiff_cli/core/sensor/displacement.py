@@ -1,0 +1,420 @@
+"""Displacement of an LR-HSI against an HR-MSI that varies over the scene, found on the pair itself.
+
+The field is a polynomial of the place: a shift; scale, rotation and shear; quadratic terms (keystone, attitude).
+The MSI is seen through the PSF at several places an LR pixel, so that LR pixels may lie anywhere on it. Least
+squares on what the LR-HSI's components leave unexplained of it gives the coefficients (Gauss and Newton); how many
+of them the pair supports is told by parts of the scene that are held out. Displacements are in LR pixels, down and
+to the right positive: what the LR-HSI's pixels have to be moved by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from emrdiff_cli.core.sensor.degradation import COVERED, DegradedImage, Psf
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.holes import fill_holes
+from emrdiff_cli.core.sensor.observation import Strip, Strips
+from emrdiff_cli.core.sensor.registration import COMPONENTS, PairBlock, Point, leading_components, orthonormal
+from emrdiff_cli.core.sensor.resampling import Taps
+
+Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+TERMS = (1, 3, 6)  # of a shift, of an affine field, of a quadratic one
+
+_FINER = 3  # places an LR pixel, along each axis, at which the MSI is seen
+_MARGIN = 3  # LR pixels around a block in which it is seen too
+_ORDER = 5  # of the splines between these places
+_INSIDE = 0.97  # share of the PSF, on each axis, that must lie within the MSI
+_SEEN = 0.01  # share of the PSF on valid pixels below which a place sees nothing
+_STEP = 0.05  # LR pixels over which its slopes are taken
+_ROUNDS = 5
+_SMALL = 1e-4  # LR pixels: a smaller change of the coefficients ends the rounds
+_PARTS = 4  # of a block along each axis, which take turns in being left out
+_FOLDS = 4
+_LEAST_GAIN = 0.02  # share of the unexplained that further terms must take away,
+_LEAST_MOVE = 0.01  # and LR pixels (rms) that they must move the scene by, to be worth it
+_STIFFNESS = 1e-9  # of the normal equations, for coefficients that the pair does not tell
+_LEAST_PIXELS = 100
+
+
+@dataclass(frozen=True)
+class DisplacementField:
+    """Displacement in LR pixels, down and right, as a polynomial of the place on an LR grid of `shape`.
+
+    `coefficients` (2, n) belong to the first n (1, 3 or 6) of 1, v, u, v^2, v u, u^2, with v and u from -1 to 1
+    between the outer edges of the rows and of the columns.
+    """
+
+    coefficients: Doubles
+    shape: tuple[int, int]
+
+    def at(self, rows: Doubles, cols: Doubles) -> Doubles:
+        """Displacements (2, ...) of LR pixels at these places."""
+        terms = _terms(rows, cols, self.shape)[: self.coefficients.shape[1]]
+        return np.tensordot(self.coefficients, terms, axes=1)
+
+    def over(self) -> Doubles:
+        """Displacements (2, h, w) of all LR pixels."""
+        rows, cols = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float64)
+        return self.at(rows, cols)
+
+    @property
+    def varies(self) -> bool:
+        """Whether it is more than a shift."""
+        return bool(self.coefficients.shape[1] > 1)
+
+
+@dataclass(frozen=True)
+class BandShift:
+    """The displacement of a group of the LR-HSI's `bands` (from 0) against the others, LR pixels down and right."""
+
+    bands: tuple[int, ...]
+    shift: Point
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """A field over the LR-HSI's grid, None for none, and groups of bands that are displaced besides."""
+
+    field: DisplacementField | None = None
+    groups: tuple[BandShift, ...] = ()
+
+    def by_group(self, bands: int, rows: Doubles, cols: Doubles) -> list[tuple[NDArray[np.intp], Doubles]]:
+        """The bands that lie alike, and their displacements (2, ...) of LR pixels at these places."""
+        common = np.zeros((2, *rows.shape)) if self.field is None else self.field.at(rows, cols)
+        shifts = {band: group.shift for group in self.groups for band in group.bands}
+        alike: dict[Point, list[int]] = {}
+        for band in range(bands):
+            alike.setdefault(shifts.get(band, (0.0, 0.0)), []).append(band)
+        return [
+            (np.array(group, np.intp), common + np.reshape(shift, (2, *[1] * rows.ndim)))
+            for shift, group in alike.items()
+        ]
+
+
+@dataclass(frozen=True)
+class FoundField:
+    """A displacement field with the standard errors (2, n) of its coefficients (jackknife over parts).
+
+    `unexplained` and `of_shift`: the share of the MSI, on parts held out, that the LR-HSI leaves unexplained under
+    the field and under the best shift alone.
+    """
+
+    field: DisplacementField
+    standard_errors: Doubles
+    unexplained: float
+    of_shift: float
+
+
+@dataclass(frozen=True)
+class PlacedBlock:
+    """A block of a pair and the LR row and column of the scene at which it begins."""
+
+    pair: PairBlock
+    row: int = 0
+    col: int = 0
+
+
+class FinerMsi:
+    """The MSI as the PSF sees it at any place of an LR grid and a little around it.
+
+    `image` (m, ..) and `seen`, where it is whole, at the places of `finer_down`.
+    """
+
+    def __init__(self, image: Floats, seen: Mask) -> None:
+        self._seen = seen.astype(np.float32)
+        self._spline = np.stack(
+            [ndimage.spline_filter(band.astype(np.float64), _ORDER, mode="nearest") for band in image]
+        )
+
+    @classmethod
+    def of_block(cls, block: PairBlock, psf: Psf) -> FinerMsi:
+        """The MSI of a block."""
+        height, width = block.valid.shape
+        hr = block.msi.shape[1], block.msi.shape[2]
+        down = finer_down(psf, block.rows, block.cols, (height, width), hr)
+        return cls.of_strips(lambda: iter([Strip(0, block.msi, block.msi_valid)]), down)
+
+    @classmethod
+    def of_strips(cls, strips: Strips, down: tuple[Taps, Taps]) -> FinerMsi:
+        """The MSI in strips; `down` as `finer_down` gives it."""
+        image: DegradedImage | None = None
+        for strip in strips():
+            image = image or DegradedImage(len(strip.values), down)
+            image.add(*strip)
+        if image is None:
+            raise ValueError("the MSI has no rows")
+        rows, cols = down
+        inside = (rows.inside > _INSIDE)[:, None] & (cols.inside > _INSIDE)
+        seen = image.share[0] > COVERED
+        return cls(fill_holes(image.mean(_SEEN), image.share[0] > _SEEN), seen & inside)
+
+    def at(self, rows: Doubles, cols: Doubles) -> Doubles:
+        """The MSI (m, ...) of LR pixels at these places, in LR pixels."""
+        places = _finer(rows), _finer(cols)
+        return np.stack(
+            [
+                ndimage.map_coordinates(band, places, order=_ORDER, mode="nearest", prefilter=False)
+                for band in self._spline
+            ]
+        )
+
+    def sees(self, rows: Doubles, cols: Doubles) -> Mask:
+        """Where LR pixels at these places lie wholly on valid MSI pixels."""
+        places = _finer(rows), _finer(cols)
+        return np.asarray(ndimage.map_coordinates(self._seen, places, order=1, mode="constant") > COVERED)
+
+
+def finer_down(
+    psf: Psf, rows: AxisPlacement, cols: AxisPlacement, lr: tuple[int, int], hr: tuple[int, int]
+) -> tuple[Taps, Taps]:
+    """HR -> the places of an LR grid and its margin at which the MSI is seen, through the PSF of LR pixels."""
+    down, across = (
+        AxisPlacement(axis.ratio / _FINER, axis.offset - _MARGIN * axis.ratio) for axis in (rows, cols)
+    )
+    sizes = (lr[0] + 2 * _MARGIN) * _FINER, (lr[1] + 2 * _MARGIN) * _FINER
+    return psf.resolved(rows, cols).down(down, across, sizes, hr)
+
+
+def estimate_field(
+    blocks: Sequence[PlacedBlock], shape: tuple[int, int], psf: Psf, start: Point = (0.0, 0.0)
+) -> FoundField | None:
+    """Find the field of a scene of `shape` LR pixels on blocks of it, beginning from a shift.
+
+    Of a shift, an affine field and a quadratic one the simplest is taken that none of the others outdoes on parts
+    held out. None with too few LR pixels.
+    """
+    seen = [view for view in (_View.of(block, shape, psf, start) for block in blocks) if view is not None]
+    if sum(view.pixels for view in seen) < _LEAST_PIXELS:
+        return None
+    most = TERMS[-1]
+    coefficients = np.zeros((2, most))
+    coefficients[:, 0] = start
+    for _ in range(_ROUNDS):
+        normal = _Normal.of(seen, DisplacementField(coefficients, shape))
+        change = normal.least(range(2 * most)).reshape(2, most)
+        coefficients = coefficients + change
+        if np.abs(change).max() < _SMALL:
+            break
+    normal = _Normal.of(seen, DisplacementField(coefficients, shape))
+    return _simplest([_limited(normal, coefficients, terms, shape) for terms in TERMS])
+
+
+def estimate_group_shift(
+    blocks: Sequence[PlacedBlock], field: DisplacementField, psf: Psf
+) -> tuple[Point, Point] | None:
+    """Find the shift, and its standard errors, of bands that share a field with others; the blocks hold them alone.
+
+    None with too few LR pixels.
+    """
+    middle = float(field.coefficients[0, 0]), float(field.coefficients[1, 0])
+    views = [_View.of(block, field.shape, psf, middle) for block in blocks]
+    seen = [view for view in views if view is not None]
+    if sum(view.pixels for view in seen) < _LEAST_PIXELS:
+        return None
+    most = TERMS[-1]
+    coefficients = np.zeros((2, most))
+    coefficients[:, : field.coefficients.shape[1]] = field.coefficients
+    free, start = [0, most], coefficients[:, 0].copy()
+    for _ in range(_ROUNDS):
+        normal = _Normal.of(seen, DisplacementField(coefficients, field.shape))
+        change = normal.least(free)[free]
+        coefficients[:, 0] += change
+        if np.abs(change).max() < _SMALL:
+            break
+    each = np.eye(len(normal.constant), dtype=bool)
+    beside = np.stack([_least(*normal.without(part), free, None)[free] for part in each])
+    errors = np.sqrt((len(each) - 1) * beside.var(axis=0))
+    found = coefficients[:, 0] - start
+    return (float(found[0]), float(found[1])), (float(errors[0]), float(errors[1]))
+
+
+def estimate_shift_finely(block: PairBlock, psf: Psf, start: Point) -> FoundField | None:
+    """Find the shift of a block alone, beginning near it."""
+    view = _View.of(PlacedBlock(block), block.valid.shape, psf, start)
+    if view is None or view.pixels < _LEAST_PIXELS:
+        return None
+    coefficients = np.array([[start[0]], [start[1]]], np.float64)
+    for _ in range(_ROUNDS):
+        normal = _Normal.of([view], DisplacementField(coefficients, block.valid.shape))
+        change = normal.least([0, TERMS[-1]])[[0, TERMS[-1]]]
+        coefficients = coefficients + change[:, None]
+        if np.abs(change).max() < _SMALL:
+            break
+    full = np.zeros((2, TERMS[-1]))
+    full[:, :1] = coefficients
+    return _limited(normal, full, 1, block.valid.shape).found
+
+
+@dataclass(frozen=True)
+class _View:
+    """A block as the least squares see it: its pixels that count, what they explain, the parts they lie in."""
+
+    finer: FinerMsi
+    rows: Doubles
+    cols: Doubles
+    origin: tuple[int, int]
+    directions: Floats
+    part: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, block: PlacedBlock, shape: tuple[int, int], psf: Psf, start: Point) -> _View | None:
+        """The view of a block; None where it has too few pixels to tell anything."""
+        components = leading_components(block.pair.hsi, block.pair.valid, COMPONENTS)
+        if components is None or not len(components):
+            return None
+        finer = FinerMsi.of_block(block.pair, psf)
+        height, width = block.pair.valid.shape
+        rows, cols = np.mgrid[:height, :width].astype(np.float64)
+        kept = block.pair.valid.copy()
+        for down, right in product((-1, 0, 1), repeat=2):
+            kept &= finer.sees(rows + start[0] + down, cols + start[1] + right)
+        if kept.sum() < 2 * (len(components) + 1):
+            return None
+        part = (rows * _PARTS // height) * _PARTS + cols * _PARTS // width
+        return cls(
+            finer,
+            rows[kept],
+            cols[kept],
+            (block.row, block.col),
+            orthonormal(components[:, kept]),
+            part[kept].astype(np.intp),
+        )
+
+    @property
+    def pixels(self) -> int:
+        return len(self.rows)
+
+    def unexplained(self, values: Doubles) -> Doubles:
+        """What the LR-HSI's components leave of values (..., N)."""
+        centred = values - values.mean(axis=-1, keepdims=True)
+        return np.asarray(centred - (centred @ self.directions) @ self.directions.T)
+
+
+@dataclass(frozen=True)
+class _Normal:
+    """The unexplained as a quadratic of a change x of the coefficients, by part: c + 2 b x + x N x, summed."""
+
+    matrix: Doubles
+    vector: Doubles
+    constant: Doubles
+
+    @classmethod
+    def of(cls, views: Sequence[_View], field: DisplacementField) -> _Normal:
+        parts = [cls._of_view(view, field) for view in views]
+        matrix, vector, constant = (np.concatenate(which) for which in zip(*parts, strict=True))
+        return cls(matrix, vector, constant)
+
+    @staticmethod
+    def _of_view(view: _View, field: DisplacementField) -> tuple[Doubles, Doubles, Doubles]:
+        places = view.rows + view.origin[0], view.cols + view.origin[1]
+        down, right = field.at(*places)
+        rows, cols = view.rows + down, view.cols + right
+        msi = view.finer.at(rows, cols)
+        slopes = (
+            view.finer.at(rows + _STEP, cols) - view.finer.at(rows - _STEP, cols),
+            view.finer.at(rows, cols + _STEP) - view.finer.at(rows, cols - _STEP),
+        )
+        spread = np.linalg.norm(msi - msi.mean(axis=1, keepdims=True), axis=1)[:, None]
+        unit = np.where(spread > 0, 1 / np.maximum(spread, 1e-30), 0.0)
+        rest = view.unexplained(msi * unit)
+        terms = _terms(*places, field.shape)
+        by_term = np.stack(
+            [view.unexplained(slope * unit / (2 * _STEP) * term) for slope in slopes for term in terms]
+        )
+        shares = len(msi)
+        parts = [view.part == part for part in np.unique(view.part)]
+        return (
+            np.stack(
+                [np.einsum("amx,bmx->ab", by_term[..., p], by_term[..., p], optimize=True) for p in parts]
+            )
+            / shares,
+            np.stack([np.einsum("amx,mx->a", by_term[..., p], rest[:, p]) for p in parts]) / shares,
+            np.array([np.square(rest[:, p]).sum() for p in parts]) / shares,
+        )
+
+    def least(self, free: Sequence[int] | range, fixed: Doubles | None = None) -> Doubles:
+        """The change under which the unexplained is least, with the coefficients that are not `free` as `fixed`."""
+        return _least(self.matrix.sum(axis=0), self.vector.sum(axis=0), free, fixed)
+
+    def without(self, parts: Sequence[int] | Mask) -> tuple[Doubles, Doubles]:
+        """Matrix and vector summed over all parts but these."""
+        return (
+            self.matrix.sum(axis=0) - self.matrix[parts].sum(axis=0),
+            self.vector.sum(axis=0) - self.vector[parts].sum(axis=0),
+        )
+
+    def value(self, change: Doubles, parts: Mask) -> float:
+        """The unexplained of some parts under a change."""
+        quadratic = change @ self.matrix[parts].sum(axis=0) @ change
+        return float(self.constant[parts].sum() + 2 * self.vector[parts].sum(axis=0) @ change + quadratic)
+
+
+@dataclass(frozen=True)
+class _Limited:
+    """The best field of so many terms, and what it leaves unexplained of each fold when that is held out."""
+
+    found: FoundField
+    held_out: Doubles
+
+
+def _limited(normal: _Normal, around: Doubles, terms: int, shape: tuple[int, int]) -> _Limited:
+    """Fit a field of some `terms` by the quadratic form around coefficients (2, 6)."""
+    most = around.shape[1]
+    free = [axis * most + term for axis in (0, 1) for term in range(terms)]
+    fixed = -around.ravel()
+    folds = [np.arange(len(normal.constant)) % _PARTS**2 % _FOLDS == fold for fold in range(_FOLDS)]
+    held_out = np.array(
+        [normal.value(_least(*normal.without(fold), free, fixed), fold) for fold in folds if fold.any()]
+    )
+    each = np.eye(len(normal.constant), dtype=bool)
+    beside = np.stack([_least(*normal.without(part), free, fixed) for part in each])
+    errors = np.sqrt((len(each) - 1) * beside.var(axis=0)).reshape(2, most)[:, :terms]
+    found = (around.ravel() + normal.least(free, fixed)).reshape(2, most)[:, :terms]
+    blocks = max(1, round(len(each) / _PARTS**2))
+    share = float(held_out.sum()) / blocks
+    return _Limited(FoundField(DisplacementField(found, shape), errors, share, share), held_out)
+
+
+def _simplest(limited: Sequence[_Limited]) -> FoundField:
+    """The first that none of those after it outdoes."""
+    shift = limited[0].found.unexplained
+    kept = limited[0]
+    for other in limited[1:]:
+        gain = kept.held_out - other.held_out
+        noise = 2 * float(gain.std(ddof=1)) * np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        moved = other.found.field.over() - kept.found.field.over()
+        worth = float(np.sqrt(np.square(moved).mean())) > _LEAST_MOVE
+        if worth and gain.sum() > max(noise, _LEAST_GAIN * float(kept.held_out.sum())):
+            kept = other
+    found = kept.found
+    return FoundField(found.field, found.standard_errors, found.unexplained, shift)
+
+
+def _least(matrix: Doubles, vector: Doubles, free: Sequence[int] | range, fixed: Doubles | None) -> Doubles:
+    change = np.zeros(len(vector)) if fixed is None else fixed.copy()
+    free = list(free)
+    change[free] = 0
+    stiff = _STIFFNESS * np.trace(matrix) / len(matrix) * np.eye(len(free))
+    change[free] = -np.linalg.solve(matrix[np.ix_(free, free)] + stiff, (vector + matrix @ change)[free])
+    return change
+
+
+def _terms(rows: Doubles, cols: Doubles, shape: tuple[int, int]) -> Doubles:
+    v, u = 2 * (rows + 0.5) / shape[0] - 1, 2 * (cols + 0.5) / shape[1] - 1
+    return np.stack([np.ones_like(v), v, u, v * v, v * u, u * u])
+
+
+def _finer(places: Doubles) -> Doubles:
+    """LR pixels -> places at which the MSI is seen."""
+    return (places + _MARGIN + 0.5) * _FINER - 0.5

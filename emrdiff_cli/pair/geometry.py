@@ -1,0 +1,169 @@
+"""The geometry of a pair: how the LR-HSI lies on the HR-MSI and through which PSF it sees it.
+
+Found on the pair once, or given by a user, or read from the tags of a fused raster; used by every command that
+degrades. The MSI is never moved: the LR-HSI's grid is, by a shift; what varies over the scene, or between groups of
+bands, is undone by guided resampling (core.methods.guided_resampling).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.methods.guided_resampling import on_grid
+from emrdiff_cli.core.sensor.degradation import WALD_PSF, AxisPsf, Psf
+from emrdiff_cli.core.sensor.displacement import (
+    BandShift,
+    Displacement,
+    DisplacementField,
+    FinerMsi,
+    finer_down,
+)
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.pair.pair import PairReader
+from emrdiff_cli.raster_info import Grid
+
+Point = tuple[float, float]
+Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+SHIFT_TAG = "emrdiff_shift_lr_px"
+PSF_TAG = "emrdiff_psf"
+FIELD_TAG = "emrdiff_displacement_field"
+GROUPS_TAG = "emrdiff_band_shifts_lr_px"
+
+
+@dataclass(frozen=True)
+class PairGeometry:
+    """What the LR-HSI's grid is moved by (LR pixels, down and right), its PSF, and what varies besides.
+
+    `field`: the coefficients (2, n) of a displacement that varies over the LR-HSI's grid (DisplacementField), its
+    mean being `move`; empty for none. `groups`: bands that lie elsewhere than the others. `psf` None: that of
+    FWHM = the ratio. `notes` and `warnings` are for people. `known`: it was looked for or given; else nothing is
+    recorded.
+    """
+
+    move: Point = (0.0, 0.0)
+    psf: Psf | None = None
+    field: tuple[tuple[float, ...], ...] = ()
+    groups: tuple[BandShift, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    known: bool = False
+
+    def applied(self, pair: PairReader) -> PairReader:
+        """The pair with the LR-HSI's grid moved and its PSF; raises GridError where nothing in common is left."""
+        return pair.moved(self.move).seen_through(self.psf or WALD_PSF, self._displacement(pair.lr_info.grid))
+
+    def _displacement(self, grid: Grid) -> Displacement | None:
+        """The displacement that the move leaves, over the LR-HSI's whole grid; None where it leaves none."""
+        if not (self.field or self.groups):
+            return None
+        if not self.field:
+            return Displacement(groups=self.groups)
+        coefficients = np.array(self.field, np.float64)
+        coefficients[:, 0] -= self.move
+        return Displacement(DisplacementField(coefficients, (grid.height, grid.width)), self.groups)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for JSON, for `from_record`."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, held: Mapping[str, Any]) -> PairGeometry:
+        """Raises KeyError, TypeError and ValueError where a value is missing or is none of its kind."""
+        psf = held["psf"]
+        return cls(
+            move=(float(held["move"][0]), float(held["move"][1])),
+            psf=None if psf is None else _psf(psf["axes"]),
+            field=tuple(tuple(map(float, row)) for row in held["field"]),
+            groups=tuple(BandShift(tuple(map(int, g["bands"])), _point(g["shift"])) for g in held["groups"]),
+            notes=tuple(map(str, held["notes"])),
+            warnings=tuple(map(str, held["warnings"])),
+            known=bool(held["known"]),
+        )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The same for a fused raster's tags, for `from_tags`."""
+        if not self.known:
+            return {}
+        tags = {SHIFT_TAG: f"{self.move[0]:.4f},{self.move[1]:.4f}"}
+        if self.psf is not None and self.psf.axes is not None:
+            tags[PSF_TAG] = json.dumps([asdict(axis) for axis in self.psf.axes])
+        if self.field:
+            tags[FIELD_TAG] = json.dumps(self.field)
+        if self.groups:
+            tags[GROUPS_TAG] = json.dumps([asdict(group) for group in self.groups])
+        return tags
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> PairGeometry:
+        """The geometry that a fused raster records; none where it records none. Raises InputError."""
+        if SHIFT_TAG not in tags:
+            return cls()
+        try:
+            down, right = tags[SHIFT_TAG].split(",")
+            record = {
+                "move": (down, right),
+                "psf": {"axes": json.loads(tags[PSF_TAG])} if PSF_TAG in tags else None,
+                "field": json.loads(tags.get(FIELD_TAG, "[]")),
+                "groups": json.loads(tags.get(GROUPS_TAG, "[]")),
+                "notes": (),
+                "warnings": (),
+                "known": True,
+            }
+            return cls.from_record(record)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise InputError(
+                "the geometry in its tags (emrdiff_shift_lr_px and others) is damaged"
+            ) from error
+
+
+def on_grid_of(pair: PairReader, hsi: Field, valid: Mask, msi_at_lr: Field) -> tuple[Field, Mask]:
+    """The LR-HSI (B, h, w) of a pair, without holes, on its grid where its pixels are displaced; its valid pixels.
+
+    `msi_at_lr` (m, h, w) is the MSI degraded to that grid. As it is where nothing is displaced.
+    """
+    if pair.displacement is None:
+        return hsi, valid
+    place, lr, hr = pair.alignment, pair.alignment.lr_window, pair.alignment.hr_window
+    down = finer_down(pair.psf, place.rows, place.cols, (lr.height, lr.width), (hr.height, hr.width))
+    finer = FinerMsi.of_strips(pair.strips, down)
+    rows, cols = np.mgrid[: lr.height, : lr.width].astype(np.float64)
+    moved, kept = np.empty(hsi.shape, np.float32), valid.copy()
+    for bands, displacement in pair.displacement.by_group(len(hsi), rows + lr.row, cols + lr.col):
+        at = rows + displacement[0], cols + displacement[1]
+        moved[bands], usable = on_grid(
+            hsi[bands], valid, displacement, msi_at_lr, finer.at(*at), finer.sees(*at)
+        )
+        kept &= usable
+    return moved, kept
+
+
+def _psf(axes: Any) -> Psf:
+    rows, cols = (
+        AxisPsf(
+            _positive(axis["sigma_px"]), tuple(map(float, axis["correction"])), _positive(axis["step_px"])
+        )
+        for axis in axes
+    )
+    return Psf(axes=(rows, cols))
+
+
+def _point(values: Any) -> Point:
+    down, right = map(float, values)
+    return down, right
+
+
+def _positive(value: Any) -> float:
+    number = float(value)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError("must be positive")
+    return number
