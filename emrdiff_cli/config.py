@@ -133,7 +133,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained.
+    """Options of a training.
 
     `chain`: X'_t is built from the `truth` (the paper's), or from the network's `own` prediction at t = T.
     Own: a batch is trained at t = T and, in `later_share` of the iterations, at a later step too.

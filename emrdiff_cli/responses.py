@@ -1,4 +1,4 @@
-"""Where a sensor's spectral response comes from: a built-in table or a CSV file."""
+"""Spectral responses of sensors: built-in tables and CSV files."""
 
 from __future__ import annotations
 

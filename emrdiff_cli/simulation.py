@@ -45,7 +45,7 @@ _STRIP_ROWS = 128
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a pair was made; written beside it as JSON."""
+    """Recipe of a simulated pair, written beside it as JSON."""
 
     version: str
     source: str

@@ -1,4 +1,4 @@
-"""How scores are shown: tables on a terminal, rows of a CSV, objects of JSON."""
+"""Scores as text: tables on a terminal, rows of a CSV, objects of JSON."""
 
 from __future__ import annotations
 

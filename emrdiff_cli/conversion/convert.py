@@ -111,7 +111,7 @@ def convert(
 
 
 def _open(source: Path, options: ConversionOptions) -> AbstractContextManager[_Image]:
-    """Tell the input's format by what it is."""
+    """Open an input of any format, told by what it is."""
     if source.is_dir():
         return _open_pngs(source, options)
     if source.exists() and is_mat(source):
@@ -201,7 +201,7 @@ def _given_bands(options: ConversionOptions) -> Bands | None:
 
 
 def _bands(source: Path, count: int, dataset: Dataset, given: Bands | None) -> Bands:
-    """Give what the user said, else what is known of the data set."""
+    """The bands' metadata that the user gave, else those known of the data set."""
     if given is not None:
         if given.count != count:
             raise UsageError(f"--wavelengths gives {given.count} centres, but {source} has {count} bands")
@@ -230,7 +230,7 @@ def _mask(file: MatFile, name: str, cube: MatCube) -> NDArray[np.bool_]:
 
 
 def _notes(dataset: Dataset, options: ConversionOptions) -> tuple[str, ...]:
-    """Say what is done to a data set without being asked, or is missing, unless the user said otherwise."""
+    """Notes on what is done to a data set without being asked, or is missing, unless the user said otherwise."""
     said = options.transform if dataset.orientation == AS_STORED else options.orientation
     return (dataset.note,) if dataset.note and said is None else ()
 

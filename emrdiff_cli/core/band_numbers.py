@@ -17,6 +17,6 @@ def numbered(bands: Iterable[int]) -> str:
 
 
 def numbered_bands(bands: Iterable[int]) -> str:
-    """The same after the word for them: `bands 1-4, 7`, `band 7`."""
+    """Ascending band numbers after the word for them: `bands 1-4, 7`, `band 7`."""
     numbers = list(bands)
     return f"band{'s' if len(numbers) > 1 else ''} {numbered(numbers)}"

@@ -184,7 +184,7 @@ class BAFUNet(nn.Module):
         return self.denoise(x_t, self.guide(a_0), t)
 
     def denoise(self, x_t: Tensor, guidance: Sequence[Tensor], t: Tensor) -> Tensor:
-        """The same from the maps that `guide` returned."""
+        """The residual, from the maps that `guide` returned."""
         return self.predict_scales(x_t, guidance, t, scales=1)[0]
 
     def predict_scales(

@@ -174,14 +174,16 @@ def _without_bad(
     if len(kept) == len(bands):
         return bands, ()
     if not kept:
-        raise InputError(f"{other.path} and {reference.path} mark every common band as bad: mend their bbl")
+        raise InputError(
+            f"{other.path} and {reference.path} mark every common band as bad: correct their bbl"
+        )
     return kept, (f"{numbered_bands(b + 1 for b in bands if b not in kept)} left out: marked as bad",)
 
 
 def _place(
     lr: RasterInfo, reference: RasterInfo, area: Window
 ) -> tuple[AxisPlacement, AxisPlacement, tuple[str, ...]]:
-    """Where all LR pixels lie on `area` of the reference, by axis."""
+    """The placement of all LR pixels on `area` of the reference, by axis."""
     placed = place_on(lr, reference).alignment
     rows, cols = (
         AxisPlacement(axis.ratio, axis.offset + hr - axis.ratio * first - start)
@@ -211,7 +213,7 @@ def _local(taps: Taps) -> tuple[int, Taps]:
 
 
 def match_bands(other: RasterInfo, reference: RasterInfo) -> tuple[dict[int, int], tuple[str, ...]]:
-    """Which band of `other` (value) belongs to which of the reference (key), from 0; a note if by distance."""
+    """The band of `other` (value) for each of the reference (key), from 0; a note if matched by distance."""
     a, b = other.bands, reference.bands
     if a.wavelengths_nm is None or b.wavelengths_nm is None:
         if a.count != b.count:

@@ -230,7 +230,7 @@ def _band_line(
 
 
 def _place(info: RasterInfo, number: int) -> float:
-    """Where a band, counted from 1, lies on the axis."""
+    """The place of a band, counted from 1, on the axis."""
     centres = info.bands.wavelengths_nm
     return float(number) if centres is None else centres[number - 1]
 

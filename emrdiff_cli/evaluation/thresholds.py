@@ -19,7 +19,7 @@ class Threshold:
     under: bool
 
     def missed(self, value: float | None) -> str | None:
-        """Why a value does not pass; None where it does. An undefined one does not."""
+        """The reason that a value does not pass; None where it does. An undefined one does not."""
         if value is None or math.isnan(value):
             return f"{self.key} is null"
         if value < self.limit if self.under else value > self.limit:

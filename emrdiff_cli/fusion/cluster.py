@@ -60,7 +60,7 @@ _LOCAL_SETTINGS = {
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Where tile rows are sampled: by `workers` processes of this machine (`local`), at tcp://host:port, or here.
+    """Place of the sampling: `workers` processes of this machine (`local`), tcp://host:port, or this process.
 
     Raises UsageError: no such address, dask.distributed not installed.
     """

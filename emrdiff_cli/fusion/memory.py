@@ -1,4 +1,4 @@
-"""Before the work: how much memory and how much room on the disk a fusion needs."""
+"""Memory and room on the disk that a fusion needs, told before the work."""
 
 from __future__ import annotations
 

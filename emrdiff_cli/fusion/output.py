@@ -80,7 +80,7 @@ def output_area(pair: PairReader, options: FusionOptions) -> Window:
 
 
 def plain_rows(scene: PreparedScene, area: Window) -> Iterator[tuple[int, Field]]:
-    """Without a sampler nothing is added to the end point."""
+    """Corrections of a method without a model, all zero: rows (k, n, width) with the number of the first."""
     k = scene.end.channels
     for top in range(area.row // ROWS_AT_ONCE * ROWS_AT_ONCE, area.rows.stop, ROWS_AT_ONCE):
         yield top, np.zeros((k, min(ROWS_AT_ONCE, scene.height - top), scene.width), np.float32)

@@ -83,7 +83,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def gpu_count(name: str) -> int:
-    """How many GPUs a device's name stands for: all for `auto` and `cuda`, one for `cuda:N`, none for others."""
+    """Number of GPUs that a device's name stands for: all for `auto` and `cuda`, one for `cuda:N`, else none."""
     if name in ("auto", "cuda"):
         return torch.cuda.device_count()
     return int(name.startswith("cuda:"))

@@ -1,4 +1,4 @@
-"""When a raster was taken, as far as its tags tell."""
+"""The date on which a raster was taken, as far as its tags tell."""
 
 from __future__ import annotations
 

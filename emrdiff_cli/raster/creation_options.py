@@ -63,7 +63,7 @@ def geotiff_defaults(spec: RasterSpec) -> dict[str, str]:
 
 
 def cog_defaults(spec: RasterSpec) -> dict[str, str]:
-    """As for a GeoTIFF; averaged overviews leave nodata out, but NaN that no nodata declares would spread."""
+    """ZSTD at its fastest level; overviews by the mean, but where that would spread NaN that none declares."""
     undeclared = np.dtype(spec.dtype).kind == "f" and spec.nodata is None
     return {
         "COMPRESS": "ZSTD",

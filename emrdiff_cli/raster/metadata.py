@@ -63,7 +63,7 @@ class StoredTags:
 
 
 def read_bands(tags: StoredTags) -> Bands:
-    """Put together what the tags tell of the bands; what they do not tell of all bands is None."""
+    """The bands' metadata from the tags; what these do not tell of all bands is None."""
     count = len(tags.bands)
     unit = tags.envi.get("wavelength_units") or tags.dataset.get("wavelength_units", "")
     good = _envi_numbers(tags, "bbl") or _band_numbers(tags.bands, "bbl")

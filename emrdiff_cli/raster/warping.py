@@ -57,7 +57,7 @@ class AlignedReader:
         return _warped(self._reader, self.info.grid)
 
     def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> Field:
-        """As RasterReader.read: physical values (bands, rows, columns), NaN where invalid."""
+        """Read physical values (bands, rows, columns), NaN where invalid, as a RasterReader does."""
         values = self._values if bands is None else self._values[list(bands)]
         return values.copy() if window is None else values[:, window.rows, window.cols].copy()
 

@@ -100,7 +100,7 @@ def data_uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def table(rows: Iterable[tuple[str, object]]) -> str:
-    """Two columns: what, and its value."""
+    """A table of two columns: names and their values."""
     cells = (f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>" for key, value in rows)
     return f"<table>{''.join(cells)}</table>"
 

@@ -75,7 +75,7 @@ class WriteBehind(Generic[Item]):
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, item: Item) -> None:
-        """After a failure nothing more is done."""
+        """Work on an item, unless the work on an earlier one failed."""
         if self._failed:
             return
         self._failed = True

@@ -1,4 +1,4 @@
-"""Where a raster's tiles begin and end: what fusion recorded in its tags, or tiles of a given size."""
+"""Edges of a raster's tiles: those that fusion recorded in its tags, or of tiles of a given size."""
 
 from __future__ import annotations
 

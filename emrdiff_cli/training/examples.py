@@ -153,7 +153,7 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
 
 
 def _degraded_by(pair: PairReader) -> tuple[float, float, tuple[str, ...]]:
-    """By how much to degrade a pair along rows and columns, and what to say of it."""
+    """The ratio to degrade a pair by along rows and columns, and a note on it."""
     place, ratio, bands = pair.alignment, pair.alignment.ratio, pair.msi_info.bands.count
     height, width = place.lr_window.height, place.lr_window.width
     for rows, cols in ((place.rows.ratio, place.cols.ratio), (_LEAST_RATIO, _LEAST_RATIO)):

@@ -1,4 +1,4 @@
-"""From a pair to what the network sees: everything scene-wide once, then tile by tile.
+"""Inputs of the network from a pair: everything scene-wide once, then tile by tile.
 
 The chain's channels are the HSI's (bands, or subspace coefficients) and the pseudo-MSI's, brought to
 comparable size by a shift and a scale each. The state is kept relative to the end point and in units of the

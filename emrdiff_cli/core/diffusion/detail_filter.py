@@ -42,7 +42,7 @@ class FilterInputs:
 
     @classmethod
     def of(cls, tile: EndPointTile, hr_msi: Floats, msi_at_lr: Floats, up: tuple[Taps, Taps]) -> FilterInputs:
-        """Of a tile and its MSI (m, H, W), the scene's MSI at LR (m, h, w) and the tile's part of LR -> HR."""
+        """The inputs of a tile, `hr_msi` (m, H, W); `msi_at_lr` (m, h, w), and `up` the tile's part of LR -> HR."""
         usual = np.maximum(msi_at_lr, 0).mean(axis=(1, 2))
         relative = np.maximum(hr_msi, 0) / np.where(usual > 0, usual, np.inf)[:, None, None]
         rows, cols = (taps.centres() - (taps.n_in - 1) / 2 for taps in up)

@@ -59,7 +59,7 @@ class Draws:
 
     @classmethod
     def on(cls, device: torch.device, seed: int) -> Draws:
-        """Both seeded with `seed`."""
+        """The draws of `seed` on a device."""
         choices = torch.Generator().manual_seed(seed)
         return cls(choices, choices if device.type == "cpu" else torch.Generator(device).manual_seed(seed))
 

@@ -1,4 +1,4 @@
-"""Whether an MSI is on the scale, against the HSI, that a model knows: regression at LR, nothing assumed."""
+"""The scale of an MSI against its HSI, held to that of a model's training: regression at LR, nothing assumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAME_SCALE = 1.5
 
 
 def scale_relations(scene: LrScene, beside: Sequence[int]) -> Floats:
-    """For each MSI band the factor s of MSI = s x HSI at LR, with the HSI band (0-based) `beside` it.
+    """The factor s of MSI = s x HSI at LR for each MSI band, with the HSI band (0-based) `beside` it.
 
     Least absolute deviations through the origin, i.e. the median of MSI / HSI weighted by |HSI|, over the
     valid pixels; NaN where the HSI band is 0 throughout.
@@ -30,7 +30,7 @@ def scale_relations(scene: LrScene, beside: Sequence[int]) -> Floats:
 
 
 def known_relations(calibration: Calibration, beside: Sequence[int]) -> Floats | None:
-    """The same factors as ratios of the means where a calibration was found; None where it kept only peaks."""
+    """The factors of a calibration, as ratios of the means it was found on; None where it kept only peaks."""
     channels = calibration.channels
     if not channels.msi_shift.any():
         return None
@@ -57,7 +57,7 @@ def nearest_bands(
     wavelengths_nm: Sequence[float] | None,
     centres_nm: Sequence[float] | None,
 ) -> tuple[int, ...]:
-    """For each MSI band the usable HSI band (0-based) nearest to its centre, else that of the greatest correlation.
+    """The usable HSI band (0-based) nearest to each MSI band's centre, else that of the greatest correlation.
 
     The latter where wavelengths or centres are unknown.
     """

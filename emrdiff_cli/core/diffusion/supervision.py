@@ -1,4 +1,4 @@
-"""From an HR-HSI and its simulated pair to what the network learns, and to how well it has learned."""
+"""Training samples from an HR-HSI and its simulated pair, and their fusion for validation."""
 
 from __future__ import annotations
 

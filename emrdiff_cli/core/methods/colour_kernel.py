@@ -188,7 +188,7 @@ def _between_places(up: Taps) -> Taps:
 
 
 def centre_of(up: Taps) -> Doubles:
-    """Where each HR pixel of an axis lies, in LR pixels."""
+    """The place of each HR pixel of an axis, in LR pixels."""
     return np.asarray(np.clip(up.centres(), 0, up.n_in - 1))
 
 

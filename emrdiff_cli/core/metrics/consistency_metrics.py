@@ -34,7 +34,7 @@ class Agreement:
 
     @property
     def hqnr_msi(self) -> float | None:
-        """Both at once, 1 for none; None where either is undefined."""
+        """(1 - D_lambda) (1 - D_sR), 1 for no distortion; None where either is undefined."""
         spectral, spatial = self.d_lambda_k, self.d_sr_mean
         return None if spectral is None or spatial is None else (1 - spectral) * (1 - spatial)
 

@@ -1,4 +1,4 @@
-"""The same comparison by the conventions of other papers' programs, and how each differs from ours.
+"""Scores by the conventions of other papers' programs, with what differs from ours.
 
 What their published programs compute, not what their papers say. A figure that needs another pass over the
 pixels is not given but named, so that nobody takes ours for it. PSRT's own file of metrics is not published

@@ -202,7 +202,7 @@ class FullReference:
 
 
 def halo(metrics: Collection[str]) -> int:
-    """How far beyond a tile's core the windows of these metrics reach, in pixels."""
+    """Reach of these metrics' windows beyond a tile's core, in pixels."""
     reach = (windows.reach for key in metrics if (windows := METRICS[key].windows) is not None)
     return max(reach, default=0)
 

@@ -1,4 +1,4 @@
-"""Where and how a fused cube errs, streamed over strips of rows: maps, a histogram, seams, single pixels.
+"""Errors of a fused cube, streamed over strips of rows: maps, a histogram, seams, single pixels.
 
 A pixel counts only where all compared bands of both cubes are valid. Angles are in degrees.
 """
@@ -144,7 +144,7 @@ class ErrorSurvey:
         self._candidates.append(np.stack([self._top + r, c, angles[r, c], brightness[r, c]]))
 
     def result(self) -> Survey:
-        """Give what was found so far."""
+        """The survey of the strips so far."""
         squares, sam = self._maps.result()
         with np.errstate(invalid="ignore"):
             row_steps, col_steps = self._row_sums / self._row_pairs, self._col_sums / self._col_pairs

@@ -63,7 +63,7 @@ class PixelSums:
 
 
 class _TileSums:
-    """The same sums over the pixels of one tile, (bands, pixels); NaN or infinite where a value is.
+    """Sums over the pixels of one tile, (bands, pixels); NaN or infinite where a value is.
 
     Moments are taken about the tile's first pixel: a constant band has a variance of exactly 0, and as that
     pixel is one of the sample, what cancels is bounded.

@@ -58,7 +58,7 @@ def sliding(image: NDArray[Any], size: int, add: np.ufunc) -> NDArray[Any]:
 
 
 def whole_windows(valid: Mask, size: int) -> Mask:
-    """Which windows of any `size` hold valid pixels alone, by their upper left corner."""
+    """Windows of any `size` that hold valid pixels alone, by their upper left corner."""
     holes = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int64)
     holes[1:, 1:] = (~valid).cumsum(axis=0).cumsum(axis=1)
     inside = holes[size:, size:] - holes[:-size, size:] - holes[size:, :-size] + holes[:-size, :-size]

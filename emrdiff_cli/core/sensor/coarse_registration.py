@@ -52,7 +52,7 @@ class WideScene:
 
 @dataclass(frozen=True)
 class CoarseShift:
-    """What the LR-HSI's grid has to be moved by, in whole LR pixels, down and to the right.
+    """The move that puts the LR-HSI's grid right, in whole LR pixels, down and to the right.
 
     `r2` is the share that the LR-HSI's detail explains of the MSI's there, `r2_elsewhere` at the best displacement
     that is not beside it, `r2_near` at the best within REACH of none. `confidence`: the probability that chance

@@ -1,4 +1,4 @@
-"""Which bands of an HSI lie under the bands of an MSI: those whose detail it sees, the rest is inferred."""
+"""Coverage of an HSI's bands by an MSI's: the detail of those under one is seen, that of the rest inferred."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Coverage:
         return tuple(band for band, label in labels if label == "extrapolated")
 
     def labels(self) -> list[str]:
-        """For each HSI band whether its spatial detail is `covered` or `extrapolated`, or the band `bad`."""
+        """A label for each HSI band: its spatial detail is `covered` or `extrapolated`, or the band `bad`."""
         covered = {band for msi in self.msi_bands for band in msi.hsi_bands}
         labels = ["covered" if band in covered else "extrapolated" for band in range(1, self.count + 1)]
         for band in self.bad:
@@ -88,7 +88,7 @@ def coverage(
 
 
 def covered_by_wavelengths(hsi: Bands, msi: Bands) -> list[tuple[int, ...]] | None:
-    """For each MSI band the HSI bands (0-based) whose half-maximum interval overlaps its own.
+    """The HSI bands (0-based) whose half-maximum interval overlaps an MSI band's own, for each of these.
 
     An HSI without FWHM counts by its bands' centres. None where wavelengths, or the MSI's FWHM, are unknown.
     """
@@ -103,12 +103,12 @@ def covered_by_wavelengths(hsi: Bands, msi: Bands) -> list[tuple[int, ...]] | No
 
 
 def covered_by_response(matrix: Floats) -> list[tuple[int, ...]]:
-    """For each row of (m, B) the bands (0-based) at half of its maximum or more; none in a row of zeros."""
+    """The bands (0-based) at half of the maximum or more of each row of (m, B); none in a row of zeros."""
     return [_positions((row > 0) & (row >= _HALF * row.max())) for row in matrix]
 
 
 def covered_by_correlation(scene: LrScene) -> list[tuple[int, ...]]:
-    """For each MSI band the HSI bands (0-based) that follow it best at LR: squared correlation near the most."""
+    """The HSI bands (0-based) that follow each MSI band best at LR: squared correlation near the most."""
     if not scene.valid.any():
         return [()] * len(scene.msi)
     squared = np.square(correlations(scene.msi[:, scene.valid], scene.hsi[:, scene.valid]))

@@ -1,4 +1,4 @@
-"""How a low-resolution grid lies on a high-resolution one: ratio, offset and the common area."""
+"""A low-resolution grid on a high-resolution one: ratio, offset and the common area."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHEAR = 1e-3  # pixels of drift over the whole raster beyond which grids count 
 
 
 class AxisPlacement(NamedTuple):
-    """One axis: LR pixel edge i lies at HR coordinate `offset + ratio * i`."""
+    """Placement of an axis: LR pixel edge i lies at HR coordinate `offset + ratio * i`."""
 
     ratio: float
     offset: float
@@ -28,7 +28,7 @@ class AxisPlacement(NamedTuple):
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where the LR and the HR raster overlap.
+    """The common area of an LR and an HR raster.
 
     `lr_window` holds the LR pixels that reach into `hr_window`; `rows` and `cols` place the former
     on the latter: LR edge i (from the LR window's corner) = HR coordinate offset + ratio * i (from the

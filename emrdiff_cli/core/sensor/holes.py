@@ -13,7 +13,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 def valid_pixels(image: Floats) -> NDArray[np.bool_]:
-    """Where every band of (C, H, W) that has any finite value has one; False throughout for an empty image."""
+    """Pixels (H, W) at which every band that has any finite value has one; all False for an empty image."""
     finite = np.isfinite(image)
     alive = finite.any(axis=(1, 2))
     if not alive.any():

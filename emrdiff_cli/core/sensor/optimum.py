@@ -1,4 +1,4 @@
-"""Where a function of one or two variables is least, from values around it, and how sure that is."""
+"""The minimum of a function of one or two variables, from values around it, with its standard error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PARABOLOID = np.linalg.pinv(
 
 
 def valley(surface: Floats) -> tuple[float, float] | None:
-    """Where the parabola through 3 x 3 values is least, in steps from the middle; None without a minimum."""
+    """The minimum of the parabola through 3 x 3 values, in steps from the middle; None without one."""
     _, down, right, down2, right2, mixed = _PARABOLOID @ surface.ravel()
     curvature = np.array([[2 * down2, mixed], [mixed, 2 * right2]])
     if np.linalg.eigvalsh(curvature)[0] < _FLAT:
@@ -32,7 +32,7 @@ def valley(surface: Floats) -> tuple[float, float] | None:
 
 
 def dip(values: Floats) -> float | None:
-    """The same for three values along a line."""
+    """The minimum of the parabola through three values, in steps from the middle; None without one."""
     left, middle, right = (float(v) for v in values)
     curvature = left - 2 * middle + right
     if curvature < _FLAT:

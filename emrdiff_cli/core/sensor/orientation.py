@@ -1,4 +1,4 @@
-"""How an image lies in a stored matrix: turned, mirrored or as it is."""
+"""Orientation of an image in a stored matrix: turned, mirrored or as it is."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def estimate_response(
 
 
 def fit_response(matrix: Floats, hsi: Field, msi: Field, valid: Mask) -> FittedResponse:
-    """How a known response (m, B), scaled by 0 or more, fits a pair at LR: its scale and what it leaves."""
+    """Fit a known response (m, B), scaled by 0 or more, to a pair at LR: its scale and the share it leaves."""
     sums = matrix.sum(axis=1, keepdims=True)
     rows = np.asarray(matrix / np.where(sums > 0, sums, 1.0), np.float64)
     targets = msi[:, valid].astype(np.float64)
@@ -157,7 +157,7 @@ def _moments(bands: Floats, targets: Floats) -> _Moments:
 
 
 def _varied(values: Floats) -> Mask:
-    """Which rows of (n, pixels) are not of one value, but for rounding."""
+    """The rows of (n, pixels) that are not of one value, but for rounding."""
     return np.asarray(np.ptp(values, axis=1) > 1e-6 * np.abs(values).max(axis=1))
 
 
