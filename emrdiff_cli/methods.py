@@ -38,11 +38,16 @@ METHODS: Mapping[str, Method] = {
         "area-to-point kriging", "emrdiff_cli.core.methods.kriged_detail:fit_kriging", subspace=True
     ),
 }
+AUTO = "auto"
+"""The model that fits a pair, and where none does the best method without one."""
+WITHOUT_MODEL = "kriging"
 END_POINTS = tuple(name for name, method in METHODS.items() if not method.needs_model)
 
 if TYPE_CHECKING:
     MethodName = str
+    MethodChoice = str
     EndPoint = str
 else:  # a type checker knows no Literal that is computed: configurations and options are held to it at run time
     MethodName = Literal[tuple(METHODS)]
+    MethodChoice = Literal[(AUTO, *METHODS)]
     EndPoint = Literal[END_POINTS]

@@ -15,7 +15,7 @@ from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
 from emrdiff_cli.cli.options import AsJson, Device, OutputFormat, Overwrite, Quiet, Srf
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.methods import METHODS
+from emrdiff_cli.methods import AUTO, METHODS
 
 if TYPE_CHECKING:
     from emrdiff_cli.fusion.cluster import ClusterOptions
@@ -29,7 +29,7 @@ def fuse(
     hr_msi: fuse_options.HrMsi = None,
     output: fuse_options.Output = None,
     model: fuse_options.Model = None,
-    method: fuse_options.Method = "emrdiff",
+    method: fuse_options.Method = "auto",
     bounds: fuse_options.Bounds = None,
     register: fuse_options.Registration = "auto",
     shift: fuse_options.Shift = None,
@@ -89,7 +89,7 @@ def fuse(
         fuse_listed(manifest, settings, options, cluster, quiet)
     elif lr_hsi and hr_msi and output:
         job = FusionJob(lr_hsi, hr_msi, output, settings)
-        if scheduler is not None and not METHODS[method].needs_model:
+        if scheduler is not None and method != AUTO and not METHODS[method].needs_model:
             raise UsageError(f"--scheduler: shares out a model's tile rows; --method {method} has none")
         _fuse_one(job, cluster, skip_done, dry_run, verbose, quiet, as_json)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.methods import METHODS, MethodName
+from emrdiff_cli.methods import METHODS, WITHOUT_MODEL, MethodChoice
 from emrdiff_cli.pair.modes import Register
 
 LrHsi = Annotated[Path | None, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
@@ -17,9 +17,9 @@ Model = Annotated[
     str | None,
     typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
 ]
+_METHODS = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
 Method = Annotated[
-    MethodName,
-    typer.Option(help="; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + "."),
+    MethodChoice, typer.Option(help=f"auto: the shipped model that fits, else {WITHOUT_MODEL}; {_METHODS}.")
 ]
 Registration = Annotated[
     Register,

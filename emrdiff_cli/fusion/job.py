@@ -14,7 +14,7 @@ from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import Progress
 from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
-from emrdiff_cli.methods import METHODS
+from emrdiff_cli.methods import AUTO, METHODS, WITHOUT_MODEL, MethodName
 from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
@@ -38,7 +38,7 @@ class FusionJob:
 
     def __post_init__(self) -> None:
         method = self.settings.method
-        if not METHODS[method].needs_model and self.settings.model is not None:
+        if method != AUTO and not METHODS[method].needs_model and self.settings.model is not None:
             raise UsageError(f"--model is for --method emrdiff; {method} needs none")
         self.settings.driver_for(self.output)
 
@@ -59,14 +59,20 @@ class ChosenModel:
 def choose_model(job: FusionJob) -> ChosenModel | None:
     """The model that was asked for, or the shipped one that fits; None for a method that needs none.
 
-    Raises InputError's children.
+    None too where the method is left to the pair and no model fits. Raises InputError's children.
     """
-    if not METHODS[job.settings.method].needs_model:
+    method = job.settings.method
+    if method != AUTO and not METHODS[method].needs_model:
         return None
     lr, msi = read_info(job.lr_hsi), read_info(job.hr_msi)
     ratio = place(lr, msi).ratio
     if job.settings.model is None:
-        return ChosenModel(zoo.match(lr, msi, ratio))
+        try:
+            return ChosenModel(zoo.match(lr, msi, ratio))
+        except ModelError:
+            if method == AUTO:
+                return None
+            raise
     chosen = zoo.find(job.settings.model)
     check_fit(chosen.config, lr, msi)
     if zoo.fits(chosen.config, lr, msi, ratio):
@@ -76,6 +82,14 @@ def choose_model(job: FusionJob) -> ChosenModel | None:
         f"{ratio:.3g}"
     )
     return ChosenModel(chosen, (concern,))
+
+
+def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodName:
+    """The method that a job comes to, with the model chosen for it."""
+    method = job.settings.method
+    if method != AUTO:
+        return method
+    return WITHOUT_MODEL if chosen is None else "emrdiff"
 
 
 def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
@@ -105,7 +119,7 @@ def plan_job(job: FusionJob, chosen: ChosenModel | None) -> FusionPlan:
     """Plan what `run_job` would do, without reading a pixel. Raises EmrdiffError's children."""
     model = None if chosen is None else chosen.model
     config = None if model is None else model.config
-    planned = plan(job.lr_hsi, job.hr_msi, job.output, config, job.settings.method, job.settings)
+    planned = plan(job.lr_hsi, job.hr_msi, job.output, config, method_of(job, chosen), job.settings)
     return planned if model is None else replace(planned, model=model.name)
 
 
@@ -136,7 +150,12 @@ def run_job(
         }
     options = replace(asked, provenance=provenance)
     pair = job.lr_hsi, job.hr_msi
-    return fuse(*pair, job.output, asked.method, sampler, options, progress=progress, sampling=sampling)
+    method = method_of(job, chosen)
+    done = fuse(*pair, job.output, method, sampler, options, progress=progress, sampling=sampling)
+    if asked.method != AUTO or chosen is not None:
+        return done
+    note = f"fused by {method}: no shipped model is made for this sensor, bands and ratio (--model names another)"
+    return replace(done, notes=(note, *done.notes))
 
 
 def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) -> Sampler:
@@ -161,7 +180,7 @@ def write_report(job: FusionJob, result: FusionReport) -> Path | None:
 def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
     asked = job.settings
     draw = None if chosen is None else (file_sha256(chosen.weights), asked.seed, asked.steps)
-    return run_record(job.lr_hsi, job.hr_msi, job.output, (asked.method, draw), asked)
+    return run_record(job.lr_hsi, job.hr_msi, job.output, (method_of(job, chosen), draw), asked)
 
 
 def _known_as(chosen: ChosenModel) -> str:

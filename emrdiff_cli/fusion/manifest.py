@@ -11,7 +11,7 @@ from typing import Any
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.job import FusionJob
 from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
-from emrdiff_cli.methods import METHODS
+from emrdiff_cli.methods import AUTO, METHODS
 from emrdiff_cli.raster.envi import find_data
 from emrdiff_cli.runtime.manifest import Row, read_rows
 
@@ -80,7 +80,8 @@ def _listed(path: Path, row: Row, settings: FusionSettings) -> ListedJob:
     given = {key: text for key, text in cells.items() if key not in _FILES}
     try:
         changes = dict(_parsed(given, path.parent))
-        if "method" in changes and not METHODS[changes["method"]].needs_model and "model" not in changes:
+        method = changes.get("method", AUTO)
+        if method != AUTO and not METHODS[method].needs_model and "model" not in changes:
             changes["model"] = None
         lr_hsi, hr_msi, output = (path.parent / cells[name] for name in _FILES)
         return ListedJob(row.line, FusionJob(lr_hsi, hr_msi, output, replace(settings, **changes)))

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion import option_cells
-from emrdiff_cli.methods import METHODS, MethodName
+from emrdiff_cli.methods import AUTO, METHODS, MethodChoice
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
 
@@ -115,8 +115,8 @@ class FusionSettings(FusionOptions):
     of a page about the fusion.
     """
 
-    method: MethodName = field(
-        default="emrdiff", metadata=option("--method", option_cells.one_of(tuple(METHODS)))
+    method: MethodChoice = field(
+        default=AUTO, metadata=option("--method", option_cells.one_of((AUTO, *METHODS)))
     )
     model: str | None = field(default=None, metadata=option("--model", option_cells.model))
     seed: int = field(default=0, metadata=option("--seed", option_cells.whole))

@@ -331,7 +331,7 @@ GLP = ("--method", "glp")
         (other_msi, "out.tif", ("--model", "MODEL"), 3, "takes 3 MSI bands"),
         (usual, "out.tif", ("--model", "nowhere"), 3, "model nowhere: no folder"),
         (usual, "out.tif", ("--model", "text.txt"), 3, "model text.txt: no folder"),
-        (usual, "out.tif", (), 3, "no shipped model"),
+        (usual, "out.tif", ("--method", "emrdiff"), 3, "no shipped model"),
         (usual, "there.tif", GLP, 2, "--overwrite"),
         (usual, "text.txt", (*GLP, "--overwrite"), 2, "text.txt: is no raster's name"),
         (usual, "out.tif", (*GLP, "--model", "MODEL"), 2, "glp needs none"),
@@ -432,3 +432,17 @@ def test_a_report_goes_along_and_tiles_are_recorded(
     ended = emrdiff("fuse", *pair, tmp_path / "other.tif", "--method", "glp", "--report", folder)
     assert ended.code == 2
     assert not (tmp_path / "other.tif").exists()
+
+
+def test_without_a_model_that_fits_the_best_method_without_one_fuses(
+    run: Run, tmp_path: Path, pair: tuple[Path, Path]
+) -> None:
+    ended = run(*pair, tmp_path / "plain.tif", "--json")
+    assert ended.code == 0
+    report = json.loads(ended.out)
+    assert report["method"] == "kriging"
+    assert "no shipped model is made for this" in report["notes"][0]
+    assert run(*pair, tmp_path / "asked.tif", "--method", "kriging", "-q").code == 0
+    with rasterio.open(tmp_path / "plain.tif") as plain, rasterio.open(tmp_path / "asked.tif") as asked:
+        np.testing.assert_array_equal(plain.read(), asked.read())
+        assert plain.tags()["emrdiff_run"] == asked.tags()["emrdiff_run"]
