@@ -18,13 +18,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.guided_resampling import on_grid
 from emrdiff_cli.core.sensor.degradation import WALD_PSF, AxisPsf, Psf
-from emrdiff_cli.core.sensor.displacement import (
-    BandShift,
-    Displacement,
-    DisplacementField,
-    FinerMsi,
-    finer_down,
-)
+from emrdiff_cli.core.sensor.displacement import BandShift, Displacement, DisplacementField
+from emrdiff_cli.core.sensor.finer_msi import FinerMsi, finer_down
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import Grid

@@ -138,15 +138,8 @@ def estimate_width(block: PairBlock, shift: Point) -> PsfWidth | None:
 
     None where the pair does not tell, or where the best lies beyond WIDTHS.
     """
-    components = leading_components(block.hsi, block.valid, COMPONENTS)
-    block = _without_constant_bands(block)
-    if components is None or not len(components) or not len(block.msi):
+    if (fit := _width_fit(block, shift)) is None:
         return None
-    nearest = (round(shift[0]), round(shift[1]))
-    kept = _Lattice(block, components, max(WIDTHS)).pixels_around(nearest)
-    if kept.sum() < _least_pixels(components):
-        return None
-    fit = _Fit(block, components, kept)
     low, high = (math.log(width) for width in WIDTHS)
     tried = np.arange(low, high + _WIDTH_STEPS[0], _WIDTH_STEPS[0])
     place = float(min(tried, key=lambda at: fit.unexplained(shift, math.exp(at)).sum()))
@@ -166,19 +159,23 @@ def width_surface(block: PairBlock, shift: Point) -> Callable[[Point, float], Fl
 
     The function takes these and the step between those tried. None where the block has too few pixels.
     """
-    components, block = leading_components(block.hsi, block.valid, COMPONENTS), _without_constant_bands(block)
-    if components is None or not len(components) or not len(block.msi):
+    if (fit := _width_fit(block, shift)) is None:
         return None
-    kept = _Lattice(block, components, max(WIDTHS)).pixels_around((round(shift[0]), round(shift[1])))
-    if kept.sum() < _least_pixels(components):
-        return None
-    fit = _Fit(block, components, kept)
 
     def surface(place: Point, step: float) -> Floats:
         rows, cols = ([math.exp(at + i * step) for i in (-1, 0, 1)] for at in place)
         return np.stack([np.stack([fit.unexplained(shift, (row, col)) for col in cols]) for row in rows])
 
     return surface
+
+
+def _width_fit(block: PairBlock, shift: Point) -> _Fit | None:
+    """The regression for widths of a block moved by `shift`; None with too few pixels."""
+    components, block = leading_components(block.hsi, block.valid, COMPONENTS), _without_constant_bands(block)
+    if components is None or not len(components) or not len(block.msi):
+        return None
+    kept = _Lattice(block, components, max(WIDTHS)).pixels_around((round(shift[0]), round(shift[1])))
+    return _Fit(block, components, kept) if kept.sum() >= _least_pixels(components) else None
 
 
 def see_at_lr(block: PairBlock, shift: Point, psf: Psf) -> LrScene:
