@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.sensor.degradation import Psf
+from emrdiff_cli.core.sensor.detectors import bands_by_detector
 from emrdiff_cli.core.sensor.displacement import (
     BandShift,
     DisplacementField,
@@ -16,6 +19,7 @@ from emrdiff_cli.core.sensor.displacement import (
     estimate_field,
     estimate_group_shift,
 )
+from emrdiff_cli.core.sensor.field_shape import shape_of
 from emrdiff_cli.core.sensor.psf_estimation import FoundPsf
 from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.pair.coregistration import Located, find_shift, locate, spread_blocks
@@ -29,15 +33,69 @@ _FAR = 0.5  # LR pixels or less, and more;
 _LEFT_BY_CHANCE = 0.7  # and of what chance leaves
 _WARN = 0.2  # LR pixels of displacement from which a fusion suffers visibly
 _SURE = 0.5  # confidence from which a displacement is worth a warning, and a move
-_DETECTOR_EDGE_NM = 1000.0  # between silicon's range and the short-wave infrared
-_GROUP_BANDS = 8  # that a group must have to be looked at
 _GROUP_LEAST = 0.03  # LR pixels between groups of bands that are not worth a move,
 _GROUP_SURE = 3.0  # and standard errors that they must exceed
+
+
+@dataclass(frozen=True)
+class FoundGroup:
+    """Bands (from 0) of one detector and their displacement, LR pixels down and right, with standard errors."""
+
+    name: str
+    bands: tuple[int, ...]
+    shift: Point
+    standard_errors: Point
+
+    def against(self, other: FoundGroup) -> FoundGroup:
+        """The same bands with their displacement against another group's."""
+        return replace(
+            self,
+            shift=(self.shift[0] - other.shift[0], self.shift[1] - other.shift[1]),
+            standard_errors=(
+                math.hypot(self.standard_errors[0], other.standard_errors[0]),
+                math.hypot(self.standard_errors[1], other.standard_errors[1]),
+            ),
+        )
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether they are surely displaced, and far enough to matter."""
+        sure = any(
+            abs(by) > _GROUP_SURE * error for by, error in zip(self.shift, self.standard_errors, strict=True)
+        )
+        return sure and math.hypot(*self.shift) >= _GROUP_LEAST
+
+
+@dataclass(frozen=True)
+class FoundGeometry:
+    """All that was found of a pair's geometry, and what is used of it.
+
+    `field`: beside the shift and, like it, None where it was not looked for; one that does not vary where the pair
+    supports none. `groups`: displaced against where the shift and the field put the whole, the first being that to
+    which the others are compared; empty where the bands are of one detector or do not tell.
+    """
+
+    used: PairGeometry
+    located: Located | None = None
+    field: FoundField | None = None
+    groups: tuple[FoundGroup, ...] = ()
+
+    @property
+    def varying(self) -> FoundField | None:
+        """The field, where it is more than a shift."""
+        return self.field if self.field is not None and self.field.field.varies else None
 
 
 def register(
     pair: PairReader, mode: Register, shift: Point | None = None, psf_fwhm: Point | None = None
 ) -> PairGeometry:
+    """The geometry of a pair that is used of what `find_geometry` finds; raises what that does."""
+    return find_geometry(pair, mode, shift, psf_fwhm).used
+
+
+def find_geometry(
+    pair: PairReader, mode: Register = "auto", shift: Point | None = None, psf_fwhm: Point | None = None
+) -> FoundGeometry:
     """Find the geometry of a pair, but for what is given.
 
     `auto`: displacement, PSF and what varies over the scene or between groups of bands, each where it is
@@ -47,17 +105,21 @@ def register(
     """
     given = _given(pair, shift, psf_fwhm)
     if mode == "off" or (shift is not None and psf_fwhm is not None):
-        return given if shift is not None else replace(given, warnings=_warnings(find_shift(pair)))
+        return FoundGeometry(
+            given if shift is not None else replace(given, warnings=_warnings(find_shift(pair)))
+        )
     located = locate(pair if shift is None else pair.moved(shift))
-    found = given if shift is not None else _moved(given, located.shift, mode)
+    used = given if shift is not None else _moved(given, located.shift, mode)
     if mode == "shift":
-        return found
+        return FoundGeometry(used, located)
     if psf_fwhm is None and located.psf is not None:
-        found = _with_psf(found, pair, located.psf, mode)
-    if mode == "auto" and shift is None and located.rest.confidence:
-        found = _with_field(found, pair, located)
-        found = _with_groups(found, pair)
-    return found
+        used = _with_psf(used, pair, located.psf, mode)
+    if mode != "auto" or shift is not None or not located.rest.confidence:
+        return FoundGeometry(used, located)
+    field = _find_field(used.applied(pair), located.best_psf)
+    used = _with_field(used, field)
+    groups = _find_groups(pair, used)
+    return FoundGeometry(_with_groups(used, groups), located, field, groups)
 
 
 def _given(pair: PairReader, shift: Point | None, psf_fwhm: Point | None) -> PairGeometry:
@@ -101,9 +163,9 @@ def _worth_a_move(shift: Shift) -> bool:
     return sure and helps and related and shift.distance >= _LEAST
 
 
-def _with_psf(found: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Register) -> PairGeometry:
+def _with_psf(used: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Register) -> PairGeometry:
     if not (psf.odd or psf.shaped or mode == "full"):
-        return found
+        return used
     rows, cols = pair.alignment.rows.ratio, pair.alignment.cols.ratio
     note = (
         f"the PSF found on the pair is used: FWHM {psf.fwhm[0] * rows:.2f} x {psf.fwhm[1] * cols:.2f} MSI pixels "
@@ -111,101 +173,87 @@ def _with_psf(found: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Regist
         f"{', of a shape that is no Gaussian' if psf.shaped else ''}"
     )
     axes = psf.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes
-    return replace(found, psf=Psf(axes=axes), notes=(*found.notes, note), known=True)
+    return replace(used, psf=Psf(axes=axes), notes=(*used.notes, note), known=True)
 
 
-def _with_field(found: PairGeometry, pair: PairReader, located: Located) -> PairGeometry:
-    """The geometry with a field that varies, where the pair supports one; its mean is the move then."""
-    placed = found.applied(pair)
-    field = _field_of(placed, located.best_psf)
-    if field is None or not field.field.varies:
-        return found
-    coefficients = field.field.coefficients.copy()
-    coefficients[:, 0] += found.move
-    whole = DisplacementField(coefficients, field.field.shape)
-    mean = whole.over().mean(axis=(1, 2))
-    return replace(
-        found,
-        move=(round(float(mean[0]), 4), round(float(mean[1]), 4)),
-        field=tuple(tuple(float(f"{value:.6g}") for value in row) for row in coefficients),
-        notes=(*found.notes, f"the displacement varies over the scene, which is undone: {varied(field)}"),
-        known=True,
-    )
-
-
-def _field_of(placed: PairReader, psf: Psf) -> FoundField | None:
+def _find_field(placed: PairReader, psf: Psf) -> FoundField | None:
     grid = placed.lr_info.grid
     return estimate_field(spread_blocks(placed), (grid.height, grid.width), psf)
 
 
-def _with_groups(found: PairGeometry, pair: PairReader) -> PairGeometry:
-    """The geometry with groups of bands (detectors) that are displaced against each other undone."""
+def _with_field(used: PairGeometry, field: FoundField | None) -> PairGeometry:
+    """The geometry with a field that varies, where the pair supports one; its mean is the move then."""
+    if field is None or not field.field.varies:
+        return used
+    coefficients = field.field.coefficients.copy()
+    coefficients[:, 0] += used.move
+    whole = DisplacementField(coefficients, field.field.shape)
+    mean = whole.over().mean(axis=(1, 2))
+    return replace(
+        used,
+        move=(round(float(mean[0]), 4), round(float(mean[1]), 4)),
+        field=tuple(tuple(float(f"{value:.6g}") for value in row) for row in coefficients),
+        notes=(*used.notes, f"the displacement varies over the scene, which is undone: {varied(field)}"),
+        known=True,
+    )
+
+
+def _find_groups(pair: PairReader, used: PairGeometry) -> tuple[FoundGroup, ...]:
+    """The displacements of the bands of each detector from where a geometry puts all; empty unless all tell."""
     groups = band_groups(pair)
     if len(groups) < 2:
-        return found
-    placed = found.applied(pair)
+        return ()
+    placed = used.applied(pair)
     grid = pair.lr_info.grid
     field = None if placed.displacement is None else placed.displacement.field
     field = field or DisplacementField(np.zeros((2, 1)), (grid.height, grid.width))
-    shifts = [
-        estimate_group_shift(spread_blocks(placed, bands), field, placed.psf) for bands in groups.values()
-    ]
-    if any(shift is None for shift in shifts):
-        return found
-    (main, main_error), *others = [shift for shift in shifts if shift is not None]
+    found = []
+    for name, bands in groups.items():
+        measured = estimate_group_shift(spread_blocks(placed, bands), field, placed.psf)
+        if measured is None:
+            return ()
+        found.append(FoundGroup(name, tuple(int(band) for band in bands), *measured))
+    return tuple(found)
+
+
+def _with_groups(used: PairGeometry, groups: Sequence[FoundGroup]) -> PairGeometry:
+    """The geometry with groups of bands displaced against the first undone, and the first itself put right."""
+    elsewhere = [group for group in (group.against(groups[0]) for group in groups[1:]) if group.elsewhere]
+    if not elsewhere:
+        return used
     moved, notes = [], []
-    for (name, bands), (shift, error) in zip(list(groups.items())[1:], others, strict=True):
-        between = shift[0] - main[0], shift[1] - main[1]
-        errors = [math.hypot(*pair_of) for pair_of in zip(error, main_error, strict=True)]
-        sure = any(abs(by) > _GROUP_SURE * e for by, e in zip(between, errors, strict=True))
-        if sure and math.hypot(*between) >= _GROUP_LEAST:
-            rounded = round(between[0], 4), round(between[1], 4)
-            moved.append(BandShift(tuple(int(band) for band in bands), rounded))
-            notes.append(
-                f"the {name} bands ({numbered_bands([int(band) + 1 for band in bands])}) lie "
-                f"{described(*rounded)} from the others, which is undone"
-            )
-    if not moved:
-        return found
-    move = round(found.move[0] + main[0], 4), round(found.move[1] + main[1], 4)
-    coefficients = np.array(found.field, np.float64) if found.field else None
+    for group in elsewhere:
+        shift = round(group.shift[0], 4), round(group.shift[1], 4)
+        moved.append(BandShift(group.bands, shift))
+        numbers = numbered_bands([band + 1 for band in group.bands])
+        notes.append(
+            f"the {group.name} bands ({numbers}) lie {described(*shift)} from the others, which is undone"
+        )
+    main = groups[0].shift
+    coefficients = np.array(used.field, np.float64) if used.field else None
     if coefficients is not None:
         coefficients[:, 0] += main
     return replace(
-        found,
-        move=move,
+        used,
+        move=(round(used.move[0] + main[0], 4), round(used.move[1] + main[1], 4)),
         field=() if coefficients is None else tuple(map(tuple, coefficients.tolist())),
         groups=tuple(moved),
-        notes=(*found.notes, *notes),
+        notes=(*used.notes, *notes),
     )
 
 
-def band_groups(pair: PairReader) -> dict[str, np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Good bands (from 0) by detector range, VNIR first; empty without wavelengths or with too few bands of one."""
+def band_groups(pair: PairReader) -> dict[str, NDArray[np.intp]]:
+    """Good bands (from 0) of the LR-HSI by detector, as `bands_by_detector`; empty without wavelengths."""
     known = pair.lr_info.bands
-    if known.wavelengths_nm is None:
-        return {}
-    centres = np.array(known.wavelengths_nm)
-    good = np.ones(len(centres), bool) if known.good is None else np.array(known.good)
-    near, far = (
-        np.flatnonzero(good & side) for side in (centres < _DETECTOR_EDGE_NM, centres >= _DETECTOR_EDGE_NM)
-    )
-    return {"VNIR": near, "SWIR": far} if min(len(near), len(far)) >= _GROUP_BANDS else {}
+    return {} if known.wavelengths_nm is None else bands_by_detector(known.wavelengths_nm, known.good)
 
 
 def varied(found: FoundField) -> str:
     """Scale, rotation and shear of a field in words, and how far it moves the corners."""
-    field = found.field
-    height, width = field.shape
-    (_, down_by_row, down_by_col), (_, right_by_row, right_by_col) = field.coefficients[:, :3]
-    rows, cols = 1 + 2 * down_by_row / height, 1 + 2 * right_by_col / width
-    rotation = math.degrees((2 * right_by_row / height - 2 * down_by_col / width) / 2)
-    corners = field.over()[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    most = float(np.hypot(*(corners - corners.mean(axis=1, keepdims=True))).max())
-    kind = "quadratic, " if field.coefficients.shape[1] > 3 else ""
+    shape = shape_of(found.field)
     return (
-        f"{kind}scale {rows:.5f} x {cols:.5f}, rotation {rotation:.3f} degrees, up to {most:.2f} LR pixels in the "
-        "corners"
+        f"{'quadratic, ' if shape.quadratic else ''}scale {shape.scale[0]:.5f} x {shape.scale[1]:.5f}, rotation "
+        f"{shape.rotation_degrees:.3f} degrees, up to {shape.corners:.2f} LR pixels in the corners"
     )
 
 
