@@ -63,8 +63,9 @@ def print_consistency(result: Consistency) -> None:
     rows = [(metric.name, metric.unit, figure(result.overall[key])) for key, metric in METRICS.items()]
     rows += [(f"spatial: D_sR of MSI band {i}", "", figure(value)) for i, value in enumerate(result.d_sr, 1)]
     _print_table(("consistency", "unit", "fused"), rows)
+    rows_px, cols_px = result.psf_sigma_px
     _print_line(
-        f"ratio {result.ratio:.6g}, PSF wald with sigma {result.psf_sigma_px:.6g} px, SRF: {result.srf}, "
+        f"ratio {result.ratio:.6g}, PSF of sigma {rows_px:.6g} x {cols_px:.6g} px, SRF: {result.srf}, "
         f"{len(result.bands)} bands, {result.lr_pixels} LR pixels, {result.hr_pixels} HR pixels"
     )
 

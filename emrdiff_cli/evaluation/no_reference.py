@@ -20,11 +20,12 @@ from emrdiff_cli.core.metrics.consistency import JointMoments
 from emrdiff_cli.core.metrics.consistency_metrics import METRICS, Agreement
 from emrdiff_cli.core.metrics.cube import Scores, score
 from emrdiff_cli.core.sensor.coverage import covered_by_response
-from emrdiff_cli.core.sensor.degradation import DegradedImage, psf_sigma
+from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.core.sensor.srf import LEAST_PIXELS, estimate_response, gaussian_response, srf_matrix
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation.common_ground import common_area, match_bands
 from emrdiff_cli.evaluation.full_reference import plain, versions
+from emrdiff_cli.evaluation.recorded_pair import RecordedPair, lr_on_grid, psf_sigmas
 from emrdiff_cli.pair.pair import PairReader, open_pair
 from emrdiff_cli.pair.spectral_coverage import choose_response, registered
 from emrdiff_cli.raster.identity import file_sha256
@@ -46,6 +47,8 @@ class Consistency:
 
     `spectral_rmse_by_band` is by LR-HSI band of `bands` (from 1), `d_sr` and `srf_rmse_by_band` by MSI band. RMSE
     in data units. `lr_pixels` and `hr_pixels` are those compared, `q2n_blocks` the 32 x 32 blocks of the former.
+    `shift_lr_px`: the LR-HSI's move, down and right, and `psf_sigma_px`: of the PSF's Gaussian along rows and
+    columns in MSI pixels, as the fused raster records them; else no move, and FWHM = the ratio (`psf_assumed`).
     """
 
     fused: Path
@@ -57,7 +60,9 @@ class Consistency:
     srf_rmse_by_band: tuple[float | None, ...]
     bands: tuple[int, ...]
     ratio: float
-    psf_sigma_px: float
+    shift_lr_px: tuple[float, float]
+    psf_sigma_px: tuple[float, float]
+    psf_assumed: bool
     srf: str
     lr_pixels: int
     hr_pixels: int
@@ -76,8 +81,9 @@ class Consistency:
             "per_msi_band": {"d_sr": list(self.d_sr), "srf_rmse": list(self.srf_rmse_by_band)},
             "bands": list(self.bands),
             "ratio": self.ratio,
-            "protocol": "wald",
-            "psf_sigma_px": self.psf_sigma_px,
+            "protocol": "wald" if self.psf_assumed else None,
+            "shift_lr_px": list(self.shift_lr_px),
+            "psf_sigma_px": list(self.psf_sigma_px),
             "srf": self.srf,
             "lr_pixels": self.lr_pixels,
             "hr_pixels": self.hr_pixels,
@@ -108,15 +114,16 @@ def check_consistency(
 ) -> Consistency:
     """Hold a fused raster against its inputs where all three are valid; `srf` as `choose_response` takes it.
 
-    By default the response is that of the wavelengths and FWHM in the files, else estimated from the pair.
+    The pair is taken in the geometry that the fused raster records, as it lies where that records none. By
+    default the response is that of the wavelengths and FWHM in the files, else estimated from the pair.
     Raises UsageError, InputError, GridError.
     """
     with ExitStack() as stack:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
         pair = stack.enter_context(open_pair(Path(lr_hsi), Path(hr_msi)))
         reader = stack.enter_context(open_raster(Path(fused)))
-        view = _View(pair, reader)
-        response = _response(pair, srf, view.bands)
+        view = _View(RecordedPair.of(pair, reader.info), reader)
+        response = _response(view.pair, srf, view.bands)
         sums = _sum_up(view, response, report)
         paths = {"fused": reader.info.path, "lr_hsi": pair.lr_info.path, "hr_msi": pair.msi_info.path}
         sha256 = {role: file_sha256(path) for role, path in paths.items()} if hashes else {}
@@ -126,18 +133,19 @@ def check_consistency(
 class _View:
     """The fused raster on the pair's common area, in the LR-HSI's bands that both have and none marks bad."""
 
-    def __init__(self, pair: PairReader, fused: RasterReader) -> None:
-        self.pair, self.reader = pair, fused
+    def __init__(self, recorded: RecordedPair, fused: RasterReader) -> None:
+        self.pair, self.move, self.reader = recorded.pair, recorded.move, fused
+        pair = self.pair
         self._area, self._msi_area, placed = common_area(fused.info, pair.msi_info)
         matched, told = match_bands(fused.info, pair.lr_info)
         bad = {*pair.lr_info.bands.bad, *(b for b, a in matched.items() if a in fused.info.bands.bad)}
-        self.lr = pair.read_lr()
+        self.lr = lr_on_grid(pair)
         dead = np.flatnonzero(~np.isfinite(self.lr).any(axis=(1, 2)))
         self.bands = [b for b in matched if b not in bad and b not in dead]
         if not self.bands:
             raise InputError(f"{fused.info.path}: has no good band in common with {pair.lr_info.path}")
         self._fused_bands = [matched[b] for b in self.bands]
-        self.notes = (*pair.notes, *placed, *told)
+        self.notes = (*pair.notes, *recorded.notes, *placed, *told)
 
     def strips(self) -> Iterator[tuple[int, Field, Field]]:
         """Rows of the common area: where they begin, the fused bands and the MSI; NaN where invalid."""
@@ -203,7 +211,9 @@ def _result(view: _View, response: _Response, sums: _Sums, sha256: Mapping[str, 
         srf_rmse_by_band=tuple(plain(float(value)) for value in np.sqrt(mse)),
         bands=tuple(b + 1 for b in view.bands),
         ratio=view.pair.alignment.ratio,
-        psf_sigma_px=psf_sigma("wald", view.pair.alignment.ratio),
+        shift_lr_px=view.move,
+        psf_sigma_px=psf_sigmas(view.pair),
+        psf_assumed=view.pair.psf.axes is None,
         srf=response.source,
         lr_pixels=at_lr.valid_pixels,
         hr_pixels=count,

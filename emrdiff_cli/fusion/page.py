@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.metrics.error_survey import BRIGHTNESS
 from emrdiff_cli.fusion.fusing import FusionReport
+from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster_info import Grid, Window
 from emrdiff_cli.report import panels
@@ -26,6 +27,7 @@ _FACTS = {
     "valid_share": "Share of valid pixels",
     "clipped_values": "Clipped values",
     "shift_lr_px": "LR-HSI moved down, right (LR pixels)",
+    "psf_fwhm_px": "FWHM of the PSF, rows x columns (MSI pixels)",
     "seconds": "Seconds",
 }
 
@@ -35,13 +37,14 @@ def write_fusion_report(
 ) -> Path:
     """Write `report.html` into a folder, from the rasters of a finished fusion.
 
-    What cannot be shown on the fused raster's grid (another CRS, a rotated grid) is left out. Raises
-    OutputExistsError, WriteError, InputError.
+    The LR-HSI lies where the fused raster records it to have been moved. What cannot be shown on the fused
+    raster's grid (another CRS, a rotated grid) is left out. Raises OutputExistsError, WriteError, InputError.
     """
     with ExitStack() as stack:
         fused, lr, msi = (
             stack.enter_context(open_raster(path)) for path in (Path(result.output), lr_hsi, hr_msi)
         )
+        lr = lr.moved(*PairGeometry.from_tags(fused.info.tags).move)
         sections = [
             ("Pictures", _pictures(fused, lr, msi)),
             ("Spectra", _spectra(fused, lr)),

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
@@ -114,6 +116,14 @@ class RasterReader:
     def close(self) -> None:
         """Close the file."""
         self._dataset.close()
+
+    def moved(self, down: float, right: float) -> RasterReader:
+        """The same open raster with its grid moved by so many of its pixels; closed with this one."""
+        other = copy(self)
+        grid = self.info.grid
+        moved = replace(grid, transform=grid.transform @ Affine.translation(right, down))
+        other.info = replace(self.info, grid=moved)
+        return other
 
     @property
     def block_shape(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.io import MemoryFile
 
 from emrdiff_cli.core.metrics.full_reference import METRICS
@@ -27,7 +28,7 @@ from emrdiff_cli.report.charts import Chart, Line, colour_bar, ticks
 from emrdiff_cli.report.colour import Limits, colour_map, viridis
 from emrdiff_cli.tiles.edges import TileEdges, edges_of, parse_edges, recorded_edges, regular_edges
 from emrdiff_cli.training.page import training_report
-from tests.support.pairs import write_pair
+from tests.support.pairs import BY, displaced, write_pair
 from tests.support.scoring_rasters import ground, place, write_raster
 
 SHAPE = (6, 40, 48)
@@ -313,6 +314,23 @@ def test_a_fusion_is_reported_without_a_reference(tmp_path: Path) -> None:
     assert polylines(page.section("Spectra")) == [read_info(lr).bands.count] * 6
     assert page.record["method"] == "glp"
     assert str(msi) in page.section("Provenance")
+
+
+def test_spectra_of_a_co_registered_fusion_are_of_the_same_ground(tmp_path: Path) -> None:
+    lr, msi = displaced(tmp_path, BY)
+    output = tmp_path / "out.tif"
+    result = fuse(lr, msi, output, "glp", None, FusionOptions(shift=(-BY[0], -BY[1])))
+
+    def apart(folder: str) -> float:
+        page = Page(write_fusion_report(result, lr, msi, tmp_path / folder))
+        lines = re.findall(r'<polyline class="line" points="([^"]*)"', page.section("Spectra"))
+        heights = np.array([[float(point.split(",")[1]) for point in line.split()] for line in lines])
+        return float(np.abs(heights[::2] - heights[1::2]).mean())
+
+    known = apart("report")
+    with rasterio.open(output, "r+") as dataset:
+        dataset.update_tags(emrdiff_shift_lr_px="0,0")
+    assert known < 0.5 * apart("as it lay")
 
 
 def test_the_curves_of_a_training(tmp_path: Path) -> None:
