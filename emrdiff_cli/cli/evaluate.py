@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrdiff_cli.cli import evaluate_options, score_output
-from emrdiff_cli.cli.options import Device, Overwrite, Quiet
+from emrdiff_cli.cli.options import Device, Overwrite, PsfFwhm, Quiet, Registration, Shift, asked_geometry
 from emrdiff_cli.cli.scoring import (
     CloserLookRequest,
     Scoring,
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from emrdiff_cli.evaluation.thresholds import Threshold
     from emrdiff_cli.tiles.edges import TileEdges
 
+_OF_WALD = ("--model", "--method", "--register", "--shift", "--psf-fwhm")
 _UNFIT = {
-    "pair": ("--lr-hsi", "--srf", "--wald", "--model", "--method"),
+    "pair": ("--lr-hsi", "--srf", "--wald", *_OF_WALD),
     "inputs": ("--baseline", "--ratio", "--border", "--convention", "--report", "--seams"),
     "manifest": (
         *("FUSED", "REFERENCE", "--baseline", "--lr-hsi", "--hr-msi", "--srf"),
-        *("--wald", "--model", "--method", "--report", "--seams"),
+        *("--wald", *_OF_WALD, "--report", "--seams"),
     ),
 }
 _HINTS = {
@@ -50,6 +51,9 @@ def evaluate(
     wald: evaluate_options.Wald = False,
     model: evaluate_options.Model = None,
     method: evaluate_options.Method = None,
+    register: Registration = "auto",
+    shift: Shift = None,
+    psf_fwhm: PsfFwhm = None,
     device: Device = "auto",
     manifest: evaluate_options.Manifest = None,
     metrics: evaluate_options.Metrics = "all",
@@ -83,7 +87,9 @@ def evaluate(
     """
     given = dict(locals())
     mode = "manifest" if manifest is not None else "inputs" if reference is None else "pair"
-    _refuse_unfit(mode, {_flag(name): value for name, value in given.items()})
+    _refuse_unfit(
+        mode, {_flag(name): value for name, value in given.items()} | {"--register": register != "auto"}
+    )
     _refuse_inputs(csv, report, (fused, reference, baseline, lr_hsi, hr_msi, manifest))
     scoring = _scoring(mode, given)
     if manifest is not None:
@@ -93,7 +99,8 @@ def evaluate(
         closer = CloserLookRequest(report, hr_msi, edges, overwrite, seams=seams is not None)
         score_pair(fused, reference, baseline, scoring, closer)
     else:
-        test = TestedFusion(model, method, device) if wald else None
+        geometry = asked_geometry(register, shift, psf_fwhm)
+        test = TestedFusion(model, method, device, geometry) if wald else None
         score_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, scoring)
 
 
@@ -134,8 +141,8 @@ def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
         )
     if given["--wald"] and bool(given["--model"]) == bool(given["--method"]):
         raise UsageError("--wald needs to know what fuses: give either --model or --method")
-    if not given["--wald"] and (given["--model"] or given["--method"]):
-        raise UsageError("--model and --method are for Wald's test: give --wald too")
+    if not given["--wald"] and any(given[name] for name in _OF_WALD):
+        raise UsageError(f"{', '.join(_OF_WALD)}: are for Wald's test: give --wald too")
 
 
 def _refuse_inputs(csv: Path | None, report: Path | None, inputs: Iterable[Path | None]) -> None:

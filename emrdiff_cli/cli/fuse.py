@@ -12,7 +12,18 @@ import typer
 
 from emrdiff_cli.cli import fuse_options
 from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
-from emrdiff_cli.cli.options import AsJson, Device, OutputFormat, Overwrite, Quiet, Srf
+from emrdiff_cli.cli.options import (
+    AsJson,
+    Device,
+    OutputFormat,
+    Overwrite,
+    PsfFwhm,
+    Quiet,
+    Registration,
+    Shift,
+    Srf,
+    numbers,
+)
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.methods import AUTO, METHODS
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.fusion.cluster import ClusterOptions
     from emrdiff_cli.fusion.fusing import FusionReport
     from emrdiff_cli.fusion.job import ChosenModel, FusionJob
-    from emrdiff_cli.fusion.options import FusionSettings, Option
+    from emrdiff_cli.fusion.options import FusionSettings
 
 
 def fuse(
@@ -31,9 +42,9 @@ def fuse(
     model: fuse_options.Model = None,
     method: fuse_options.Method = "auto",
     bounds: fuse_options.Bounds = None,
-    register: fuse_options.Registration = "auto",
-    shift: fuse_options.Shift = None,
-    psf_fwhm: fuse_options.PsfFwhm = None,
+    register: Registration = "auto",
+    shift: Shift = None,
+    psf_fwhm: PsfFwhm = None,
     srf: Srf = None,
     steps: fuse_options.Steps = None,
     seed: fuse_options.Seed = 0,
@@ -103,18 +114,9 @@ def _settings(given: Mapping[str, Any]) -> FusionSettings:
     if asked["max_memory"] is not None:
         asked["max_memory"] = parse_size(asked["max_memory"])
     for name in ("shift", "psf_fwhm"):
-        if asked[name] is not None:
-            asked[name] = _numbers(OPTIONS[name], asked[name])
+        asked[name] = numbers(name, asked[name])
     asked["creation_options"] = _creation_options(asked["creation_options"] or [])
     return FusionSettings(**asked)
-
-
-def _numbers(option: Option, text: str) -> Any:
-    """The numbers of an option, as a manifest's cell gives them. Raises UsageError."""
-    try:
-        return option.cell(text, Path())
-    except ValueError as error:
-        raise UsageError(f"{option.flag} {text}: must be {error}") from error
 
 
 def _refuse_mixture(

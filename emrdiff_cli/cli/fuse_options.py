@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from emrdiff_cli.methods import METHODS, WITHOUT_MODEL, MethodChoice
-from emrdiff_cli.pair.modes import Register
 
 LrHsi = Annotated[Path | None, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
 HrMsi = Annotated[Path | None, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
@@ -20,26 +19,6 @@ Model = Annotated[
 _METHODS = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
 Method = Annotated[
     MethodChoice, typer.Option(help=f"auto: the shipped model that fits, else {WITHOUT_MODEL}; {_METHODS}.")
-]
-Registration = Annotated[
-    Register,
-    typer.Option(
-        "--register",
-        help="auto: find displacement (up to 40 LR pixels) and PSF on the pair, and use them where significant; "
-        "shift: the displacement alone; full: both as found; off: the pair as it lies.",
-    ),
-]
-Shift = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DOWN,RIGHT", help="Move the LR-HSI by so many of its pixels, in place of what is found."
-    ),
-]
-PsfFwhm = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ROWS[,COLS]", help="FWHM of the LR-HSI's PSF in MSI pixels, in place of what is found."
-    ),
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
 Seed = Annotated[int, typer.Option(help="Seed of the draw.")]

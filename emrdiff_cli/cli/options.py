@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.pair.modes import AskedGeometry, Register
 
 Format = Literal["GTiff", "ENVI", "COG"]
 
@@ -32,6 +35,26 @@ OutputFormat = Annotated[
     ),
 ]
 HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
+Registration = Annotated[
+    Register,
+    typer.Option(
+        "--register",
+        help="auto: find displacement (up to 40 LR pixels) and PSF on the pair, and use them where significant; "
+        "shift: the displacement alone; full: both as found; off: the pair as it lies.",
+    ),
+]
+Shift = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DOWN,RIGHT", help="Move the LR-HSI by so many of its pixels, in place of what is found."
+    ),
+]
+PsfFwhm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ROWS[,COLS]", help="FWHM of the LR-HSI's PSF in MSI pixels, in place of what is found."
+    ),
+]
 
 
 def format_of(output: Path) -> Format:
@@ -39,3 +62,23 @@ def format_of(output: Path) -> Format:
     from emrdiff_cli.raster.spec import driver_of
 
     return driver_of(output)
+
+
+def numbers(name: str, text: str | None) -> Any:
+    """The numbers of an option of fusion by its field's name, as a manifest's cell gives them; UsageError."""
+    from emrdiff_cli.fusion.options import OPTIONS
+
+    option = OPTIONS[name]
+    try:
+        return None if text is None else option.cell(text, Path())
+    except ValueError as error:
+        raise UsageError(f"{option.flag} {text}: must be {error}") from error
+
+
+def asked_geometry(register: Register, shift: str | None, psf_fwhm: str | None) -> AskedGeometry:
+    """The geometry that the options of a command ask for. Raises UsageError."""
+    from emrdiff_cli.fusion.options import FusionOptions
+
+    asked = AskedGeometry(register, numbers("shift", shift), numbers("psf_fwhm", psf_fwhm))
+    FusionOptions(**asked._asdict())
+    return asked

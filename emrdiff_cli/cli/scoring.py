@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.evaluation.score_table import ScoreTable
     from emrdiff_cli.evaluation.thresholds import Threshold
     from emrdiff_cli.methods import EndPoint
+    from emrdiff_cli.pair.modes import AskedGeometry
     from emrdiff_cli.tiles.edges import TileEdges
 
 
@@ -47,6 +48,7 @@ class TestedFusion:
     model: str | None
     method: EndPoint | None
     device: str
+    geometry: AskedGeometry
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def _wald_test(lr_hsi: Path, hr_msi: Path, test: TestedFusion, scoring: Scoring)
             test.method or "bicubic",
             sampler,
             name=test.model,
+            geometry=test.geometry,
             peak=scoring.peak,
             metrics=scoring.metrics,
             hashes=scoring.as_json or scoring.table is not None,

@@ -12,15 +12,19 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.metrics.cube import KEYS
-from emrdiff_cli.core.sensor.degradation import WALD_PSF, DegradedImage
+from emrdiff_cli.core.sensor.degradation import DegradedImage, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import observe_msi
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation.full_reference import Evaluation, evaluate
+from emrdiff_cli.evaluation.recorded_pair import lr_on_grid, psf_sigmas
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.methods import EndPoint
+from emrdiff_cli.pair.geometry import PairGeometry
+from emrdiff_cli.pair.modes import AskedGeometry
 from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.pair.registration import register
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
@@ -28,6 +32,7 @@ from emrdiff_cli.raster_info import Bands, Grid, RasterInfo
 
 Field = NDArray[np.float32]
 
+_AUTO = AskedGeometry()
 _LEAST_SIDE = 4  # pixels of the degraded LR-HSI, so that there is something to fuse
 
 _Report = Callable[[float, float, str], None]
@@ -35,18 +40,31 @@ _Report = Callable[[float, float, str], None]
 
 @dataclass(frozen=True)
 class WaldTest:
-    """The scores at LR, those of bicubic upsampling beside them, of a method on a pair degraded by `ratio`."""
+    """The scores at LR, those of bicubic upsampling beside them, of a method on a pair degraded by `ratio`.
+
+    `geometry`: that of the pair, found or given. Both were degraded by `psf_sigma_px`, the Gaussian's along rows
+    and columns, in pixels of what was degraded.
+    """
 
     evaluation: Evaluation
     method: str
     ratio: float
+    geometry: PairGeometry
+    psf_sigma_px: tuple[float, float]
 
     def record(self) -> dict[str, object]:
         """All of it as plain values for JSON."""
         found = self.evaluation.record()
         for path in ("fused", "reference"):
             del found[path]
-        return {"method": self.method, "degraded_by": self.ratio, "protocol": "wald", **found}
+        return {
+            "method": self.method,
+            "degraded_by": self.ratio,
+            "protocol": "wald",
+            "shift_lr_px": list(self.geometry.move),
+            "psf_sigma_px": list(self.psf_sigma_px),
+            **found,
+        }
 
 
 def wald_test(
@@ -56,6 +74,7 @@ def wald_test(
     sampler: Sampler | None,
     *,
     name: str | None = None,
+    geometry: AskedGeometry = _AUTO,
     peak: float | None = None,
     metrics: Collection[str] = KEYS,
     hashes: bool = False,
@@ -63,38 +82,44 @@ def wald_test(
 ) -> WaldTest:
     """Fuse the pair degraded by its ratio and score it against the LR-HSI, on the ground both cover.
 
-    With a sampler its model (`name`) fuses, else `method`. LR pixels whose PSF is not wholly on valid pixels
-    are left out. Raises InputError for a pair too small to be degraded, and what fusion raises.
+    With a sampler its model (`name`) fuses, else `method`. The pair is put right first, as `geometry` asks, and
+    both are degraded by its PSF, as wide against their pixels as it is against the MSI's. LR pixels whose PSF is
+    not wholly on valid pixels are left out. Raises InputError for a pair too small to be degraded, and
+    what fusion raises.
     """
     with TemporaryDirectory(prefix="emrdiff-wald-") as folder:
         lr, msi, truth = (Path(folder) / f"{part}.tif" for part in ("lr_hsi", "hr_msi", "truth"))
-        with open_pair(Path(lr_hsi), Path(hr_msi)) as pair:
+        with open_pair(Path(lr_hsi), Path(hr_msi)) as stated:
+            found = register(stated, *geometry)
+            pair = found.applied(stated)
             _write_degraded(pair, lr, msi, truth)
-            ratio, sources = pair.alignment.ratio, (pair.lr_info, pair.msi_info)
+            ratio, sources, sigmas = pair.alignment.ratio, (pair.lr_info, pair.msi_info), psf_sigmas(pair)
         fused = Path(folder) / "fused.tif"
         fuse(
             *(lr, msi, fused, method, sampler, FusionOptions()),
+            geometry=PairGeometry(psf=found.psf),
             progress=lambda done, of: report(done, of, "fused"),
         )
-        found = evaluate(fused, truth, baseline=lr, peak=peak, ratio=ratio, metrics=metrics)
+        scored = evaluate(fused, truth, baseline=lr, peak=peak, ratio=ratio, metrics=metrics)
     roles = ("lr_hsi", "hr_msi")
     sha256 = (
         {role: file_sha256(info.path) for role, info in zip(roles, sources, strict=True)} if hashes else {}
     )
     # The files in the folder are gone; what was degraded is what there is to name.
-    found = replace(
-        found,
+    scored = replace(
+        scored,
+        notes=(*found.notes, *found.warnings, *scored.notes),
         reference=sources[0].path,
         baseline_path=sources[0].path,
         ratio_source="the grids of the pair",
         sha256=sha256,
     )
-    return WaldTest(found, name or method, ratio)
+    return WaldTest(scored, name or method, ratio, found, sigmas)
 
 
 def _write_degraded(pair: PairReader, lr: Path, msi: Path, truth: Path) -> None:
     """Write the LR-HSI as it is, degraded by the ratio, and the MSI degraded to its grid, as float32."""
-    values = pair.read_lr()
+    values = lr_on_grid(pair)
     _, height, width = values.shape
     grid = pair.lr_info.grid.crop(pair.alignment.lr_window)
     rows, cols = pair.alignment.rows.ratio, pair.alignment.cols.ratio
@@ -107,17 +132,17 @@ def _write_degraded(pair: PairReader, lr: Path, msi: Path, truth: Path) -> None:
         )
     below = Grid(*lower, grid.transform @ Affine.scale(cols, rows), grid.crs_wkt)
     _write(truth, pair.lr_info, grid, values)
-    _write(lr, pair.lr_info, below, _degraded(values, lower, (rows, cols)))
+    _write(lr, pair.lr_info, below, _degraded(values, lower, (rows, cols), pair.psf))
     seen = observe_msi(pair.strips, pair.resampling.down)
     _write(msi, pair.msi_info, grid, np.where(seen.covered, seen.msi_at_lr, np.float32(np.nan)))
 
 
-def _degraded(values: Field, lower: tuple[int, int], ratios: tuple[float, float]) -> Field:
+def _degraded(values: Field, lower: tuple[int, int], ratios: tuple[float, float], psf: Psf) -> Field:
     """The LR-HSI through the PSF; bands without any valid pixel stay so and hold no other up."""
     rows, cols = (AxisPlacement(ratio, 0.0) for ratio in ratios)
     alive = np.isfinite(values).any(axis=(1, 2))
     cube = DegradedImage(
-        int(alive.sum()), WALD_PSF.down(rows, cols, lower, (values.shape[1], values.shape[2])), np.float64
+        int(alive.sum()), psf.down(rows, cols, lower, (values.shape[1], values.shape[2])), np.float64
     )
     cube.add(0, values[alive], np.asarray(np.isfinite(values[alive]).all(axis=0)))
     degraded = np.full((len(values), *lower), np.nan, np.float32)

@@ -18,6 +18,7 @@ from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
 from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
+from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
@@ -98,13 +99,15 @@ def fuse(
     sampler: Sampler | None,
     options: FusionOptions,
     *,
+    geometry: PairGeometry | None = None,
     progress: Progress | None = None,
     sampling: RowSampling | None = None,
 ) -> FusionReport:
     """Fuse a pair on the MSI's grid; with a sampler its model's end point and chain, else `method` alone.
 
     The output changes only when everything is written and verified. With a sampler, what was done before an
-    interruption is kept beside it, for `options.resume`. `sampling`: who samples the tile rows, with the same
+    interruption is kept beside it, for `options.resume`. `geometry`: the pair's, where it is known; None: as the
+    options ask. `sampling`: who samples the tile rows, with the same
     sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, and EmrdiffError's children.
     """
     lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
@@ -116,7 +119,7 @@ def fuse(
         choice = _check(pair, output, sampler, end_point, options)
         with deferred(), sole_run(output):
             files = InputFiles(pair.lr_info.path, pair.msi_info.path)
-            run = begin(pair, output, end_point, sampler, choice, options)
+            run = begin(pair, output, end_point, sampler, choice, options, geometry)
             try:
                 seen = find_coverage(choice, run.scene.pair, set(run.scene.passed.bands))
                 with VerifiedWriter(output, with_detail(run.plan.spec, seen), options.overwrite) as writer:

@@ -94,9 +94,11 @@ def begin(
     sampler: Sampler | None,
     choice: ResponseChoice,
     options: FusionOptions,
+    known: PairGeometry | None = None,
 ) -> FusionRun:
     """Begin a run, or go on with the unfinished one of this output. Raises EmrdiffError's children.
 
+    `known`: the pair's geometry; None: as the options ask, or as the unfinished run has it.
     A run with a sampler keeps a journal; one without is quick, and is not resumed.
     """
     journal = Journal(output)
@@ -107,7 +109,7 @@ def begin(
         options = replace(options, batch_size=options.batch_size or int(begun.decided["batch_size"]))
     else:
         with at_once():
-            geometry = register(pair, options.register, options.shift, options.psf_fwhm)
+            geometry = known or register(pair, options.register, options.shift, options.psf_fwhm)
     pair = geometry.applied(pair)
     options = replace(options, provenance=options.provenance | geometry.tags)
     named = method if sampler is None else "emrdiff"

@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
+from emrdiff_cli.core.sensor.degradation import Psf
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.resampling import apply_taps
 from tests.support.front_door import Run
-from tests.support.pairs import displaced
+from tests.support.pairs import BANDS, RATIO, displaced, see
+from tests.support.rasters import NORTH_UP
+from tests.support.scenes import textured, write_cube
 
 WORSE_IF_GREATER = ("spectral_rmse", "spectral_sam_deg", "srf_rmse")
 
@@ -85,6 +91,60 @@ def test_the_factor_of_the_msi_that_a_raster_records_is_applied(tmp_path: Path, 
     after = _held(emrdiff, tmp_path, fused)
     assert after["srf_rmse"] == pytest.approx(before["srf_rmse"], rel=1e-3)
     assert "the HR-MSI multiplied by 2" in str(after["notes"])
+
+
+def _seen_through(folder: Path, by: tuple[float, float], fwhm: tuple[float, float]) -> None:
+    """A pair whose LR-HSI states a place `by` LR pixels off and has a PSF so wide, in shares of the ratio."""
+    truth = textured(BANDS, 256, 256)
+    psf, place = Psf.of_fwhm(RATIO * fwhm[0], RATIO * fwhm[1]), AxisPlacement(RATIO, 0.0)
+    down = psf.down(place, place, (64, 64), (256, 256))
+    stated = NORTH_UP @ Affine.translation(by[1], by[0])
+    write_cube(folder / "lr.tif", apply_taps(truth, *down), transform=stated)
+    write_cube(folder / "msi.tif", see(truth), transform=NORTH_UP @ Affine.scale(1 / RATIO))
+
+
+def _wald(emrdiff: Run, folder: Path, *options: object) -> dict[str, Any]:
+    inputs = ("--lr-hsi", folder / "lr.tif", "--hr-msi", folder / "msi.tif")
+    ended = emrdiff("evaluate", *inputs, "--wald", "--method", "kriging", "--json", "-q", *options)
+    assert ended.code == 0, ended.err
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+def test_walds_test_of_a_displaced_pair_with_a_wide_psf_is_of_a_pair_of_the_same_kind(
+    tmp_path: Path, emrdiff: Run
+) -> None:
+    exact, spoilt = tmp_path / "exact", tmp_path / "spoilt"
+    for folder, by, fwhm in ((exact, (0, 0), (1, 1)), (spoilt, (0.6, -0.3), (1.3, 1.1))):
+        folder.mkdir()
+        _seen_through(folder, by, fwhm)
+    best, found = _wald(emrdiff, exact), _wald(emrdiff, spoilt)
+    assert found["shift_lr_px"] == pytest.approx([-0.6, 0.3], abs=0.03)
+    assert found["psf_sigma_px"] == pytest.approx([RATIO * 1.3 / 2.3548, RATIO * 1.1 / 2.3548], rel=0.05)
+    assert any("the LR-HSI was moved" in note for note in found["notes"])
+    assert any("the PSF found on the pair is used" in note for note in found["notes"])
+    as_it_lies = _wald(emrdiff, spoilt, "--register", "off")
+    assert found["psnr_db"] > best["psnr_db"] - 1 > as_it_lies["psnr_db"] + 10
+
+
+def test_walds_test_takes_a_geometry_that_is_given(tmp_path: Path, emrdiff: Run) -> None:
+    displaced(tmp_path)
+    found = _wald(emrdiff, tmp_path, "--shift", "-0.4,0.7", "--psf-fwhm", "4,4.4")
+    assert found["shift_lr_px"] == [-0.4, 0.7]
+    assert found["psf_sigma_px"] == pytest.approx([4 / 2.3548, 4.4 / 2.3548], rel=1e-4)
+
+
+@pytest.mark.parametrize("option", [("--register", "off"), ("--shift", "0,1"), ("--psf-fwhm", "4")])
+def test_a_geometry_is_asked_for_by_walds_test_alone(
+    tmp_path: Path, emrdiff: Run, option: tuple[str, str]
+) -> None:
+    lr, msi = displaced(tmp_path, (0.0, 0.0))
+    ended = emrdiff("evaluate", lr, "--lr-hsi", lr, "--hr-msi", msi, *option)
+    assert (ended.code, ended.out) == (2, "")
+    assert "give --wald too" in ended.err
+    ended = emrdiff("evaluate", lr, lr, *option)
+    assert (ended.code, ended.out) == (2, "")
+    assert option[0] in ended.err
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,10 @@ class AxisPsf:
         """A Gaussian by its full width at half maximum."""
         return cls(fwhm_px / FWHM_PER_SIGMA)
 
+    def scaled(self, factor: float) -> AxisPsf:
+        """The same PSF, so many times as wide."""
+        return AxisPsf(self.sigma_px * factor, self.correction, self.step_px * factor)
+
     @property
     def fwhm_px(self) -> float:
         """The Gaussian's full width at half maximum."""
@@ -94,6 +98,12 @@ class Psf:
     def of_fwhm(cls, rows_px: float, cols_px: float) -> Psf:
         """Gaussians by their full widths at half maximum along rows and columns, in HR pixels."""
         return cls(axes=(AxisPsf.of_fwhm(rows_px), AxisPsf.of_fwhm(cols_px)))
+
+    def scaled(self, rows: float, cols: float) -> Psf:
+        """The same PSF, so many times as wide along rows and columns; one that goes with the ratio as it is."""
+        if self.axes is None:
+            return self
+        return Psf(self.protocol, (self.axes[0].scaled(rows), self.axes[1].scaled(cols)))
 
     def resolved(self, rows: AxisPlacement, cols: AxisPlacement) -> Psf:
         """The same PSF, for grids of these ratios, with axes of its own: it no longer goes with the ratio."""
