@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,7 +15,15 @@ from emrdiff_cli.errors import InputError
 
 if TYPE_CHECKING:
     from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
-    from emrdiff_cli.pair.check import Check, PsfCheck, RasterCheck, ShiftCheck
+    from emrdiff_cli.pair.check_result import (
+        BlockCheck,
+        Check,
+        FieldCheck,
+        GroupCheck,
+        PsfCheck,
+        RasterCheck,
+        ShiftCheck,
+    )
 
 
 def check(
@@ -90,7 +100,12 @@ def _of_the_pair(result: Check) -> dict[str, str]:
         "sampling phase": "-" if phase is None else f"{phase[0]:+.3f}, {phase[1]:+.3f} HR pixels",
         "displacement": "-" if result.shift is None else _shift(result.shift),
         "PSF": "-" if result.psf is None else _psf(result.psf),
+        "field": "-" if result.shift is None or not result.shift.confidence else _field(result.field),
     }
+    for group in result.groups:
+        rows[f"{group.name} bands"] = _group(group)
+    if len(result.blocks) > 1:
+        rows["blocks"] = _blocks_of(result.blocks)
     if result.wald_ratio is not None:
         rows["costs"] = (
             f"PSNR lost by not minding it, tried on the pair degraded by {result.wald_ratio[0]:.3g}"
@@ -115,19 +130,56 @@ def _fit(band: MsiBandCoverage) -> str:
 def _shift(shift: ShiftCheck) -> str:
     if not shift.confidence or shift.standard_error_lr_px is None:
         return f"cannot be told (R2 {shift.r2_after:.3f}, by chance {shift.r2_chance:.3f})"
-    (down, right), hr = shift.standard_error_lr_px, (abs(shift.rows_hr_px), abs(shift.cols_hr_px))
+    hr = abs(shift.rows_hr_px), abs(shift.cols_hr_px)
     return (
-        f"{abs(shift.rows_lr_px):.3f} \u00b1 {down:.3f} {'up' if shift.rows_lr_px < 0 else 'down'}, "
-        f"{abs(shift.cols_lr_px):.3f} \u00b1 {right:.3f} {'left' if shift.cols_lr_px < 0 else 'right'} "
+        f"{_move((shift.rows_lr_px, shift.cols_lr_px), shift.standard_error_lr_px)} "
         f"would put the LR-HSI right (LR pixels; {hr[0]:.2f}, {hr[1]:.2f} HR pixels); confidence "
         f"{shift.confidence:.2f}, R2 {shift.r2_before:.3f} to {shift.r2_after:.3f}{_cost(shift.cost_db)}"
+        f"; {'undone by fuse' if any(shift.used_lr_px) else 'left by fuse'}"
     )
 
 
 def _psf(psf: PsfCheck) -> str:
+    rows, cols = psf.by_axis_hr_px
     return (
-        f"FWHM {psf.fwhm_hr_px:.2f} \u00b1 {psf.standard_error_hr_px:.2f} HR pixels, assumed "
-        f"{psf.assumed_fwhm_hr_px:.2f}{_cost(psf.cost_db)}"
+        f"FWHM {psf.fwhm_hr_px:.2f} \u00b1 {psf.standard_error_hr_px:.2f} HR pixels ({rows:.2f} x {cols:.2f}, rows "
+        f"x columns; {'a Gaussian' if psf.gaussian else 'no Gaussian'}), assumed {psf.assumed_fwhm_hr_px:.2f}"
+        f"{_cost(psf.cost_db)}; {'used by fuse' if psf.used else 'fuse uses the one that is assumed'}"
+    )
+
+
+def _field(field: FieldCheck | None) -> str:
+    if field is None:
+        return "none that would explain more of the MSI than one displacement for all"
+    return (
+        f"{'quadratic, ' if field.quadratic else ''}scale {field.scale[0]:.5f} x {field.scale[1]:.5f} (rows x "
+        f"columns), rotation {field.rotation_degrees:+.3f} degrees counterclockwise, shear {field.shear:+.5f}, up "
+        f"to {field.corners_lr_px:.2f} LR pixels in the corners; leaves {field.unexplained_after:.2%} of the MSI "
+        f"unexplained, one displacement for all {field.unexplained_before:.2%}; undone by fuse"
+    )
+
+
+def _group(group: GroupCheck) -> str:
+    how = "undone by fuse" if group.elsewhere else "not significant"
+    return (
+        f"{_bands(group.bands)}: {_move((group.rows_lr_px, group.cols_lr_px), group.standard_error_lr_px)} "
+        f"would put them on the {group.against} bands (LR pixels); {how}"
+    )
+
+
+def _blocks_of(blocks: Sequence[BlockCheck]) -> str:
+    down, right = ([getattr(block, axis) for block in blocks] for axis in ("rows_lr_px", "cols_lr_px"))
+    error = median(max(block.standard_error_lr_px) for block in blocks)
+    return (
+        f"{len(blocks)}, each by itself displaced by {min(down):+.3f} to {max(down):+.3f} down and "
+        f"{min(right):+.3f} to {max(right):+.3f} right (LR pixels, \u00b1 {error:.3f})"
+    )
+
+
+def _move(by: tuple[float, float], errors: tuple[float, float]) -> str:
+    return (
+        f"{abs(by[0]):.3f} \u00b1 {errors[0]:.3f} {'up' if by[0] < 0 else 'down'}, "
+        f"{abs(by[1]):.3f} \u00b1 {errors[1]:.3f} {'left' if by[1] < 0 else 'right'}"
     )
 
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.sensor.coarse_registration import FAR_REACH
-from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
 from emrdiff_cli.core.sensor.holes import valid_pixels
 from emrdiff_cli.core.sensor.observation import LrScene
-from emrdiff_cli.core.sensor.psf_estimation import FoundPsf
 from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.core.sensor.survey import BandStates, BandSurvey
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.pair.coregistration import find_shift, locate
+from emrdiff_cli.pair.check_geometry import (
+    block_check,
+    field_check,
+    group_checks,
+    psf_check,
+    rounded,
+    shift_check,
+)
+from emrdiff_cli.pair.check_result import Check, Point, RasterCheck
+from emrdiff_cli.pair.coregistration import find_shift
+from emrdiff_cli.pair.local_displacement import find_block_displacements
 from emrdiff_cli.pair.pair import PairReader, open_pair
-from emrdiff_cli.pair.registration import displaced, displacement_warning
+from emrdiff_cli.pair.registration import FoundGeometry, displaced, displacement_warning, find_geometry
 from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 from emrdiff_cli.raster.acquisition import acquired_on
@@ -33,104 +40,10 @@ from emrdiff_cli.raster_info import RasterInfo, Window
 
 __all__ = ["Check", "check", "find_shift"]
 
-Point = tuple[float, float]
-
 _STRIP_ROWS = 256
 _ODD_WIDTH = 0.15  # share from which the PSF is worth a warning
 _DEAR = 1.0  # dB from which a displacement is worth a warning however small it is
 _FAR_APART = 16  # days between two images from which their ground may have changed
-
-
-@dataclass(frozen=True)
-class RasterCheck:
-    """One raster of the pair; shares are of the pixels that both cover, `overlap` of the raster's own.
-
-    Bands count from 1: marked bad (None: not recorded), without any valid value, of one value alone, cut off
-    at their maximum; `saturated_share` is that of all valid values.
-    """
-
-    path: str
-    crs: str | None
-    acquired: str | None
-    bad_bands: tuple[int, ...] | None
-    overlap: float | None = None
-    nodata_share: float | None = None
-    dead_bands: tuple[int, ...] | None = None
-    constant_bands: tuple[int, ...] | None = None
-    saturated_bands: tuple[int, ...] | None = None
-    saturated_share: float | None = None
-
-
-@dataclass(frozen=True)
-class ShiftCheck:
-    """Displacement of the LR-HSI's grid, down and to the right, as in `Shift`, and the cost of leaving it.
-
-    `standard_error_lr_px` is None, and the shift 0, where the pair does not tell.
-    """
-
-    rows_lr_px: float
-    cols_lr_px: float
-    rows_hr_px: float
-    cols_hr_px: float
-    confidence: float
-    standard_error_lr_px: Point | None
-    r2_before: float
-    r2_after: float
-    r2_chance: float
-    lr_pixels: int
-    cost_db: float | None
-
-
-@dataclass(frozen=True)
-class PsfCheck:
-    """FWHM of the PSF in HR pixels: found, its standard error, that of the ratio; the cost of assuming the latter.
-
-    `fwhm_hr_px` is the geometric mean of `by_axis_hr_px`, along rows and columns; `gaussian`: whether its profile
-    is a Gaussian's as far as the pair tells.
-    """
-
-    fwhm_hr_px: float
-    standard_error_hr_px: float
-    assumed_fwhm_hr_px: float
-    cost_db: float | None
-    by_axis_hr_px: Point
-    gaussian: bool
-
-
-@dataclass(frozen=True)
-class Check:
-    """All that was found out of a pair; what could not be is None. With a problem, fusion makes no sense.
-
-    `ratio` and `sampling_phase_hr_px` are (rows, columns); the latter is how far the corner of the LR grid lies
-    from the next edge of HR pixels. Costs in dB are PSNR lost when both are degraded by `wald_ratio`, fused
-    by `glp-local` with and without the error, and compared with the LR-HSI.
-    """
-
-    lr_hsi: RasterCheck
-    hr_msi: RasterCheck
-    crs_agree: bool
-    days_apart: int | None = None
-    ratio: Point | None = None
-    sampling_phase_hr_px: Point | None = None
-    shift: ShiftCheck | None = None
-    psf: PsfCheck | None = None
-    wald_ratio: Point | None = None
-    coverage_by: str | None = None
-    coverage: tuple[MsiBandCoverage, ...] = ()
-    uncovered_bands: tuple[int, ...] | None = None
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-    @property
-    def usable(self) -> bool:
-        """Whether fusing the pair makes sense."""
-        return not self.problems
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `json.dumps` takes."""
-        return {"usable": self.usable} | asdict(self)
 
 
 def check(
@@ -194,10 +107,11 @@ def _placed(result: Check, pair: PairReader) -> Check:
     share = min(1.0, common / (lr.height * lr.width * ratio[0] * ratio[1]))
     return replace(
         result,
-        ratio=_rounded(ratio),
-        sampling_phase_hr_px=_rounded((corner[0] - round(corner[0]), corner[1] - round(corner[1]))),
+        ratio=rounded(ratio),
+        sampling_phase_hr_px=rounded((corner[0] - round(corner[0]), corner[1] - round(corner[1]))),
         lr_hsi=replace(result.lr_hsi, overlap=round(share, 4)),
         hr_msi=replace(result.hr_msi, overlap=round(common / (msi.height * msi.width), 4)),
+        hr_window=place.hr_window,
         notes=pair.notes,
     )
 
@@ -239,18 +153,19 @@ def _with_states(raster: RasterCheck, states: BandStates, valid_share: float) ->
 
 def _fitted(result: Check, pair: PairReader, choice: ResponseChoice) -> Check:
     """Displacement, PSF and their costs, and which bands see the same, on a block of the pair."""
-    found = locate(pair)
-    shift, scene = found.shift, found.at_lr()
-    ratio = (pair.alignment.rows.ratio, pair.alignment.cols.ratio)
-    result = _with_costs(result, scene, shift, found.psf, ratio)
+    found = find_geometry(pair)
+    shift, scene = found.located.shift, found.located.at_lr()
+    result = _with_costs(result, found, scene, (pair.alignment.rows.ratio, pair.alignment.cols.ratio))
+    result = _with_local(result, pair, found)
     result = _with_coverage(result, pair, scene, choice)
     problems = _unfit(scene, shift)
     cost = None if result.shift is None else result.shift.cost_db
     return _add(result, problems=problems, warnings=[] if problems else _displacement(shift, cost))
 
 
-def _with_costs(result: Check, scene: LrScene, shift: Shift, psf: FoundPsf | None, ratio: Point) -> Check:
-    degraded_by = rehearsal_ratio(scene, ratio)
+def _with_costs(result: Check, found: FoundGeometry, scene: LrScene, ratio: Point) -> Check:
+    """Displacement and PSF, with what leaving the one and assuming another of the other costs."""
+    degraded_by, shift, psf = rehearsal_ratio(scene, ratio), found.located.shift, found.located.psf
     shift_cost = psf_cost = None
     if degraded_by is not None:
         best = rehearse(scene, degraded_by)
@@ -260,39 +175,22 @@ def _with_costs(result: Check, scene: LrScene, shift: Shift, psf: FoundPsf | Non
             psf_cost = best - rehearse(scene, degraded_by, width=math.sqrt(psf.fwhm[0] * psf.fwhm[1]))
     return replace(
         result,
-        shift=_shift_check(shift, ratio, shift_cost),
-        psf=None if psf is None else _psf_check(psf, ratio, psf_cost),
-        wald_ratio=None if degraded_by is None else _rounded(degraded_by),
+        shift=shift_check(found, shift, ratio, shift_cost),
+        psf=None if psf is None else psf_check(found, psf, ratio, psf_cost),
+        wald_ratio=None if degraded_by is None else rounded(degraded_by),
     )
 
 
-def _shift_check(shift: Shift, ratio: Point, cost: float | None) -> ShiftCheck:
-    return ShiftCheck(
-        rows_lr_px=round(shift.rows, 4),
-        cols_lr_px=round(shift.cols, 4),
-        rows_hr_px=round(shift.rows * ratio[0], 3),
-        cols_hr_px=round(shift.cols * ratio[1], 3),
-        confidence=round(shift.confidence, 4),
-        standard_error_lr_px=_rounded(shift.standard_errors) if shift.confidence else None,
-        r2_before=round(shift.r2_before, 4),
-        r2_after=round(shift.r2_after, 4),
-        r2_chance=round(shift.r2_chance, 4),
-        lr_pixels=shift.pixels,
-        cost_db=_decibels(cost),
-    )
-
-
-def _psf_check(psf: FoundPsf, by_axis: Point, cost: float | None) -> PsfCheck:
-    ratio = math.sqrt(by_axis[0] * by_axis[1])
-    widths = psf.fwhm[0] * by_axis[0], psf.fwhm[1] * by_axis[1]
-    found, error = math.sqrt(widths[0] * widths[1]), max(psf.standard_errors) * ratio
-    return PsfCheck(
-        fwhm_hr_px=round(found, 3),
-        standard_error_hr_px=round(error, 3),
-        assumed_fwhm_hr_px=round(ratio, 3),
-        cost_db=_decibels(cost),
-        by_axis_hr_px=(round(widths[0], 3), round(widths[1], 3)),
-        gaussian=not psf.shaped,
+def _with_local(result: Check, pair: PairReader, found: FoundGeometry) -> Check:
+    """Displacements that vary over the scene and between detectors; none where the whole's cannot be told."""
+    if not found.located.rest.confidence:
+        return result
+    field = found.varying
+    return replace(
+        result,
+        field=None if field is None else field_check(field),
+        groups=group_checks(found.groups),
+        blocks=tuple(map(block_check, find_block_displacements(pair, found.used, found.located.best_psf))),
     )
 
 
@@ -363,12 +261,3 @@ def _band_concerns(raster: RasterCheck) -> list[str]:
 
 def _add(result: Check, *, problems: Sequence[str] = (), warnings: Sequence[str] = ()) -> Check:
     return replace(result, problems=(*result.problems, *problems), warnings=(*result.warnings, *warnings))
-
-
-def _decibels(cost: float | None) -> float | None:
-    """Hundredths, without a negative zero."""
-    return None if cost is None else round(cost, 2) + 0.0
-
-
-def _rounded(point: Point) -> Point:
-    return round(point[0], 4), round(point[1], 4)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ _ENOUGH = 0.5  # share of valid pixels with which the first block will do
 _MOST_BLOCKS = 9  # that are looked at
 _AROUND = REACH + 3  # LR pixels of MSI around the block: the reach and the PSF's
 _SPREAD_SIDE = 64  # LR pixels of each of several blocks
+_PART_SIDE, _MOST_PARTS = 16, 6  # least LR pixels of each of many, and their number along an axis
 _ROUNDS = 2  # in which PSF and displacement are found, each with the other
 _SETTLED = 0.01  # LR pixels: a smaller change of the displacement needs no further round
 _AGREE_FINELY = 0.5  # LR pixels by which least squares may move a displacement that was found
@@ -183,6 +186,25 @@ def spread_blocks(pair: PairReader, bands: NDArray[np.intp] | None = None) -> li
     return [
         PlacedBlock(_read_block(pair, window, bands), area.row + window.row, area.col + window.col)
         for window in windows
+    ]
+
+
+def even_blocks(pair: PairReader) -> Iterator[PlacedBlock]:
+    """Small blocks all over the scene, placed on the LR-HSI's grid, one after the other: up to six by six."""
+    area, most = pair.alignment.lr_window, min(_SPREAD_SIDE, _largest_side(pair))
+    rows, cols = (_even(length, most) for length in (area.height, area.width))
+    for (top, height), (left, width) in product(rows, cols):
+        block = _read_block(pair, Window(top, left, height, width))
+        yield PlacedBlock(block, area.row + top, area.col + left)
+
+
+def _even(length: int, most: int) -> list[tuple[int, int]]:
+    """Where blocks begin along an axis, and their sides, at most so long: in the middles of equal parts of it."""
+    count = max(1, min(_MOST_PARTS, length // _PART_SIDE))
+    edges = [round(i * length / count) for i in range(count + 1)]
+    sides = [min(most, stop - start) for start, stop in pairwise(edges)]
+    return [
+        ((start + stop - side) // 2, side) for (start, stop), side in zip(pairwise(edges), sides, strict=True)
     ]
 
 

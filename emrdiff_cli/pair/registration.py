@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,13 +71,13 @@ class FoundGroup:
 class FoundGeometry:
     """All that was found of a pair's geometry, and what is used of it.
 
-    `field`: beside the shift and, like it, None where it was not looked for; one that does not vary where the pair
-    supports none. `groups`: displaced against where the shift and the field put the whole, the first being that to
-    which the others are compared; empty where the bands are of one detector or do not tell.
+    `field`: None where it was not looked for or cannot be told; a shift alone where the pair supports no more.
+    `groups`: displaced from where shift and field put the whole, the first being that to which the others are
+    compared; empty where the bands are of one detector or do not tell.
     """
 
     used: PairGeometry
-    located: Located | None = None
+    located: Located
     field: FoundField | None = None
     groups: tuple[FoundGroup, ...] = ()
 
@@ -89,25 +90,29 @@ class FoundGeometry:
 def register(
     pair: PairReader, mode: Register, shift: Point | None = None, psf_fwhm: Point | None = None
 ) -> PairGeometry:
-    """The geometry of a pair that is used of what `find_geometry` finds; raises what that does."""
+    """Find the geometry of a pair, or take it as given: what is used of all that `find_geometry` finds.
+
+    `off`: as it lies, with a warning of a large displacement. Raises InputError as PairReader.
+    """
+    if mode == "off" or (shift is not None and psf_fwhm is not None):
+        given = _given(pair, shift, psf_fwhm)
+        return given if shift is not None else replace(given, warnings=_warnings(find_shift(pair)))
     return find_geometry(pair, mode, shift, psf_fwhm).used
 
 
 def find_geometry(
-    pair: PairReader, mode: Register = "auto", shift: Point | None = None, psf_fwhm: Point | None = None
+    pair: PairReader,
+    mode: Literal["auto", "shift", "full"] = "auto",
+    shift: Point | None = None,
+    psf_fwhm: Point | None = None,
 ) -> FoundGeometry:
     """Find the geometry of a pair, but for what is given.
 
     `auto`: displacement, PSF and what varies over the scene or between groups of bands, each where it is
-    significant; `shift`: a displacement alone; `full`: displacement and PSF as found, significant or not; `off`: as
-    it lies, with a warning of a large displacement. `shift` in LR pixels down and right, `psf_fwhm` in MSI pixels
-    along rows and columns. Raises InputError as PairReader.
+    significant; `shift`: a displacement alone; `full`: displacement and PSF as found, significant or not. `shift`
+    in LR pixels down and right, `psf_fwhm` in MSI pixels along rows and columns. Raises InputError as PairReader.
     """
     given = _given(pair, shift, psf_fwhm)
-    if mode == "off" or (shift is not None and psf_fwhm is not None):
-        return FoundGeometry(
-            given if shift is not None else replace(given, warnings=_warnings(find_shift(pair)))
-        )
     located = locate(pair if shift is None else pair.moved(shift))
     used = given if shift is not None else _moved(given, located.shift, mode)
     if mode == "shift":

@@ -26,6 +26,7 @@ KEYS = {
         "shift",
         "psf",
     ),
+    *("hr_window", "field", "groups", "blocks"),
     *("wald_ratio", "coverage_by", "coverage", "uncovered_bands", "problems", "warnings", "notes", "seconds"),
 }
 

@@ -1,0 +1,118 @@
+"""`emrdiff check` on displacements that vary over the scene or between detectors, and its picture of them."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from tests.support.front_door import Run
+from tests.support.pairs import FINE, RATIO, see, unrelated, write_pair
+from tests.support.scenes import textured, write_cube
+
+SIDE = 64  # LR pixels
+BANDS, SWIR = 24, slice(15, 24)  # from 1020 nm on
+APART = (0.4, -0.25)
+TURNED, STRETCHED = 0.5, 1.003  # degrees counterclockwise, times along the rows
+SHIFT = (0.2, -0.1)
+
+
+@pytest.fixture
+def run(emrdiff: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "240")
+    return partial(emrdiff, "check")
+
+
+def turned(rows: Any, cols: Any) -> tuple[Any, Any]:
+    """Where LR pixels that are turned and stretched around the middle, and shifted, really lie."""
+    middle, angle = (SIDE - 1) / 2, np.radians(TURNED)
+    down, right = STRETCHED * (rows - middle), cols - middle
+    return (
+        middle + SHIFT[0] + np.cos(angle) * down - np.sin(angle) * right,
+        middle + SHIFT[1] + np.sin(angle) * down + np.cos(angle) * right,
+    )
+
+
+def pair_of(folder: Path, places: Any = None, apart: tuple[float, float] = (0.0, 0.0)) -> tuple[Path, Path]:
+    """A pair in which LR pixels lie at `places`, those of the SWIR bands `apart` from the others."""
+    truth = textured(BANDS, SIDE * RATIO, SIDE * RATIO)
+    blurred = ndimage.gaussian_filter(truth, (0, RATIO / 2.3548, RATIO / 2.3548))
+    rows, cols = np.mgrid[:SIDE, :SIDE].astype(float)
+    lr = np.empty((BANDS, SIDE, SIDE))
+    for band, image in enumerate(blurred):
+        by = apart if band >= SWIR.start else (0.0, 0.0)
+        down, right = (rows, cols) if places is None else places(rows, cols)
+        at = [(place + shift + 0.5) * RATIO - 0.5 for place, shift in zip((down, right), by, strict=True)]
+        lr[band] = ndimage.map_coordinates(image, at, order=3, mode="nearest")
+    return write_cube(folder / "lr.tif", lr), write_cube(folder / "msi.tif", see(truth), transform=FINE)
+
+
+def test_a_turned_and_stretched_scene(run: Run, tmp_path: Path) -> None:
+    pair = pair_of(tmp_path, turned)
+    facts = json.loads(run(*pair, "--json", "-q").out)
+    field = facts["field"]
+    assert field["rotation_degrees"] == pytest.approx(TURNED, abs=0.02)
+    assert field["scale"] == pytest.approx([STRETCHED, 1.0], abs=5e-4)
+    assert field["shear"] == pytest.approx(0, abs=5e-4)
+    assert field["corners_lr_px"] == pytest.approx(SIDE / 2 * 2**0.5 * np.radians(TURNED), abs=0.1)
+    assert field["unexplained_after"] < 0.8 * field["unexplained_before"]
+    assert facts["shift"]["used_lr_px"] == pytest.approx(SHIFT, abs=0.02)
+    text = run(*pair).out
+    assert "degrees counterclockwise" in text
+    assert "rotation +0.5" in text
+
+
+def test_each_block_lies_where_the_field_says(run: Run, tmp_path: Path) -> None:
+    blocks = json.loads(run(*pair_of(tmp_path, turned), "--json", "-q").out)["blocks"]
+    assert len(blocks) == 16
+    for block in blocks:
+        row, col = block["centre_lr_px"]
+        to = turned(row, col)
+        found = block["rows_lr_px"], block["cols_lr_px"]
+        assert found == pytest.approx((to[0] - row, to[1] - col), abs=0.06)
+        assert max(block["standard_error_lr_px"]) < 0.05
+        at = [(place + 0.5) * RATIO - 0.5 for place in to]
+        assert block["centre_hr_px"] == pytest.approx(at, abs=0.06 * RATIO)
+
+
+def test_detectors_that_lie_apart(run: Run, tmp_path: Path) -> None:
+    pair = pair_of(tmp_path, apart=APART)
+    facts = json.loads(run(*pair, "--json", "-q").out)
+    (group,) = facts["groups"]
+    assert (group["name"], group["against"], group["elsewhere"]) == ("SWIR", "VNIR", True)
+    assert group["bands"] == list(range(16, 25))
+    assert (group["rows_lr_px"], group["cols_lr_px"]) == pytest.approx(APART, abs=0.03)
+    assert max(group["standard_error_lr_px"]) < 0.03
+    assert facts["field"] is None
+    text = run(*pair).out
+    assert "SWIR bands" in text
+    assert "16-24: 0." in text
+    assert "would put them on the VNIR bands (LR pixels); undone by fuse" in text
+
+
+def test_detectors_that_lie_alike(run: Run, tmp_path: Path) -> None:
+    pair = pair_of(tmp_path)
+    facts = json.loads(run(*pair, "--json", "-q").out)
+    assert [group["elsewhere"] for group in facts["groups"]] == [False]
+    assert facts["field"] is None
+    assert "not significant" in run(*pair).out
+
+
+def test_a_pair_that_does_not_tell_has_no_local_displacements(run: Run, tmp_path: Path) -> None:
+    lr, _ = write_pair(tmp_path, 160, 160)
+    facts = json.loads(run(lr, unrelated(tmp_path), "--json", "-q").out)
+    assert (facts["field"], facts["groups"], facts["blocks"]) == (None, [], [])
+
+
+def test_it_says_what_fusing_does(run: Run, emrdiff: Run, tmp_path: Path) -> None:
+    """The geometry of `check` is the one that `fuse` records."""
+    pair = pair_of(tmp_path, turned)
+    facts = json.loads(run(*pair, "--json", "-q").out)
+    fused = json.loads(emrdiff("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--json").out)
+    assert fused["shift_lr_px"] == pytest.approx(facts["shift"]["used_lr_px"])
+    assert any(f"up to {facts['field']['corners_lr_px']:.2f} LR pixels" in note for note in fused["notes"])
