@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from emrdiff_cli.cli.options import Device, Overwrite, Quiet
+from emrdiff_cli.cli.options import Device, Overwrite, PsfFwhm, Quiet, Registration, Shift, asked_geometry
 from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
+from emrdiff_cli.pair.modes import AskedGeometry
 
 if TYPE_CHECKING:
     from emrdiff_cli.training.examples import Examples
@@ -65,6 +66,9 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, patches and noise.")] = None,
     settings: _Settings = None,
+    register: Registration = "auto",
+    shift: Shift = None,
+    psf_fwhm: PsfFwhm = None,
     validation: _Validation = 0.15,
     note: Annotated[str, typer.Option(help="For the card: the data, its terms, what the model is for.")] = "",
     device: Device = "auto",
@@ -74,8 +78,9 @@ def train(
 ) -> None:
     """Train a model, from an archive of HR-HSI or from one LR-HSI and HR-MSI pair.
 
-    Without ground truth (--scene), both inputs are degraded by their ratio and the model learns to recover
-    the LR-HSI (Wald's protocol). Interrupted, it can be resumed with the same options and --resume.
+    Without ground truth (--scene), the pair is put right as `fuse` does, both are degraded by their ratio, and
+    the model learns to recover the LR-HSI (Wald's protocol). Interrupted, it can be resumed with the same
+    options and --resume.
     Under torchrun, its processes share every batch, and the model is that of one process.
 
     Examples:
@@ -96,7 +101,8 @@ def train(
         with group.as_one():
             check_free(output, resume, overwrite, inputs)
             values = _gather(preset, config, settings or [], flags, scene is not None)
-            examples = _read_examples(archive, ratio, srf, scene, validation, quiet)
+            geometry = asked_geometry(register, shift, psf_fwhm)
+            examples = _read_examples(archive, ratio, srf, scene, geometry, validation, quiet)
             job = _prepare(examples, values, quiet, group)
         _run(job, output, device, resume, note, quiet, group)
     if not quiet:
@@ -168,6 +174,7 @@ def _read_examples(
     ratio: int | None,
     srf: str | None,
     scene: tuple[Path, Path] | None,
+    geometry: AskedGeometry,
     validation: float,
     quiet: bool,
 ) -> Examples:
@@ -177,7 +184,11 @@ def _read_examples(
     if (archive is None) == (scene is None):
         raise UsageError("give either --archive DIR or --scene LR_HSI HR_MSI")
     if scene is not None:
-        return read_scene(*scene, validation)
+        return read_scene(*scene, validation, geometry)
+    if geometry != AskedGeometry():
+        raise UsageError(
+            "--register, --shift and --psf-fwhm are for --scene: an archive has no pair to put right"
+        )
     if archive is None or ratio is None or srf is None:
         raise UsageError("--archive needs --ratio and --srf")
     response = read_response(srf)

@@ -29,7 +29,10 @@ from emrdiff_cli.core.sensor.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.sensor.srf import SpectralResponse
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.pair.geometry import on_grid_of
+from emrdiff_cli.pair.modes import AskedGeometry
 from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.pair.registration import register
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster_info import Bands, RasterInfo
 from emrdiff_cli.simulation import response_matrix
@@ -37,6 +40,7 @@ from emrdiff_cli.simulation import response_matrix
 Field = NDArray[np.float32]
 
 LONGEST_SIDE = 512  # larger scenes are cut, so that samples stay in memory and their statistics local
+_AUTO = AskedGeometry()
 _LEAST_RATIO = 2.0  # by which a pair is degraded where its own ratio leaves too few pixels
 _PHASES = (0.0, 0.5)  # shifts of the simulated LR grid against the pair's, in its pixels
 
@@ -47,7 +51,7 @@ class Examples:
 
     `calibration`: the scenes at LR on which an archive's basis and scales are found; `described`: the pairs in
     words; `notes`: what a user has to know of them; `archive`: they are of many scenes, not of one pair; `uncut`:
-    each pair is a whole raster's.
+    each pair is a whole raster's. `geometry`: how the one pair lies and is seen, in words.
     """
 
     calibration: Sequence[LrScene]
@@ -60,6 +64,7 @@ class Examples:
     peak: float
     described: str
     notes: tuple[str, ...] = ()
+    geometry: tuple[str, ...] = ()
     archive: bool = False
     uncut: bool = False
 
@@ -106,22 +111,30 @@ def read_archive(
     )
 
 
-def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
+def read_scene(lr_path: Path, msi_path: Path, validation: float, geometry: AskedGeometry = _AUTO) -> Examples:
     """Wald's protocol on the pair itself: the LR-HSI is the truth, both inputs degraded by their ratio.
 
-    By 2 where the ratio would leave too few pixels. The last rows are held out. The simulated LR grid is laid
-    at four phases, each a sample. Raises InputError when the pair is too small to be degraded once more.
+    The pair is put right first, as `geometry` asks, and both are degraded by its PSF, as wide against their pixels
+    as it is against the MSI's. By 2 where the ratio would leave too few pixels. The last rows are held out. The
+    simulated LR grid is laid at four phases, each a sample. Raises InputError when the pair is too small to be
+    degraded once more.
     """
-    with open_pair(lr_path, msi_path) as pair:
+    with open_pair(lr_path, msi_path) as stated:
+        found = register(stated, *geometry)
+        pair = found.applied(stated)
         known = pair.lr_info.bands
         filled, lr_valid, unusable = fill_invalid(pair.read_lr(), known.bad, known.wavelengths_nm)
         seen = observe_msi(pair.strips, pair.resampling.down)
-        ratio = pair.alignment.ratio
+        filled, lr_valid = on_grid_of(pair, filled, lr_valid, seen.msi_at_lr)
+        ratio, place = pair.alignment.ratio, pair.alignment
         rows, cols, notes = _degraded_by(pair)
+        psf = pair.psf.scaled(rows / place.rows.ratio, cols / place.cols.ratio)
         lr_info, msi_info = pair.lr_info, pair.msi_info
     valid = lr_valid & seen.covered
     pairs = [
-        _degraded_pair(filled, seen.msi_at_lr, valid, AxisPlacement(rows, down), AxisPlacement(cols, right))
+        _degraded_pair(
+            filled, seen.msi_at_lr, valid, AxisPlacement(rows, down), AxisPlacement(cols, right), psf
+        )
         for down in (phase * rows for phase in _PHASES)
         for right in (phase * cols for phase in _PHASES)
     ]
@@ -148,7 +161,8 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float) -> Examples:
         ratio=ratio,
         peak=_peak(lr_info, kept),
         described="phases of a pair" + (f" (degraded by {rows:g})" if notes else ""),
-        notes=notes,
+        notes=(*notes, *found.notes, *found.warnings),
+        geometry=found.notes or ("as it lies, through a PSF of FWHM = the ratio",),
     )
 
 
@@ -264,30 +278,28 @@ def _simulate_window(
     values = values[:, :height, :width]
     truth, valid, unusable = fill_invalid(values, bands.bad, bands.wavelengths_nm)
     resampling = _resampling(
-        protocol, AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
+        Psf(protocol), AxisPlacement(float(ratio), 0.0), AxisPlacement(float(ratio), 0.0), height, width
     )
     lr_hsi, hr_msi = simulate_pair(truth, matrix, resampling.down)
     return SupervisedPair(truth, valid, lr_hsi, hr_msi, resampling=resampling, scored=valid, good=~unusable)
 
 
 def _degraded_pair(
-    hsi: Field, msi: Field, valid: NDArray[np.bool_], rows: AxisPlacement, cols: AxisPlacement
+    hsi: Field, msi: Field, valid: NDArray[np.bool_], rows: AxisPlacement, cols: AxisPlacement, psf: Psf
 ) -> SupervisedPair:
     """The pair at LR as an HR-HSI with its MSI; offsets begin at or below the first pixel."""
     rows, cols = (AxisPlacement(p.ratio, -p.offset) for p in (rows, cols))
-    resampling = _resampling("wald", rows, cols, *valid.shape)
+    resampling = _resampling(psf, rows, cols, *valid.shape)
     down = resampling.down
     lr_hsi, _ = simulate_pair(hsi, np.zeros((1, len(hsi))), down)
     return SupervisedPair(hsi, valid, lr_hsi, msi, resampling, scored=valid)
 
 
-def _resampling(
-    protocol: Protocol, rows: AxisPlacement, cols: AxisPlacement, height: int, width: int
-) -> Resampling:
+def _resampling(psf: Psf, rows: AxisPlacement, cols: AxisPlacement, height: int, width: int) -> Resampling:
     n_rows, n_cols = (
         math.ceil((side - axis.offset) / axis.ratio - 1e-6) for side, axis in ((height, rows), (width, cols))
     )
-    return Resampling.between(rows, cols, (n_rows, n_cols), (height, width), Psf(protocol))
+    return Resampling.between(rows, cols, (n_rows, n_cols), (height, width), psf)
 
 
 def _peak(info: RasterInfo, pairs: Sequence[SupervisedPair]) -> float:

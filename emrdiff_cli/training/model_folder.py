@@ -38,12 +38,16 @@ _ARCHIVE_DEFAULTS = {"detail_filter": 3}
 
 @dataclass(frozen=True)
 class Job:
-    """A training made ready: the samples and both configurations."""
+    """A training made ready: the samples and both configurations.
+
+    `source` and `geometry` say what the samples are, and how the pair lies that they are of.
+    """
 
     training_set: TrainingSet
     model: ModelConfig
     training: TrainConfig
     source: str
+    geometry: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -130,7 +134,7 @@ def make_job(
     learned, held_out, model = make_samples(examples, replace(model, tile=patch), progress)
     count, kept = len(examples.learned), len(examples.held_out)
     source = f"{count} {examples.described} like {examples.hsi.path.name}, {kept} held out"
-    return Job(TrainingSet(learned, held_out, examples.peak), model, training, source)
+    return Job(TrainingSet(learned, held_out, examples.peak), model, training, source, examples.geometry)
 
 
 def run_job(
@@ -203,7 +207,7 @@ def _toml(job: Job) -> str:
         "model": {k: v for k, v in asdict(job.model).items() if k not in (*_FOUND_IN_TRAINING, "tile")},
         "train": asdict(job.training),
     }
-    lines = []
+    lines = [f"# The pair's geometry: {line}" for line in job.geometry]
     for table, values in tables.items():
         lines += [f"[{table}]", *(f"{key} = {_toml_value(value)}" for key, value in values.items()), ""]
     return "\n".join(lines)
@@ -234,6 +238,7 @@ def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: 
         f"- HSI: {bands} bands, {_nm(' to ', config.hsi_range_nm)}",
         f"- MSI: {config.msi_bands} bands, centres {_nm(' ', config.msi_centres_nm)}",
         f"- Ratio: {config.ratio:g}; degraded by protocol `wald`",
+        *(f"- The pair's geometry: {line}" for line in job.geometry),
         f"- Parameters: {sum(p.numel() for p in model.parameters())}",
         f"- Trained on: {job.source}; {job.training.iterations} iterations of {job.training.batch} patches of "
         f"{job.training.patch} pixels, seed {job.training.seed}; {effort} ({platform.machine()}), "

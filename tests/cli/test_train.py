@@ -18,7 +18,7 @@ from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.training.model_folder import sole_training
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS, read_config
 from tests.support.front_door import Run
-from tests.support.pairs import write_pair
+from tests.support.pairs import displaced, write_pair
 from tests.support.scenes import read, textured, write_cube, write_srf
 
 FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
@@ -69,6 +69,57 @@ def test_a_trained_model_fuses(
     ended = run("fuse", data / "lr.tif", data / "msi.tif", output, "--model", folder, "-q")
     assert ended.code == 0, ended.err
     assert np.abs(read(output) - textured(8, 80, 96, 5)).mean() < 0.05
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair whose LR-HSI lies elsewhere than it states."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    displaced(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_scene_is_put_right_before_it_is_learned_and_the_model_records_how(
+    run: Run, tmp_path: Path, spoilt: Path
+) -> None:
+    folder = tmp_path / "m"
+    ended = run("train", *scene(spoilt), "-o", folder, *SHORT)
+    assert ended.code == 0, ended.err
+    moved = "the LR-HSI was moved by 0.40 up and 0.70 right"
+    assert f"Note: {moved}" in ended.err
+    assert moved in (folder / CARD).read_text()
+    assert f"# The pair's geometry: {moved}" in (folder / TRAINING).read_text()
+    again = run("train", "--config", folder / TRAINING, *scene(spoilt), "-o", tmp_path / "again", "-q")
+    assert again.code == 0, again.err
+    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (folder / WEIGHTS).read_bytes()
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_in_its_own_geometry_alone(
+    run: Run, tmp_path: Path, spoilt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, arguments = tmp_path / "m", ("train", *scene(spoilt), *SHORT, "--shift", "-0.4,0.7", "-q")
+    whole = tmp_path / "whole"
+    assert run(*arguments, "-o", whole).code == 0
+
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("emrdiff_cli.training.loop._iterate", interrupted)
+        assert run(*arguments, "-o", folder).code != 0
+    other = run("train", *scene(spoilt), *SHORT, "--register", "off", "-q", "-o", folder, "--resume")
+    assert other.code != 0
+    assert "other options or data" in other.err
+    assert run(*arguments, "-o", folder, "--resume").code == 0
+    assert (folder / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+def test_an_archive_has_no_pair_to_put_right(run: Run, tmp_path: Path, data: Path) -> None:
+    ended = run("train", *archive(data), "-o", tmp_path / "m", "--shift", "0,1")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--shift" in ended.err
 
 
 def test_quiet_says_nothing(run: Run, tmp_path: Path, data: Path) -> None:

@@ -14,16 +14,20 @@ import torch
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, read_toml
 from emrdiff_cli.core.diffusion.supervision import training_scene
+from emrdiff_cli.core.sensor.degradation import Psf
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.errors import ConfigError, InputError, ModelError, OutputExistsError
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
 from emrdiff_cli.fusion.sampler import ModelSampler
+from emrdiff_cli.pair.modes import AskedGeometry
 from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.training import loop as training
 from emrdiff_cli.training.examples import Examples, read_archive, read_scene
 from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, train
 from emrdiff_cli.training.model_folder import Job, check_free, make_job, run_job
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
-from tests.support.pairs import BANDS, write_pair
+from tests.support.pairs import BANDS, RATIO, displaced, write_pair
 from tests.support.scenes import COUNT, read, textured, write_cube
 from tests.support.training_archives import (
     RESPONSE,
@@ -119,6 +123,29 @@ def test_a_pair_teaches_its_upper_rows_and_is_judged_on_its_last(tmp_path: Path)
         assert not (pair.scored & learned.held_out[0].scored).any()
     assert learned.held_out[0].scored[24:, 1:-1].mean() > 0.9
     assert not learned.held_out[0].scored[:24].any()
+
+
+def test_a_pair_is_degraded_by_the_psf_that_it_has(tmp_path: Path) -> None:
+    pair = displaced(tmp_path, (0.0, 0.0))
+    narrow, wide = (
+        read_scene(*pair, 0.25, AskedGeometry(psf_fwhm=(width, width), shift=(0.0, 0.0))).learned[0]
+        for width in (RATIO, 1.5 * RATIO)
+    )
+    place, lr = AxisPlacement(RATIO, 0.0), read(pair[0])
+    for seen, width in ((narrow, 1.0), (wide, 1.5)):
+        down = Psf.of_fwhm(RATIO * width, RATIO * width).down(place, place, (10, 10), (40, 40))
+        np.testing.assert_allclose(seen.lr_hsi, apply_taps(lr, *down), atol=1e-6)
+
+
+def test_a_pair_degraded_by_less_than_its_ratio_has_a_psf_as_much_narrower(tmp_path: Path) -> None:
+    examples = read_scene(
+        *write_pair(tmp_path, 40, 40), 0.25, AskedGeometry(shift=(0.0, 0.0), psf_fwhm=(6.0, 5.0))
+    )
+    down = examples.learned[0].resampling.down
+    place = AxisPlacement(2.0, 0.0)
+    expected = Psf.of_fwhm(3.0, 2.5).down(place, place, (5, 5), (10, 10))
+    image = np.random.default_rng(0).uniform(size=(1, 10, 10)).astype(np.float32)
+    np.testing.assert_allclose(apply_taps(image, *down), apply_taps(image, *expected), atol=1e-6)
 
 
 def test_a_pair_too_small_to_be_degraded_once_more(tmp_path: Path) -> None:
