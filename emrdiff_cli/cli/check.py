@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, HrMsi, LrHsi, Quiet, Srf
+from emrdiff_cli.cli.options import AsJson, HrMsi, LrHsi, Overwrite, Quiet, Srf
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import InputError
 
@@ -27,29 +30,60 @@ if TYPE_CHECKING:
 
 
 def check(
-    lr_hsi: LrHsi, hr_msi: HrMsi, srf: Srf = None, as_json: AsJson = False, quiet: Quiet = False
+    lr_hsi: LrHsi,
+    hr_msi: HrMsi,
+    srf: Srf = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG", help="Draw the displacement of each block of the scene as an arrow over the MSI."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Look at a pair before it is fused: how well the two fit, and what their misfit will cost.
 
-    Reports grids, displacement, PSF, bands and holes. Exit code 3 where fusing the pair makes no sense.
+    Reports grids, displacement (of all, of each detector's bands and of each block), PSF, bands and holes, and what
+    of it `fuse` puts right. Exit code 3 where fusing the pair makes no sense.
 
     Examples:
     ```
     emrdiff check lr_hsi.hdr hr_msi.tif
+    emrdiff check lr_hsi.hdr hr_msi.tif --picture arrows.png
     emrdiff check lr_hsi.hdr hr_msi.tif --json | jq .shift
     emrdiff check lr_hsi.hdr hr_msi.tif --srf estimate
     ```
     """
     from emrdiff_cli.pair import check as checking
+    from emrdiff_cli.report.displacement_picture import check_picture
 
+    if picture is not None:
+        check_picture(picture, [lr_hsi, hr_msi], overwrite)
     with progress("check", quiet) as report:
         result = checking.check(lr_hsi, hr_msi, srf, report)
+    if picture is not None:
+        result = _drawn(result, picture)
     if as_json:
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
         _print(result)
     if not result.usable:
         raise typer.Exit(InputError.exit_code)
+
+
+def _drawn(result: Check, output: Path) -> Check:
+    """Draw the blocks, or say in a warning why that cannot be."""
+    from emrdiff_cli.report.displacement_picture import LocalDisplacement, draw_displacements
+
+    if not result.blocks or result.hr_window is None or result.ratio is None:
+        line = f"{output} was not drawn: the pair does not tell the displacement of any block"
+        return replace(result, warnings=(*result.warnings, line))
+    blocks = [LocalDisplacement(*b.centre_hr_px, b.rows_lr_px, b.cols_lr_px) for b in result.blocks]
+    ratio = math.sqrt(result.ratio[0] * result.ratio[1])
+    draw_displacements(Path(result.hr_msi.path), result.hr_window, ratio, blocks, output)
+    return result
 
 
 def _print(result: Check) -> None:

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from tests.support.front_door import Run
 from tests.support.pairs import FINE, RATIO, see, unrelated, write_pair
+from tests.support.rasters import read_back
 from tests.support.scenes import textured, write_cube
 
 SIDE = 64  # LR pixels
@@ -116,3 +117,46 @@ def test_it_says_what_fusing_does(run: Run, emrdiff: Run, tmp_path: Path) -> Non
     fused = json.loads(emrdiff("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--json").out)
     assert fused["shift_lr_px"] == pytest.approx(facts["shift"]["used_lr_px"])
     assert any(f"up to {facts['field']['corners_lr_px']:.2f} LR pixels" in note for note in fused["notes"])
+
+
+def test_a_picture_has_an_arrow_at_each_block(run: Run, tmp_path: Path) -> None:
+    """Both kinds begin where the block lies; the blue ones, of what differs from the mean, are drawn last."""
+    output = tmp_path / "arrows.png"
+    ended = run(*pair_of(tmp_path, turned), "--picture", output, "--json", "-q")
+    assert ended.code == 0, ended.err
+    picture = read_back(output)
+    zoom = 1024 // (SIDE * RATIO)
+    assert picture.shape[0] == 4
+    assert picture.shape[1] > picture.shape[2] == 1024
+    for block in json.loads(ended.out)["blocks"]:
+        row, col = (round((place + 0.5) * zoom - 0.5) for place in block["centre_hr_px"])
+        assert picture[:, row, col].tolist() == [86, 180, 233, 255]
+    assert (picture[:3, :1024] == np.reshape([230, 159, 0], (3, 1, 1))).all(axis=0).sum() > 16 * 100
+
+
+def test_a_picture_is_no_input_and_replaces_nothing_unasked(run: Run, tmp_path: Path) -> None:
+    lr, msi = pair_of(tmp_path)
+    there = tmp_path / "there.png"
+    there.write_bytes(b"mine")
+    named = tmp_path / "linked.png"
+    named.symlink_to(msi)
+    for output, more, said in (
+        (there, (), "--overwrite"),
+        (named, ("--overwrite",), "is an input"),
+        (tmp_path / "arrows.jpg", (), ".png"),
+    ):
+        ended = run(lr, msi, "--picture", output, *more)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert said in ended.err
+    assert there.read_bytes() == b"mine"
+    assert run(lr, msi, "--picture", there, "--overwrite", "-q").code == 0
+    assert there.read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_picture_where_no_block_tells(run: Run, tmp_path: Path) -> None:
+    lr, _ = write_pair(tmp_path, 160, 160)
+    ended = run(lr, unrelated(tmp_path), "--picture", tmp_path / "arrows.png", "-q")
+    assert ended.code == 3
+    assert "Warning" in ended.out
+    assert "arrows.png was not drawn" in ended.out
+    assert not (tmp_path / "arrows.png").exists()
