@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 _STEPS = (0.12, 0.04)  # of the logarithm of the widths, between those tried in each refinement
 _NEIGHBOURS = 4
-_LEAST_ODD = 0.01  # share of the ratio by which a width must be off to be told from it
+_LEAST_ODD = 0.015  # share of the ratio by which a width must be off to be told from it
 _SURE = 2.0  # standard errors by which it must be
 
 _NODES_EACH = 4  # nodes of the profile in an LR pixel
@@ -46,7 +46,10 @@ _SEEN = 0.9  # share of the profile's reach that must lie within the MSI
 _ROUNDS = 3  # over both axes
 _ITERATIONS = 4  # Dinkelbach's
 _FOLDS = 4
-_LEAST_GAIN = 0.05  # share of the unexplained that a looser profile must take away
+# Standard errors and share of the unexplained that a profile must gain, on folds held out, to be no Gaussian's.
+_SURE_OF_SHAPE, _LEAST_GAIN_OF_SHAPE = 3.0, 0.1
+_LEAST_GAIN = 0.05  # share that a looser profile must gain on a stiffer one
+_NOTHING_LEFT = 2e-5  # share of the MSI: where a Gaussian leaves no more, a shape is told by rounding
 _LEAST_PIXELS = 100
 
 
@@ -217,12 +220,12 @@ class _Quotient:
                 [_share(fold, self.total, self._least(whole - fold, penalty)) for fold in self.unexplained]
             )
         best = min(held, key=lambda penalty: float(held[penalty].sum()))
-        for penalty in sorted(held, reverse=True):
-            loss = held[penalty] - held[best]
-            error = float(loss.std(ddof=1)) * math.sqrt(len(loss))
-            if loss.sum() <= max(error, _LEAST_GAIN * float(held[penalty].sum())):
-                return zero if penalty == math.inf else self._least(whole, penalty)
-        return zero
+        shaped = _gains(held[math.inf], held[best], _SURE_OF_SHAPE, _LEAST_GAIN_OF_SHAPE)
+        if not shaped or held[math.inf].sum() < _NOTHING_LEFT:
+            return zero
+        loosened = sorted((penalty for penalty in held if penalty < math.inf), reverse=True)
+        chosen = next(p for p in loosened if p == best or not _gains(held[p], held[best], 1.0, _LEAST_GAIN))
+        return self._least(whole, chosen)
 
     def _least(self, unexplained: Doubles, penalty: float) -> Doubles:
         """The correction, of no weight in all, under which the share and the penalty are least."""
@@ -236,6 +239,13 @@ class _Quotient:
             system = np.block([[form[1:, 1:] + stiffness, weights[:, None]], [weights, np.zeros(1)]])
             correction = np.linalg.solve(system, np.append(-form[1:, 0], 0.0))[:count]
         return correction
+
+
+def _gains(one: Doubles, other: Doubles, errors: float, share: float) -> bool:
+    """Whether the other leaves less unexplained (folds,), by so many standard errors and by a share of it."""
+    gain = one - other
+    noise = float(gain.std(ddof=1)) * math.sqrt(len(gain))
+    return bool(gain.sum() > max(errors * noise, share * float(one.sum())))
 
 
 def _share(unexplained: Doubles, total: Doubles, correction: Doubles) -> float:
