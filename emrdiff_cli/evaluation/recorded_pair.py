@@ -13,8 +13,8 @@ from emrdiff_cli.core.sensor.observation import observe_msi
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.fusion.prepared_scene import MSI_SCALE_TAG
 from emrdiff_cli.pair.geometry import PairGeometry, Point, on_grid_of
+from emrdiff_cli.pair.geometry_notes import described
 from emrdiff_cli.pair.pair import PairReader
-from emrdiff_cli.pair.registration import described
 from emrdiff_cli.raster_info import RasterInfo
 
 Field = NDArray[np.float32]

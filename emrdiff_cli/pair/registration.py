@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.detectors import bands_by_detector
 from emrdiff_cli.core.sensor.displacement import (
@@ -20,11 +19,19 @@ from emrdiff_cli.core.sensor.displacement import (
     estimate_field,
     estimate_group_shift,
 )
-from emrdiff_cli.core.sensor.field_shape import shape_of
 from emrdiff_cli.core.sensor.psf_estimation import FoundPsf
 from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.pair.coregistration import Located, find_shift, locate, spread_blocks
 from emrdiff_cli.pair.geometry import PairGeometry, Point
+from emrdiff_cli.pair.geometry_notes import (
+    UNKNOWN,
+    described,
+    field_note,
+    group_note,
+    move_notes,
+    psf_note,
+    right_note,
+)
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.pair.pair import PairReader
 
@@ -112,6 +119,14 @@ def find_geometry(
     significant; `shift`: a displacement alone; `full`: displacement and PSF as found, significant or not. `shift`
     in LR pixels down and right, `psf_fwhm` in MSI pixels along rows and columns. Raises InputError as PairReader.
     """
+    found = _find(pair, mode, shift, psf_fwhm)
+    notes = _notes(found, pair, mode, moved=shift is not None, seen=psf_fwhm is not None)
+    return replace(found, used=replace(found.used, notes=(*found.used.notes, *notes)))
+
+
+def _find(
+    pair: PairReader, mode: Literal["auto", "shift", "full"], shift: Point | None, psf_fwhm: Point | None
+) -> FoundGeometry:
     given = _given(pair, shift, psf_fwhm)
     located = locate(pair if shift is None else pair.moved(shift))
     used = given if shift is not None else _moved(given, located.shift, mode)
@@ -125,6 +140,25 @@ def find_geometry(
     used = _with_field(used, field)
     groups = _find_groups(pair, used)
     return FoundGeometry(_with_groups(used, groups), located, field, groups)
+
+
+def _notes(found: FoundGeometry, pair: PairReader, mode: Register, *, moved: bool, seen: bool) -> list[str]:
+    """What was done about the geometry that was found; not of the move and the PSF where those were given."""
+    used, located, notes = found.used, found.located, list[str]()
+    if not moved and not located.shift.confidence:
+        notes.append(UNKNOWN)
+    elif not moved and mode == "shift" and not any(used.move):
+        notes.append(right_note(located.shift))
+    elif not moved:
+        notes += move_notes(used.move, located.shift, bool(used.field), bool(used.groups))
+    if not seen and used.psf is not None and located.psf is not None:
+        notes.append(psf_note(located.psf, (pair.alignment.rows.ratio, pair.alignment.cols.ratio)))
+    if used.field and found.field is not None:
+        notes.append(field_note(found.field))
+    for group in used.groups:
+        (name,) = (known.name for known in found.groups if known.bands == group.bands)
+        notes.append(group_note(name, group.bands, group.shift, found.groups[0].name))
+    return notes
 
 
 def _given(pair: PairReader, shift: Point | None, psf_fwhm: Point | None) -> PairGeometry:
@@ -142,18 +176,10 @@ def _given(pair: PairReader, shift: Point | None, psf_fwhm: Point | None) -> Pai
 
 
 def _moved(given: PairGeometry, shift: Shift, mode: Register) -> PairGeometry:
-    if not shift.confidence:
-        note = "the displacement of the LR-HSI could not be told from the pair: it was not moved"
-        return replace(given, notes=(*given.notes, note), known=True)
-    if mode != "full" and not _worth_a_move(shift):
-        note = f"the LR-HSI lies right, as far as the pair tells ({shift.distance:.2f} LR pixels): it was not moved"
-        return replace(given, notes=given.notes if mode == "auto" else (*given.notes, note), known=True)
-    move = (round(shift.rows, 4), round(shift.cols, 4))
-    note = (
-        f"the LR-HSI was moved by {described(*move)} onto the MSI (confidence {shift.confidence:.2f}): it explains "
-        f"{shift.r2_after:.2%} of the MSI there, {max(shift.r2_before, 0):.2%} as it lay"
-    )
-    return replace(given, move=move, notes=(*given.notes, note), known=True)
+    """The geometry with the displacement that was found, where it is worth a move."""
+    if not shift.confidence or (mode != "full" and not _worth_a_move(shift)):
+        return replace(given, known=True)
+    return replace(given, move=(round(shift.rows, 4), round(shift.cols, 4)), known=True)
 
 
 def _worth_a_move(shift: Shift) -> bool:
@@ -171,14 +197,8 @@ def _worth_a_move(shift: Shift) -> bool:
 def _with_psf(used: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Register) -> PairGeometry:
     if not (psf.odd or psf.shaped or mode == "full"):
         return used
-    rows, cols = pair.alignment.rows.ratio, pair.alignment.cols.ratio
-    note = (
-        f"the PSF found on the pair is used: FWHM {psf.fwhm[0] * rows:.2f} x {psf.fwhm[1] * cols:.2f} MSI pixels "
-        f"(rows x columns; {psf.fwhm[0]:.2f} x {psf.fwhm[1]:.2f} of the ratio)"
-        f"{', of a shape that is no Gaussian' if psf.shaped else ''}"
-    )
     axes = psf.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes
-    return replace(used, psf=Psf(axes=axes), notes=(*used.notes, note), known=True)
+    return replace(used, psf=Psf(axes=axes), known=True)
 
 
 def _find_field(placed: PairReader, psf: Psf) -> FoundField | None:
@@ -198,7 +218,6 @@ def _with_field(used: PairGeometry, field: FoundField | None) -> PairGeometry:
         used,
         move=(round(float(mean[0]), 4), round(float(mean[1]), 4)),
         field=tuple(tuple(float(f"{value:.6g}") for value in row) for row in coefficients),
-        notes=(*used.notes, f"the displacement varies over the scene, which is undone: {varied(field)}"),
         known=True,
     )
 
@@ -226,14 +245,9 @@ def _with_groups(used: PairGeometry, groups: Sequence[FoundGroup]) -> PairGeomet
     elsewhere = [group for group in (group.against(groups[0]) for group in groups[1:]) if group.elsewhere]
     if not elsewhere:
         return used
-    moved, notes = [], []
-    for group in elsewhere:
-        shift = round(group.shift[0], 4), round(group.shift[1], 4)
-        moved.append(BandShift(group.bands, shift))
-        numbers = numbered_bands([band + 1 for band in group.bands])
-        notes.append(
-            f"the {group.name} bands ({numbers}) lie {described(*shift)} from the others, which is undone"
-        )
+    moved = [
+        BandShift(group.bands, (round(group.shift[0], 4), round(group.shift[1], 4))) for group in elsewhere
+    ]
     main = groups[0].shift
     coefficients = np.array(used.field, np.float64) if used.field else None
     if coefficients is not None:
@@ -243,7 +257,6 @@ def _with_groups(used: PairGeometry, groups: Sequence[FoundGroup]) -> PairGeomet
         move=(round(used.move[0] + main[0], 4), round(used.move[1] + main[1], 4)),
         field=() if coefficients is None else tuple(map(tuple, coefficients.tolist())),
         groups=tuple(moved),
-        notes=(*used.notes, *notes),
     )
 
 
@@ -253,25 +266,9 @@ def band_groups(pair: PairReader) -> dict[str, NDArray[np.intp]]:
     return {} if known.wavelengths_nm is None else bands_by_detector(known.wavelengths_nm, known.good)
 
 
-def varied(found: FoundField) -> str:
-    """Scale, rotation and shear of a field in words, and how far it moves the corners."""
-    shape = shape_of(found.field)
-    return (
-        f"{'quadratic, ' if shape.quadratic else ''}scale {shape.scale[0]:.5f} x {shape.scale[1]:.5f}, rotation "
-        f"{shape.rotation_degrees:.3f} degrees, up to {shape.corners:.2f} LR pixels in the corners"
-    )
-
-
 def displaced(shift: Shift) -> bool:
     """Whether a displacement is large and sure enough for a warning."""
     return shift.distance > _WARN and shift.confidence >= _SURE
-
-
-def described(rows: float, cols: float) -> str:
-    """A move in words, in LR pixels."""
-    down = f"{abs(rows):.2f} {'up' if rows < 0 else 'down'}"
-    right = f"{abs(cols):.2f} {'left' if cols < 0 else 'right'}"
-    return f"{down} and {right} (LR pixels)"
 
 
 def displacement_warning(shift: Shift) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,12 +112,34 @@ def test_a_pair_that_does_not_tell_has_no_local_displacements(run: Run, tmp_path
 
 
 def test_it_says_what_fusing_does(run: Run, emrdiff: Run, tmp_path: Path) -> None:
-    """The geometry of `check` is the one that `fuse` records."""
+    """The geometry of `check` is the one that `fuse` records, and says what it was worth."""
     pair = pair_of(tmp_path, turned)
     facts = json.loads(run(*pair, "--json", "-q").out)
     fused = json.loads(emrdiff("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--json").out)
     assert fused["shift_lr_px"] == pytest.approx(facts["shift"]["used_lr_px"])
-    assert any(f"up to {facts['field']['corners_lr_px']:.2f} LR pixels" in note for note in fused["notes"])
+    moved, *_, varies = fused["notes"]
+    assert moved.startswith(
+        "the LR-HSI was moved by 0.20 down and 0.10 left (LR pixels) onto the MSI, its mean"
+    )
+    field = facts["field"]
+    for said in (
+        f"rotation {field['rotation_degrees']:.3f} degrees counterclockwise",
+        f"up to {field['corners_lr_px']:.2f} LR pixels",
+        f"leaves {field['unexplained_after']:.2%} of the MSI unexplained",
+        f"all over {field['unexplained_before']:.2%}",
+    ):
+        assert said in varies
+
+
+def test_a_note_names_the_move_of_each_detector_as_it_was_made(emrdiff: Run, tmp_path: Path) -> None:
+    """The VNIR bands lie right: there is no word of the displacement that all bands together seem to have."""
+    pair = pair_of(tmp_path, apart=APART)
+    fused = json.loads(emrdiff("fuse", *pair, tmp_path / "out.tif", "--method", "glp", "--json").out)
+    assert fused["shift_lr_px"] == pytest.approx((0, 0), abs=0.02)
+    (note,) = [note for note in fused["notes"] if "SWIR" in note]
+    moved = r"the SWIR bands \(bands 16-24\) were moved by 0\.\d\d down and 0\.2\d left \(LR pixels\) besides"
+    assert re.fullmatch(moved + ", onto the VNIR bands", note)
+    assert not [note for note in fused["notes"] if "0.1" in note and "the LR-HSI was moved" in note]
 
 
 def test_a_picture_has_an_arrow_at_each_block(run: Run, tmp_path: Path) -> None:

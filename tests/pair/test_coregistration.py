@@ -15,9 +15,10 @@ from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
 from emrdiff_cli.pair.coregistration import find_shift
 from emrdiff_cli.pair.geometry import SHIFT_TAG
+from emrdiff_cli.pair.geometry_notes import described
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.pair.pair import open_pair
-from emrdiff_cli.pair.registration import described, register
+from emrdiff_cli.pair.registration import register
 from emrdiff_cli.simulation import simulate_raster
 from tests.support.pairs import BANDS, BERLIN, BY, RATIO, SIDE, Point, displaced, moved_copy, see, write_pair
 from tests.support.rasters import NORTH_UP, read_back
