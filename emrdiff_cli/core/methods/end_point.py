@@ -18,7 +18,6 @@ from scipy import ndimage
 
 from emrdiff_cli.core.methods.kriging import ColourTerm
 from emrdiff_cli.core.sensor.degradation import on_image
-from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
@@ -85,14 +84,12 @@ class SceneToFit:
 
     @property
     def base(self) -> Field:
-        """The channels (k, h, w); of an LR pixel that the MSI does not reach, what the MSI shows of it.
+        """The channels (k, h, w); of an LR pixel that the MSI does not reach, what the map makes of the MSI there.
 
-        Half off the MSI it saw other ground: the map of what is seen and the nearest residual stand for it.
+        Half off the MSI it saw other ground, and its residual says nothing of what is fused.
         """
         beside = ~on_image(self.resampling.down)
-        nearest = fill_holes(self.linear.unexplained, self.lr.valid)
-        shown = self.lr.hsi - self.linear.unexplained + nearest
-        return np.asarray(np.where(beside, shown, self.lr.hsi), np.float32)
+        return np.asarray(np.where(beside, self.lr.hsi - self.linear.unexplained, self.lr.hsi), np.float32)
 
 
 class Fitted(Protocol):
