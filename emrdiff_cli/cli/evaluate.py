@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _OF_WALD = ("--model", "--method", "--register", "--shift", "--psf-fwhm")
 _UNFIT = {
     "pair": ("--lr-hsi", "--srf", "--wald", *_OF_WALD),
-    "inputs": ("--baseline", "--ratio", "--border", "--convention", "--report", "--seams"),
+    "inputs": ("--baseline", "--ratio", "--border", "--align", "--convention", "--report", "--seams"),
     "manifest": (
         *("FUSED", "REFERENCE", "--baseline", "--lr-hsi", "--hr-msi", "--srf"),
         *("--wald", *_OF_WALD, "--report", "--seams"),
@@ -58,6 +58,7 @@ def evaluate(
     manifest: evaluate_options.Manifest = None,
     metrics: evaluate_options.Metrics = "all",
     border: evaluate_options.Border = 0,
+    align: evaluate_options.Align = False,
     peak: evaluate_options.Peak = None,
     ratio: evaluate_options.Ratio = None,
     convention: evaluate_options.Conventions = None,
@@ -80,6 +81,7 @@ def evaluate(
     emrdiff evaluate fused.tif hr_hsi.tif --baseline lr_hsi.hdr
     emrdiff evaluate fused.tif hr_hsi.tif --json -q --fail-under psnr_db=40 --fail-over sam_deg=2
     emrdiff evaluate fused.tif hr_hsi.tif --report report/ --seams 256,64
+    emrdiff evaluate fused.tif hr_hsi.tif --align
     emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif
     emrdiff evaluate --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --wald --method kriging
     emrdiff evaluate --manifest pairs.csv --csv scores.csv > scores.jsonl
@@ -119,6 +121,7 @@ def _scoring(mode: str, given: Mapping[str, Any]) -> Scoring:
         ratio=given["ratio"],
         metrics=chosen,
         border=given["border"],
+        align=given["align"],
         conventions=_chosen_conventions(given["convention"] or []),
         table=_table(given["csv"], mode == "inputs" and fused, wald),
         thresholds=_thresholds(given["fail_under"], given["fail_over"], known),

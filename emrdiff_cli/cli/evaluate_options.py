@@ -52,6 +52,14 @@ Metrics = Annotated[
 Border = Annotated[
     int, typer.Option(min=0, metavar="PIXELS", help="Left out at the edges of the common ground.")
 ]
+Align = Annotated[
+    bool,
+    typer.Option(
+        "--align",
+        help="Find how FUSED lies on REFERENCE, up to 40 pixels away, and move it there, at fractions of a pixel "
+        "by splines.",
+    ),
+]
 Peak = Annotated[
     float | None,
     typer.Option(metavar="L", help="Peak of PSNR and SSIM [1 for reflectance, else the maximum]."),

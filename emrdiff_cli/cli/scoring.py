@@ -34,6 +34,7 @@ class Scoring:
     ratio: float | None
     metrics: tuple[str, ...]
     border: int
+    align: bool
     conventions: tuple[Convention, ...]
     table: ScoreTable | None
     thresholds: tuple[Threshold, ...]
@@ -82,6 +83,7 @@ def score_pair(
             ratio=scoring.ratio,
             metrics=scoring.metrics,
             border=scoring.border,
+            align=scoring.align,
             hashes=scoring.as_json or scoring.table is not None,
             report=shown,
         )

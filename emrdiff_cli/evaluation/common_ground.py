@@ -1,11 +1,12 @@
 """Two rasters brought together for comparison: common ground, common bands, tiles.
 
 Georeferenced rasters meet by their geotransforms, bands by their wavelengths; nothing is resampled but the
-LR-HSI of the bicubic baseline.
+LR-HSI of the bicubic baseline, and a fused raster that is moved by a fraction of a pixel.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.band_numbers import numbered_bands
+from emrdiff_cli.core.sensor.cube_displacement import SPLINE_MARGIN, moved_by_fraction
 from emrdiff_cli.core.sensor.grid import AxisPlacement, lr_below
 from emrdiff_cli.core.sensor.holes import fill_each_band
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, cubic_upsampler
@@ -24,6 +26,7 @@ from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
 
 Cube = NDArray[np.float32]
+Point = tuple[float, float]
 
 _SAME_BAND_NM = 1.0
 _MARGIN = 6  # LR pixels around a strip: the cubic kernel's reach and that of hole filling into it
@@ -39,16 +42,30 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """The window of a raster and those of its bands (positions from 0) that are compared."""
+    """The window of a raster and those of its bands (positions from 0) that are compared.
+
+    `fraction`: what the raster is moved by besides, in its pixels, down and right.
+    """
 
     reader: RasterReader
     area: Window
     bands: tuple[int, ...]
+    fraction: Point = (0.0, 0.0)
 
     def read(self, window: Window, bands: Sequence[int]) -> Cube:
         """Return a window of these compared bands; NaN where invalid."""
         placed = window._replace(row=self.area.row + window.row, col=self.area.col + window.col)
-        return self.reader.read(placed, [self.bands[b] for b in bands])
+        chosen = [self.bands[b] for b in bands]
+        if self.fraction == (0.0, 0.0):
+            return self.reader.read(placed, chosen)
+        grid = self.reader.info.grid
+        top, left = max(0, placed.row - SPLINE_MARGIN), max(0, placed.col - SPLINE_MARGIN)
+        bottom = min(grid.height, placed.rows.stop + SPLINE_MARGIN)
+        right = min(grid.width, placed.cols.stop + SPLINE_MARGIN)
+        around = self.reader.read(Window(top, left, bottom - top, right - left), chosen)
+        moved = moved_by_fraction(around, self.fraction)
+        rows, cols = placed.row - top, placed.col - left
+        return moved[:, rows : rows + placed.height, cols : cols + placed.width]
 
 
 @dataclass(frozen=True)
@@ -81,24 +98,34 @@ class Upsampled:
         return cube
 
 
-def pair(fused: RasterReader, reference: RasterReader, border: int = 0) -> tuple[Part, Part, tuple[str, ...]]:
+def pair(
+    fused: RasterReader, reference: RasterReader, border: int = 0, move: Point | None = None
+) -> tuple[Part, Part, tuple[str, ...]]:
     """Return both rasters on their common area and bands, and notes on how they were brought together.
 
-    `border` pixels at the common area's edges are left out, and bands that either raster marks as bad.
-    Raises GridError (CRS, pixel size, fraction of a pixel, no common area) and InputError (bands).
+    `move`: what the fused raster is moved by, its pixels down and right; None: as it lies. `border` pixels at the
+    common area's edges are left out, and bands that either raster marks as bad. Raises GridError (CRS, pixel size,
+    fraction of a pixel, no common area) and InputError (bands).
     """
-    fused_area, reference_area, placed = common_area(fused.info, reference.info)
+    if move is None:
+        fused_area, reference_area, placed = common_area(fused.info, reference.info)
+        fraction = (0.0, 0.0)
+    else:
+        fused_area, reference_area, fraction, placed = moved_area(fused.info, reference.info, move)
     fused_area, reference_area = (_within(area, border) for area in (fused_area, reference_area))
-    bands, matched = match_bands(fused.info, reference.info)
-    bands, marked = _without_bad(bands, fused.info, reference.info)
-    parts = [
-        Part(reader, area, tuple(order))
-        for reader, area, order in (
-            (fused, fused_area, bands.values()),
-            (reference, reference_area, bands.keys()),
-        )
-    ]
-    return parts[0], parts[1], (*placed, *matched, *marked)
+    bands, told = comparable_bands(fused.info, reference.info)
+    return (
+        Part(fused, fused_area, tuple(bands.values()), fraction),
+        Part(reference, reference_area, tuple(bands)),
+        (*placed, *told),
+    )
+
+
+def comparable_bands(other: RasterInfo, reference: RasterInfo) -> tuple[dict[int, int], tuple[str, ...]]:
+    """The bands that `match_bands` finds, without those that either marks as bad, and notes."""
+    bands, matched = match_bands(other, reference)
+    bands, marked = _without_bad(bands, other, reference)
+    return bands, (*matched, *marked)
 
 
 def upsample(lr: RasterReader, reference: Part) -> tuple[Upsampled, tuple[str, ...]]:
@@ -131,6 +158,31 @@ def upsample(lr: RasterReader, reference: Part) -> tuple[Upsampled, tuple[str, .
 
 def common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Window, tuple[str, ...]]:
     """The area that both cover, in each one's pixels."""
+    (rows, cols), notes = offset_on(fused, reference)
+    fraction = max(rows % 1, cols % 1)
+    if fraction > 0:
+        raise GridError(
+            f"{fused.path} lies {fraction:.3g} pixels off the grid of {reference.path}: the offset has to be "
+            "a whole number of pixels; resample one onto the other's grid (gdalwarp -tr -te)"
+        )
+    fused_area, reference_area, _ = _met(fused.grid, reference.grid, (rows, cols))
+    return fused_area, reference_area, notes
+
+
+def moved_area(
+    fused: RasterInfo, reference: RasterInfo, move: Point
+) -> tuple[Window, Window, Point, tuple[str, ...]]:
+    """The area that both cover once the fused raster is moved, in each one's pixels, and what is left to move by.
+
+    The latter is at most half a pixel. Raises GridError where they cover nothing in common.
+    """
+    (rows, cols), notes = offset_on(fused, reference)
+    offset = round(rows + move[0], 4), round(cols + move[1], 4)
+    return *_met(fused.grid, reference.grid, offset), notes
+
+
+def offset_on(fused: RasterInfo, reference: RasterInfo) -> tuple[Point, tuple[str, ...]]:
+    """The reference's row and column at which the fused raster's first pixel lies, and notes. Raises GridError."""
     a, b = fused.grid, reference.grid
     if placed_by(fused, reference) != "CRS":
         if (a.height, a.width) != (b.height, b.width):
@@ -140,21 +192,38 @@ def common_area(fused: RasterInfo, reference: RasterInfo) -> tuple[Window, Windo
             )
         if a.transform != b.transform and not {a.transform, b.transform} & {Affine.identity()}:
             raise GridError(f"{fused.path} and {reference.path} lie apart and have no CRS: give both one")
-        whole = Window(0, 0, a.height, a.width)
-        return whole, whole, ("neither raster is georeferenced: compared pixel by pixel from the first",)
+        return (0.0, 0.0), ("neither raster is georeferenced: compared pixel by pixel from the first",)
     placed = place_on(fused, reference).alignment
     if placed.rows.ratio != 1 or placed.cols.ratio != 1:
         raise GridError(
             f"the pixels differ in size: {_pixel(a)} in {fused.path}, {_pixel(b)} in {reference.path}; "
             "resample one onto the other's grid (gdalwarp -tr -te)"
         )
-    fraction = max(abs(placed.rows.offset), abs(placed.cols.offset))
-    if fraction > 0:
-        raise GridError(
-            f"{fused.path} lies {fraction:.3g} pixels off the grid of {reference.path}: the offset has to be "
-            "a whole number of pixels; resample one onto the other's grid (gdalwarp -tr -te)"
+    rows = placed.hr_window.row + placed.rows.offset - placed.lr_window.row
+    return (rows, placed.hr_window.col + placed.cols.offset - placed.lr_window.col), ()
+
+
+def _met(fused: Grid, reference: Grid, offset: Point) -> tuple[Window, Window, Point]:
+    """Where a raster and one whose first pixel lies at an offset on it meet, in each one's pixels.
+
+    And the offset less whole pixels.
+    """
+    (own_row, row, height), (own_col, col, width) = (
+        _met_along(at, own, other)
+        for at, own, other in zip(
+            offset, (fused.height, fused.width), (reference.height, reference.width), strict=True
         )
-    return placed.lr_window, placed.hr_window, ()
+    )
+    if min(height, width) < 1:
+        raise GridError("the two rasters have no ground in common once one is moved onto the other")
+    fraction = offset[0] - round(offset[0]), offset[1] - round(offset[1])
+    return Window(own_row, own_col, height, width), Window(row, col, height, width), fraction
+
+
+def _met_along(offset: float, own: int, other: int) -> tuple[int, int, int]:
+    """Along an axis: the first pixel of each where all of it lies within both, and how many there are."""
+    first, last = max(0, math.ceil(offset)), min(other - 1, math.floor(offset + own - 1))
+    return first - round(offset), first, last - first + 1
 
 
 def _within(area: Window, border: int) -> Window:

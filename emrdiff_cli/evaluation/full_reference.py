@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from emrdiff_cli.core.metrics.cube import CHEAP, GRAIN, KEYS, NEED_PEAK, FullReference, Scores
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.evaluation.alignment import find_alignment
 from emrdiff_cli.evaluation.common_ground import Cube, Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
@@ -39,6 +40,7 @@ class Evaluation:
 
     Band numbers are the reference's, from 1; `wavelengths_nm` belong to the compared bands. `area` is what
     was compared, in the reference's pixels, less `border_px` at its edges; `sha256` are the files', by role.
+    `align_px`: what the fused raster was moved by first, down and right; None: it was not asked for.
     `reflectance`: the values were taken to be that, with a peak of 1.
     """
 
@@ -52,6 +54,7 @@ class Evaluation:
     area: Window
     reflectance: bool = False
     border_px: int = 0
+    align_px: tuple[float, float] | None = None
     baseline: Scores | None = None
     baseline_path: Path | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +75,7 @@ class Evaluation:
             "ratio_source": self.ratio_source,
             "area": self.area._asdict(),
             "border_px": self.border_px,
+            "align_px": None if self.align_px is None else list(self.align_px),
             "baseline": baseline,
             "notes": self.all_notes(),
             "sha256": dict(self.sha256),
@@ -117,6 +121,7 @@ def evaluate(
     ratio: float | None = None,
     metrics: Collection[str] = KEYS,
     border: int = 0,
+    align: bool = False,
     hashes: bool = False,
     report: _Report = lambda done, total, note: None,
 ) -> Evaluation:
@@ -125,7 +130,8 @@ def evaluate(
     `peak`: L; by default 1 for a reference in reflectance, else its maximum. `ratio`: r of ergas; by
     default from the geotransform of `baseline` (the LR-HSI, which is then also scored, upsampled by cubic
     convolution), else from the fused raster's tag. `border` pixels at the common area's edges are left out.
-    Raises UsageError, InputError, GridError.
+    `align`: find first how the fused raster lies on the reference, and move it so. Raises UsageError,
+    InputError, GridError.
     """
     for name, value in (("peak", peak), ("ratio", ratio)):
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -135,13 +141,16 @@ def evaluate(
     with ExitStack() as stack:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
         a, b = (stack.enter_context(open_raster(Path(path))) for path in (fused, reference))
-        fused_part, reference_part, notes = pair(a, b, border)
+        aligned = find_alignment(a, b) if align else None
+        move = None if aligned is None else aligned.move
+        fused_part, reference_part, notes = pair(a, b, border, move)
+        notes = notes if aligned is None else (aligned.note, *notes)
         upsampled = None
         if baseline is not None:
             upsampled, more = upsample(stack.enter_context(open_raster(Path(baseline))), reference_part)
             notes = (*notes, *(f"baseline: {note}" for note in more))
         comparison = _Comparison(fused_part, reference_part, upsampled, notes, border, metrics)
-        return comparison.evaluate(peak, ratio, hashes, report)
+        return replace(comparison.evaluate(peak, ratio, hashes, report), align_px=move)
 
 
 def chosen_metrics(text: str) -> tuple[str, ...]:

@@ -109,7 +109,8 @@ def _open(result: Evaluation, msi: Path | None, stack: ExitStack) -> _Compared:
     def opened(path: Path) -> RasterReader:
         return stack.enter_context(open_raster(path))
 
-    fused, reference, _ = pair(opened(result.fused), opened(result.reference), result.border_px)
+    rasters = opened(result.fused), opened(result.reference)
+    fused, reference, _ = pair(*rasters, result.border_px, result.align_px)
     upsampled = None
     if result.baseline_path is not None:
         upsampled, _ = upsample(opened(result.baseline_path), reference)

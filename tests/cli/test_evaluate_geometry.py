@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from tests.support.front_door import Run
-from tests.support.pairs import BANDS, RATIO, displaced, see
+from tests.support.pairs import BANDS, BY, FINE, RATIO, SIDE, displaced, see
 from tests.support.rasters import NORTH_UP
 from tests.support.scenes import textured, write_cube
+from tests.support.scoring_rasters import place, write_raster
 
 WORSE_IF_GREATER = ("spectral_rmse", "spectral_sam_deg", "srf_rmse")
 
@@ -145,6 +148,95 @@ def test_a_geometry_is_asked_for_by_walds_test_alone(
     ended = emrdiff("evaluate", lr, lr, *option)
     assert (ended.code, ended.out) == (2, "")
     assert option[0] in ended.err
+
+
+def _grainy(shape: tuple[int, int, int], by: tuple[float, float]) -> NDArray[np.float64]:
+    """A smooth scene of chance, its first pixel `by` pixels down and right in it; exact at fractions."""
+    rng = np.random.default_rng(4)
+    waves = rng.uniform(-1.2, 1.2, (60, 2))
+    phases, heights = rng.uniform(0, 2 * np.pi, 60), rng.normal(0, 0.02, (shape[0], 60))
+    rows, cols = np.arange(shape[1]) + by[0], np.arange(shape[2]) + by[1]
+    angles = waves[:, :1, None] * rows[:, None] + waves[:, 1:, None] * cols + phases[:, None, None]
+    return np.asarray(0.4 + np.tensordot(heights, np.sin(angles), axes=1))
+
+
+def _scored(emrdiff: Run, fused: Path, reference: Path, *options: object) -> dict[str, Any]:
+    ended = emrdiff("evaluate", fused, reference, "--json", "-q", *options)
+    assert ended.code == 0, ended.err
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+@pytest.mark.parametrize(("by", "most"), [((7.0, -21.0), 1e-6), ((0.4, -0.7), 2e-4), ((-12.3, 30.6), 2e-4)])
+def test_a_cube_is_scored_where_the_reference_lies(
+    tmp_path: Path, emrdiff: Run, by: tuple[float, float], most: float
+) -> None:
+    fused = write_raster(tmp_path / "fused.tif", _grainy((6, 130, 120), by), place())
+    reference = write_raster(tmp_path / "truth.tif", _grainy((6, 130, 120), (0, 0)), place())
+    as_it_lies, found = _scored(emrdiff, fused, reference), _scored(emrdiff, fused, reference, "--align")
+    assert as_it_lies["align_px"] is None
+    assert found["align_px"] == pytest.approx(by, abs=0.02)
+    assert found["rmse"] < max(most, as_it_lies["rmse"] / 20)
+    assert found["valid_pixels"] == np.prod([130, 120] - np.ceil(np.abs(by)))
+    assert any("--align: the fused raster was moved by" in note for note in found["notes"])
+
+
+def test_a_cube_moved_by_whole_pixels_keeps_its_values(tmp_path: Path, emrdiff: Run) -> None:
+    fused = write_raster(tmp_path / "fused.tif", _grainy((6, 90, 90), (3, 5)), place())
+    reference = write_raster(tmp_path / "truth.tif", _grainy((6, 90, 90), (0, 0)), place())
+    found = _scored(emrdiff, fused, reference, "--align")
+    assert (found["align_px"], found["area"]) == ([3, 5], {"row": 3, "col": 5, "height": 87, "width": 85})
+    assert found["rmse"] < 1e-7
+
+
+def test_rasters_a_fraction_of_a_pixel_apart_are_aligned_in_place_of_refused(
+    tmp_path: Path, emrdiff: Run
+) -> None:
+    fused = write_raster(tmp_path / "fused.tif", _grainy((6, 90, 90), (0.5, 0.25)), place(0.5, 0.25))
+    reference = write_raster(tmp_path / "truth.tif", _grainy((6, 90, 90), (0, 0)), place())
+    assert "pixels off the grid" in emrdiff("evaluate", fused, reference).err
+    found = _scored(emrdiff, fused, reference, "--align", "--border", 4)
+    assert found["align_px"] == pytest.approx([0, 0], abs=0.02)
+    assert found["rmse"] < 1e-3
+
+
+def test_a_hole_stays_one_and_the_report_shows_the_moved_ground(tmp_path: Path, emrdiff: Run) -> None:
+    cube = _grainy((6, 90, 90), (0.4, -0.3))
+    cube[:, 40:43, 50:53] = np.nan
+    fused = write_raster(tmp_path / "fused.tif", cube, place())
+    reference = write_raster(tmp_path / "truth.tif", _grainy((6, 90, 90), (0, 0)), place())
+    found = _scored(emrdiff, fused, reference, "--align", "--report", tmp_path / "report")
+    assert found["valid_pixels"] == 89 * 89 - 16
+    assert found["rmse"] < 0.005
+    assert "--align" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_rasters_that_do_not_tell_how_they_lie_are_refused(tmp_path: Path, emrdiff: Run) -> None:
+    rng = np.random.default_rng(0)
+    one, other = (
+        write_raster(tmp_path / f"{name}.tif", rng.uniform(size=(6, 90, 90)), place()) for name in "ab"
+    )
+    ended = emrdiff("evaluate", one, other, "--align")
+    assert (ended.code, ended.out) == (3, "")
+    assert "do not tell how they lie on each other within 40 pixels" in ended.err
+
+
+def test_a_cube_that_was_put_right_is_the_better_one_against_a_truth_that_lies_elsewhere(
+    tmp_path: Path, emrdiff: Run
+) -> None:
+    displaced(tmp_path)
+    right = _fused(emrdiff, tmp_path, "right.tif")
+    wrong = _fused(emrdiff, tmp_path, "wrong.tif", "--register", "off")
+    by = np.multiply(BY, RATIO)
+    truth = ndimage.shift(textured(BANDS, SIDE, SIDE).astype(float), (0, *by), order=5, mode="mirror")
+    reference = write_cube(
+        tmp_path / "truth.tif", truth[:, 4:-4, 4:-4], transform=FINE @ Affine.translation(4, 4)
+    )
+    plain = [_scored(emrdiff, cube, reference)["psnr_db"] for cube in (right, wrong)]
+    aligned = [_scored(emrdiff, cube, reference, "--align") for cube in (right, wrong)]
+    assert aligned[0]["align_px"] == pytest.approx(by, abs=0.1)
+    assert aligned[0]["psnr_db"] > aligned[1]["psnr_db"] + 3
+    assert aligned[0]["psnr_db"] > plain[0] + 10
 
 
 @pytest.mark.parametrize(
