@@ -37,6 +37,7 @@ from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster_info import Window
 from tests.benchmarks.geometry_pairs import (
     DISPLACED,
+    NANOMETRES,
     Cube,
     Displaced,
     Ground,
@@ -211,7 +212,7 @@ def _fused_displaced(
 ) -> list[Fused]:
     with TemporaryDirectory() as folder:
         lr = lr_displaced(ground.truth, ratio, how)
-        pair = write_pair(Path(folder), lr, ground.msi, ratio, how.stated)
+        pair = write_pair(Path(folder), lr, ground.msi, ratio, stated=how.stated, nanometres=NANOMETRES)
         return [fused(pair, "kriging", register) for register in registers]
 
 

@@ -34,7 +34,7 @@ SIDE = 21  # HR pixels, of their kernels
 HSI_DB, MSI_DB = 35.0, 40.0  # of signal to noise
 MOTION = 5.0  # HR pixels
 HERMITE = 0.15
-_NANOMETRES = (400.0, 1600.0)  # stated of the first and the last band: half of them are short of 1000
+NANOMETRES = (400.0, 1600.0)  # of displaced pairs: half of their bands are short of 1000
 
 
 @dataclass(frozen=True)
@@ -232,14 +232,24 @@ def _weights(centres: Doubles, sigma: float, size: int) -> tuple[NDArray[np.intp
 
 
 def write_pair(
-    folder: Path, lr: Cube, msi: Cube, ratio: int, stated: Point = (0.0, 0.0)
+    folder: Path,
+    lr: Cube,
+    msi: Cube,
+    ratio: int,
+    *,
+    stated: Point = (0.0, 0.0),
+    nanometres: Point | None = None,
 ) -> tuple[Path, Path]:
-    """`lr.tif`, whose place is stated so many LR pixels off, with wavelengths, and `msi.tif`."""
+    """`lr.tif`, stated to lie so many LR pixels off, and `msi.tif`.
+
+    `nanometres`: the wavelengths of the first and the last band; None: the file tells none.
+    """
     coarse = NORTH_UP @ Affine.translation(stated[1], stated[0])
     lr_path = write_tif(folder / "lr.tif", lr, transform=coarse)
-    with rasterio.open(lr_path, "r+") as dataset:
-        for band, centre in enumerate(np.linspace(*_NANOMETRES, len(lr)), 1):
-            dataset.update_tags(band, wavelength=f"{centre:.2f}", wavelength_units="Nanometers")
+    if nanometres is not None:
+        with rasterio.open(lr_path, "r+") as dataset:
+            for band, centre in enumerate(np.linspace(*nanometres, len(lr)), 1):
+                dataset.update_tags(band, wavelength=f"{centre:.2f}", wavelength_units="Nanometers")
     return lr_path, write_tif(folder / "msi.tif", msi, transform=NORTH_UP @ Affine.scale(1 / ratio))
 
 
