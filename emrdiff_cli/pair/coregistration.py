@@ -9,15 +9,26 @@ from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from emrdiff_cli.core.sensor.coarse_registration import CoarseShift
-from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
-from emrdiff_cli.core.sensor.displacement import PlacedBlock, estimate_shift_finely
+from emrdiff_cli.core.sensor.degradation import COVERED, WALD_PSF, Psf
+from emrdiff_cli.core.sensor.displacement import DisplacementField, PlacedBlock, estimate_shift_finely
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.holes import fill_invalid
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.psf_estimation import FoundPsf, estimate_psf
-from emrdiff_cli.core.sensor.registration import REACH, PairBlock, Shift, estimate_shift, see_at_lr
+from emrdiff_cli.core.sensor.registration import (
+    COMPONENTS,
+    REACH,
+    PairBlock,
+    Point,
+    Shift,
+    estimate_shift,
+    leading_components,
+    orthonormal,
+    see_at_lr,
+)
 from emrdiff_cli.core.tiling import tile_windows
 from emrdiff_cli.pair.far_displacement import find_far_shift
 from emrdiff_cli.pair.pair import PairReader
@@ -36,6 +47,9 @@ _AGREE_FINELY = 0.5  # LR pixels by which least squares may move a displacement 
 _EXPLAINED = 0.95  # R^2 from which a displacement that was found is not sought farther away
 _SURE_OF_PLACE = 0.99  # confidence of a place far away with which the pair is looked at there
 _AGREE = 1.5  # LR pixels that the block looked at there may show besides
+_NEARLY, _EXACT = 3.0, 1e-5  # times what the best of the MSI's bands leaves unexplained, or a share of it
+_LEAST_EACH = 2  # LR pixels for each component
+_NOTHING = 1e-30
 _CLEARLY = 0.7  # of what is unexplained near by, or by chance: the most that may be left far away
 
 
@@ -206,6 +220,43 @@ def _even(length: int, most: int) -> list[tuple[int, int]]:
     return [
         ((start + stop - side) // 2, side) for (start, stop), side in zip(pairwise(edges), sides, strict=True)
     ]
+
+
+def middle_block(pair: PairReader, bands: NDArray[np.intp] | None = None) -> PlacedBlock:
+    """That of `spread_blocks` in the scene's middle."""
+    blocks = spread_blocks(pair, bands)
+    return blocks[len(blocks) // 2]
+
+
+def well_explained(block: PairBlock, shift: Point, psf: Psf) -> PairBlock:
+    """The block with those MSI bands that its LR-HSI, moved by `shift`, explains nearly as well as the best.
+
+    The others, of parts of the spectrum that it does not see, would tell of what it lacks and not of its place.
+    """
+    seen = see_at_lr(block, shift, psf)
+    components = leading_components(seen.hsi, seen.valid, COMPONENTS)
+    if components is None or seen.valid.sum() < _LEAST_EACH * (len(components) + 1):
+        return block
+    directions = orthonormal(components[:, seen.valid])
+    values = seen.msi[:, seen.valid].astype(np.float64)
+    values -= values.mean(axis=1, keepdims=True)
+    rest = values - (values @ directions) @ directions.T
+    power = np.square(values).sum(axis=1)
+    left = np.where(power > 0, np.square(rest).sum(axis=1) / np.maximum(power, _NOTHING), 1.0)
+    return replace(block, msi=block.msi[left <= _NEARLY * max(float(left.min()), _EXACT)])
+
+
+def straightened(block: PlacedBlock, field: DisplacementField) -> PairBlock:
+    """The block with its MSI moved to where the LR-HSI's pixels see it, so that its PSF is found without a blur."""
+    pair = block.pair
+    places = np.mgrid[: pair.msi.shape[1], : pair.msi.shape[2]].astype(np.float64)
+    axes = (pair.rows, pair.cols)
+    at_lr = [(place + 0.5 - axis.offset) / axis.ratio - 0.5 for place, axis in zip(places, axes, strict=True)]
+    displacement = field.at(at_lr[0] + block.row, at_lr[1] + block.col)
+    seen = [place + axis.ratio * by for place, axis, by in zip(places, axes, displacement, strict=True)]
+    msi = [ndimage.map_coordinates(band, seen, order=3, mode="nearest") for band in pair.msi]
+    whole = ndimage.map_coordinates(pair.msi_valid.astype(np.float32), seen, order=1, mode="constant")
+    return replace(pair, msi=np.stack(msi), msi_valid=whole > COVERED)
 
 
 def _spread(length: int, side: int) -> list[int]:

@@ -19,9 +19,17 @@ from emrdiff_cli.core.sensor.displacement import (
     estimate_field,
     estimate_group_shift,
 )
-from emrdiff_cli.core.sensor.psf_estimation import FoundPsf
-from emrdiff_cli.core.sensor.registration import Shift
-from emrdiff_cli.pair.coregistration import Located, find_shift, locate, spread_blocks
+from emrdiff_cli.core.sensor.psf_estimation import FoundPsf, estimate_psf
+from emrdiff_cli.core.sensor.registration import PairBlock, Shift
+from emrdiff_cli.pair.coregistration import (
+    Located,
+    find_shift,
+    locate,
+    middle_block,
+    spread_blocks,
+    straightened,
+    well_explained,
+)
 from emrdiff_cli.pair.geometry import PairGeometry, Point
 from emrdiff_cli.pair.geometry_notes import (
     UNKNOWN,
@@ -79,8 +87,8 @@ class FoundGeometry:
     """All that was found of a pair's geometry, and what is used of it.
 
     `field`: None where it was not looked for or cannot be told; a shift alone where the pair supports no more.
-    `groups`: displaced from where shift and field put the whole, the first being that to which the others are
-    compared; empty where the bands are of one detector or do not tell.
+    `groups`: displaced from where the shift puts the whole, the first being that to which the others are compared;
+    empty where the bands are of one detector or do not tell.
     """
 
     used: PairGeometry
@@ -132,14 +140,44 @@ def _find(
     used = given if shift is not None else _moved(given, located.shift, mode)
     if mode == "shift":
         return FoundGeometry(used, located)
+    varies: tuple[FoundField | None, tuple[FoundGroup, ...]] = None, ()
+    if mode == "auto" and shift is None and located.rest.confidence:
+        used, located, varies = _find_what_varies(pair, used, located)
     if psf_fwhm is None and located.psf is not None:
         used = _with_psf(used, pair, located.psf, mode)
-    if mode != "auto" or shift is not None or not located.rest.confidence:
-        return FoundGeometry(used, located)
-    field = _find_field(used.applied(pair), located.best_psf)
+    return FoundGeometry(used, located, *varies)
+
+
+def _find_what_varies(
+    pair: PairReader, used: PairGeometry, located: Located
+) -> tuple[PairGeometry, Located, tuple[FoundField | None, tuple[FoundGroup, ...]]]:
+    """Undo what lies apart by detector, then what varies over the scene, and find the PSF without their blur."""
+    plain = used
+    groups = _find_groups(pair, plain, located.best_psf)
+    used = _with_groups(plain, groups)
+    if used.groups:
+        block = middle_block(used.applied(pair), _main(groups)).pair
+        located = _with_psf_of(located, well_explained(block, (0.0, 0.0), located.best_psf))
+        groups = _find_groups(pair, plain, located.best_psf, groups)
+        used = _with_groups(plain, groups)
+    main = _main(groups) if used.groups else None
+    field = _find_field(used.applied(pair), plain.psf or located.best_psf, main)
     used = _with_field(used, field)
-    groups = _find_groups(pair, used)
-    return FoundGeometry(_with_groups(used, groups), located, field, groups)
+    placed = used.applied(pair)
+    if field is not None and field.field.varies and placed.displacement and placed.displacement.field:
+        straight = straightened(middle_block(placed, main), placed.displacement.field)
+        located = _with_psf_of(located, straight)
+    return used, located, (field, groups)
+
+
+def _main(groups: Sequence[FoundGroup]) -> NDArray[np.intp]:
+    return np.array(groups[0].bands, np.intp)
+
+
+def _with_psf_of(located: Located, block: PairBlock) -> Located:
+    """The PSF of a block without a displacement in place of the one known, where there is one and it tells."""
+    found = None if located.psf is None else estimate_psf(block, (0.0, 0.0))
+    return located if found is None else replace(located, psf=found)
 
 
 def _notes(found: FoundGeometry, pair: PairReader, mode: Register, *, moved: bool, seen: bool) -> list[str]:
@@ -201,9 +239,9 @@ def _with_psf(used: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Registe
     return replace(used, psf=Psf(axes=axes), known=True)
 
 
-def _find_field(placed: PairReader, psf: Psf) -> FoundField | None:
+def _find_field(placed: PairReader, psf: Psf, bands: NDArray[np.intp] | None) -> FoundField | None:
     grid = placed.lr_info.grid
-    return estimate_field(spread_blocks(placed), (grid.height, grid.width), psf)
+    return estimate_field(spread_blocks(placed, bands), (grid.height, grid.width), psf)
 
 
 def _with_field(used: PairGeometry, field: FoundField | None) -> PairGeometry:
@@ -222,18 +260,27 @@ def _with_field(used: PairGeometry, field: FoundField | None) -> PairGeometry:
     )
 
 
-def _find_groups(pair: PairReader, used: PairGeometry) -> tuple[FoundGroup, ...]:
-    """The displacements of the bands of each detector from where a geometry puts all; empty unless all tell."""
+def _find_groups(
+    pair: PairReader, used: PairGeometry, psf: Psf, known: Sequence[FoundGroup] = ()
+) -> tuple[FoundGroup, ...]:
+    """The displacements of the bands of each detector from where a geometry puts all; empty unless all tell.
+
+    Each by the MSI bands that it sees as well, at the place that is `known`.
+    """
     groups = band_groups(pair)
     if len(groups) < 2:
         return ()
     placed = used.applied(pair)
     grid = pair.lr_info.grid
-    field = None if placed.displacement is None else placed.displacement.field
-    field = field or DisplacementField(np.zeros((2, 1)), (grid.height, grid.width))
+    still = DisplacementField(np.zeros((2, 1)), (grid.height, grid.width))
+    places = {group.name: group.shift for group in known}
     found = []
     for name, bands in groups.items():
-        measured = estimate_group_shift(spread_blocks(placed, bands), field, placed.psf)
+        blocks = [
+            replace(block, pair=well_explained(block.pair, places.get(name, (0.0, 0.0)), used.psf or psf))
+            for block in spread_blocks(placed, bands)
+        ]
+        measured = estimate_group_shift(blocks, still, used.psf or psf)
         if measured is None:
             return ()
         found.append(FoundGroup(name, tuple(int(band) for band in bands), *measured))
@@ -249,13 +296,9 @@ def _with_groups(used: PairGeometry, groups: Sequence[FoundGroup]) -> PairGeomet
         BandShift(group.bands, (round(group.shift[0], 4), round(group.shift[1], 4))) for group in elsewhere
     ]
     main = groups[0].shift
-    coefficients = np.array(used.field, np.float64) if used.field else None
-    if coefficients is not None:
-        coefficients[:, 0] += main
     return replace(
         used,
         move=(round(used.move[0] + main[0], 4), round(used.move[1] + main[1], 4)),
-        field=() if coefficients is None else tuple(map(tuple, coefficients.tolist())),
         groups=tuple(moved),
     )
 

@@ -34,6 +34,7 @@ _PARTS = 4  # of a block along each axis, which take turns in being left out
 _FOLDS = 4
 _LEAST_GAIN = 0.02  # share of the unexplained that further terms must take away,
 _LEAST_MOVE = 0.01  # and LR pixels (rms) that they must move the scene by, to be worth it
+_TOLD = 0.9  # unexplained share from which the two have too little in common to tell of a field
 _STIFFNESS = 1e-9  # of the normal equations, for coefficients that the pair does not tell
 _LEAST_PIXELS = 100
 
@@ -325,7 +326,8 @@ def _simplest(limited: Sequence[_Limited]) -> FoundField:
         noise = 2 * float(gain.std(ddof=1)) * np.sqrt(len(gain)) if len(gain) > 1 else np.inf
         moved = other.found.field.over() - kept.found.field.over()
         worth = float(np.sqrt(np.square(moved).mean())) > _LEAST_MOVE
-        if worth and gain.sum() > max(noise, _LEAST_GAIN * float(kept.held_out.sum())):
+        told = other.found.unexplained < _TOLD
+        if worth and told and gain.sum() > max(noise, _LEAST_GAIN * float(kept.held_out.sum())):
             kept = other
     found = kept.found
     return FoundField(found.field, found.standard_errors, found.unexplained, shift)

@@ -38,7 +38,8 @@ _NEIGHBOURS = 4
 _LEAST_ODD = 0.015  # share of the ratio by which a width must be off to be told from it
 _SURE = 2.0  # standard errors by which it must be
 
-_NODES_EACH = 4  # nodes of the profile in an LR pixel
+_NODES_EACH = 6  # nodes of the profile in an LR pixel,
+_LEAST_STEP = 0.5  # and HR pixels between them at least: LR pixels of an even ratio see half ones
 _REACH = 2.0  # LR pixels from the centre to the last node
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # tried, in units of the mean curvature
 _BEND = 10.0  # how much more a bent correction costs than a large one
@@ -134,7 +135,7 @@ class _Profiles:
         self._msi = block.msi.astype(np.float64)
         places = (block.rows, block.cols)
         sides = tuple(zip(block.valid.shape, block.msi.shape[1:], strict=True))
-        self._steps = tuple(max(1.0, axis.ratio / _NODES_EACH) for axis in places)
+        self._steps = tuple(max(_LEAST_STEP, axis.ratio / _NODES_EACH) for axis in places)
         counts = tuple(
             round(_REACH * axis.ratio / step) + 1 for axis, step in zip(places, self._steps, strict=True)
         )
