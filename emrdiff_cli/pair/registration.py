@@ -47,6 +47,7 @@ _LEAST = 0.02  # LR pixels of displacement that are not worth a move
 _LEFT_NEAR, _LEFT_FAR = 0.98, 0.8  # of the unexplained: the most that a move may leave, when it is
 _FAR = 0.5  # LR pixels or less, and more;
 _LEFT_BY_CHANCE = 0.7  # and of what chance leaves
+_PSF_LEFT = 0.1  # share of the MSI that may be unexplained where a PSF is believed
 _WARN = 0.2  # LR pixels of displacement from which a fusion suffers visibly
 _SURE = 0.5  # confidence from which a displacement is worth a warning, and a move
 _GROUP_LEAST = 0.03  # LR pixels between groups of bands that are not worth a move,
@@ -233,7 +234,8 @@ def _worth_a_move(shift: Shift) -> bool:
 
 
 def _with_psf(used: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Register) -> PairGeometry:
-    if not (psf.odd or psf.shaped or mode == "full"):
+    told = (psf.odd or psf.shaped) and psf.unexplained <= _PSF_LEFT
+    if not told and mode != "full":
         return used
     axes = psf.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes
     return replace(used, psf=Psf(axes=axes), known=True)
