@@ -56,6 +56,7 @@ def fuse(
     driver: OutputFormat = None,
     dtype: fuse_options.Dtype = None,
     creation_options: fuse_options.CreationOptions = None,
+    changed: fuse_options.Changed = None,
     report: fuse_options.Report = None,
     overwrite: Overwrite = False,
     resume: fuse_options.Resume = False,

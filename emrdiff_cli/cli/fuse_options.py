@@ -58,6 +58,14 @@ CreationOptions = Annotated[
 Report = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Also write report.html, one page, into this folder.")
 ]
+Changed = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also write a byte GeoTIFF on the LR-HSI's grid: 1 where the pair contradicts itself (changed ground, "
+        "clouds, shadows), so that no detail is taken; 0 elsewhere.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Manifest = Annotated[

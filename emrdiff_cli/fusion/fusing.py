@@ -11,6 +11,7 @@ from typing import Any
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
 from emrdiff_cli.errors import ModelError, UsageError, WriteError
+from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
 from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import output_area, output_spec, with_detail
@@ -40,7 +41,8 @@ class FusionReport:
     `shift_lr_px`: the LR-HSI's displacement, down and right; `psf_fwhm_px`: of the PSF in use along rows and
     columns, MSI pixels.
     `coverage`, told by `coverage_by`: the HSI bands (from 1) under each MSI band; `uncovered_bands` are under
-    none, `bad_bands` marked bad. `network_seconds` of `seconds` went into the sampler, by all workers together.
+    none, `bad_bands` marked bad. `changed_share`: of the LR pixels, what the
+    rest of the pair contradicts. `network_seconds` of `seconds` went into the sampler, by all workers together.
     """
 
     output: str
@@ -52,6 +54,7 @@ class FusionReport:
     tiles: int
     local_window: tuple[float, float] | None
     valid_share: float
+    changed_share: float
     clipped_values: int
     seconds: float
     network_seconds: float
@@ -125,6 +128,8 @@ def fuse(
                 with VerifiedWriter(output, with_detail(run.plan.spec, seen), options.overwrite) as writer:
                     tally = write_rows(run, sampling, writer, progress)
                     files.refuse_changed()
+                    if options.changed is not None:
+                        write_changed(run.scene, options.changed, options.overwrite)
             except BaseException:
                 if run.journal is not None:
                     run.journal.drop_if_empty()
@@ -160,6 +165,7 @@ def _check(
     # The bounds are those of the pair once it is in register.
     spec = output_spec(pair, output, method, replace(options, bounds=None))
     VerifiedWriter(output, spec, options.overwrite)
+    refuse_changed_mask(pair, output, options)
     return choice
 
 
@@ -184,6 +190,7 @@ def _report(
         tiles=0 if tiling is None else len(tiling.tiles),
         local_window=None if window is None else (window.sigma, window.ridge),
         valid_share=tally.valid_pixels / (spec.grid.height * spec.grid.width),
+        changed_share=round(scene.ground.share, 6),
         clipped_values=clipped,
         seconds=round(seconds, 3),
         network_seconds=round(tally.network_seconds, 3),

@@ -25,6 +25,7 @@ _FACTS = {
     "ratio": "Ratio",
     "tiles": "Tiles",
     "valid_share": "Share of valid pixels",
+    "changed_share": "Share of LR pixels on changed ground",
     "clipped_values": "Clipped values",
     "shift_lr_px": "LR-HSI moved down, right (LR pixels)",
     "psf_fwhm_px": "FWHM of the PSF, rows x columns (MSI pixels)",

@@ -15,6 +15,7 @@ from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
 from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
+from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -27,6 +28,7 @@ from emrdiff_cli.raster_info import RasterInfo, Window
 Field = NDArray[np.float32]
 
 MSI_SCALE_TAG = "emrdiff_msi_scale"
+CHANGED_TAG = "emrdiff_changed_share"
 
 _LOCAL_COMPONENTS = 32
 _ROUNDING = 1e-6
@@ -64,6 +66,19 @@ class PassedBands:
 
 
 @dataclass(frozen=True)
+class ChangedGround:
+    """LR pixels (h, w) that were `compared` with the MSI, and those that show other ground than it (`changed`)."""
+
+    changed: NDArray[np.bool_]
+    compared: NDArray[np.bool_]
+
+    @property
+    def share(self) -> float:
+        """Share of the compared pixels that are changed; 0 without any."""
+        return float(self.changed.sum() / max(1, self.compared.sum()))
+
+
+@dataclass(frozen=True)
 class PreparedScene:
     """Scene-wide state of a fusion: the end point, the chain's channels, the masks.
 
@@ -79,6 +94,7 @@ class PreparedScene:
     band_count: int
     fused: NDArray[np.intp]
     passed: PassedBands
+    ground: ChangedGround
     msi_factor: float = 1.0
 
     @property
@@ -117,12 +133,18 @@ class PreparedScene:
                 f"the HR-MSI was multiplied by {self.msi_factor:g}: so it relates to the LR-HSI as in the model's "
                 "training"
             )
+        if self.ground.share:
+            notes.append(
+                f"{self.ground.share:.2%} of the LR pixels contradict the rest of the pair (changed ground, "
+                "clouds, shadows): they take no detail of the MSI, and nothing is learned from them"
+            )
         return tuple(notes)
 
     @property
     def tags(self) -> dict[str, str]:
         """The same for the fused raster's provenance."""
-        return {} if self.msi_factor == 1 else {MSI_SCALE_TAG: f"{self.msi_factor:g}"}
+        tags = {} if self.msi_factor == 1 else {MSI_SCALE_TAG: f"{self.msi_factor:g}"}
+        return tags | ({CHANGED_TAG: f"{self.ground.share:.6f}"} if self.ground.share else {})
 
     def with_passed(self, fused: Field, window: Window) -> Field:
         """All bands (B, H, W) of a window from those that were fused; NaN where a passed one has a hole."""
@@ -146,7 +168,7 @@ class PreparedScene:
             "fused": self.fused,
             "msi_factor": np.array(self.msi_factor, np.float64),
         }
-        parts = {"end": self.end, "channels": self.channels, "passed": self.passed}
+        parts = {"end": self.end, "channels": self.channels, "passed": self.passed, "ground": self.ground}
         for prefix, value in parts.items():
             taken = {} if value is None else to_arrays(value)
             held |= {f"{prefix}.{name}": array for name, array in taken.items()}
@@ -167,6 +189,7 @@ class PreparedScene:
             band_count=int(arrays["band_count"]),
             fused=arrays["fused"],
             passed=from_arrays(PassedBands, part("passed", arrays)),
+            ground=from_arrays(ChangedGround, part("ground", arrays)),
             msi_factor=factor,
         )
 
@@ -175,7 +198,8 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     """Work out everything scene-wide of a pair, in passes over the MSI by strips.
 
     Bands of the LR-HSI that are marked bad, or hold nothing, are passed through: none of their values enters
-    anything but themselves. A model with fixed bands sees them interpolated between the others.
+    anything but themselves. A model with fixed bands sees them interpolated between the others. LR pixels that
+    the rest of the pair contradicts take no part in what is found on the scene.
     """
     values, known = pair.read_lr(), pair.lr_info.bands
     hsi, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
@@ -186,10 +210,11 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
     _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
     _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
+    lr, ground = _without_changes(lr, ~unusable)
     factor = 1.0 if sampler is None else _msi_factor(sampler, pair, lr, ~unusable)
     if factor != 1:
         pair, seen = pair.rescaled(factor), _rescaled(seen, factor)
-        lr = replace(lr, msi=seen.msi_at_lr)
+        lr = replace(lr, msi=(lr.msi * np.float32(factor)).astype(np.float32))
     all_bands = not unusable.any() or (sampler is not None and sampler.config.fixed_bands)
     fused = np.arange(len(hsi)) if all_bands else np.flatnonzero(~unusable)
     fitted = lr if all_bands else replace(lr, hsi=hsi[fused])
@@ -205,8 +230,17 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
         band_count=len(hsi),
         fused=fused,
         passed=passed,
+        ground=ground,
         msi_factor=factor,
     )
+
+
+def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, ChangedGround]:
+    """The scene with the changed pixels that its usable bands tell of."""
+    changes = find_changes(replace(lr, hsi=lr.hsi[usable]))
+    if changes is None:
+        return lr, ChangedGround(np.zeros_like(lr.valid), lr.valid)
+    return changes.applied(lr), ChangedGround(changes.changed, lr.valid)
 
 
 def _refuse_flat(info: RasterInfo, values: Field) -> None:

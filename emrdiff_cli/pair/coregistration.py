@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.coarse_registration import CoarseShift
 from emrdiff_cli.core.sensor.degradation import COVERED, WALD_PSF, Psf
 from emrdiff_cli.core.sensor.displacement import DisplacementField, PlacedBlock, estimate_shift_finely
@@ -34,6 +35,7 @@ from emrdiff_cli.pair.far_displacement import find_far_shift
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import Window
 
+_WIDE_PSF = 1  # LR pixels more, from which a PSF wider than assumed sees them
 _SIDE = 128  # LR pixels of the block that a pair is judged by, at most
 _MSI_VALUES = 8_000_000  # that the block may hold
 _ENOUGH = 0.5  # share of valid pixels with which the first block will do
@@ -100,8 +102,27 @@ def find_shift(pair: PairReader) -> Shift:
 
 
 def locate(pair: PairReader) -> Located:
-    """Displacement and PSF, the former sought again with the latter. Raises InputError as PairReader."""
+    """Displacement and PSF, the former sought again with the latter. Raises InputError as PairReader.
+
+    LR pixels that the rest of the block contradicts take no part; they are looked for once more in the end.
+    """
     found = _locate(pair)
+    found = _settled(replace(found, block=_unchanged(found.block, found.at_lr())))
+    unchanged = _unchanged(found.block, found.at_lr())
+    return found if unchanged is found.block else _settled(replace(found, block=unchanged))
+
+
+def _unchanged(block: PairBlock, at_lr: LrScene) -> PairBlock:
+    """The block without the LR pixels that the rest of it contradicts, and those around them."""
+    changes = find_changes(at_lr)
+    if changes is None:
+        return block
+    around = ndimage.binary_dilation(changes.near, iterations=_WIDE_PSF)
+    return replace(block, valid=block.valid & ~around)
+
+
+def _settled(found: Located) -> Located:
+    """PSF and displacement of a block, each found with the other."""
     for _ in range(_ROUNDS):
         psf = estimate_psf(found.block, (found.rest.rows, found.rest.cols))
         found = replace(found, psf=psf)
@@ -198,7 +219,7 @@ def spread_blocks(pair: PairReader, bands: NDArray[np.intp] | None = None) -> li
     if max(area.height, area.width) <= min(_SIDE, _largest_side(pair)):
         windows = [Window(0, 0, area.height, area.width)]
     return [
-        PlacedBlock(_read_block(pair, window, bands), area.row + window.row, area.col + window.col)
+        PlacedBlock(_read_unchanged(pair, window, bands), area.row + window.row, area.col + window.col)
         for window in windows
     ]
 
@@ -257,6 +278,11 @@ def straightened(block: PlacedBlock, field: DisplacementField) -> PairBlock:
     msi = [ndimage.map_coordinates(band, seen, order=3, mode="nearest") for band in pair.msi]
     whole = ndimage.map_coordinates(pair.msi_valid.astype(np.float32), seen, order=1, mode="constant")
     return replace(pair, msi=np.stack(msi), msi_valid=whole > COVERED)
+
+
+def _read_unchanged(pair: PairReader, window: Window, bands: NDArray[np.intp] | None) -> PairBlock:
+    block = _read_block(pair, window, bands)
+    return _unchanged(block, see_at_lr(block, (0.0, 0.0), pair.psf))
 
 
 def _spread(length: int, side: int) -> list[int]:

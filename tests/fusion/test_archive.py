@@ -103,6 +103,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "tile": {"tile": 64},
     "overlap": {"overlap": 8},
     "format": {"driver": "ENVI"},
+    "a mask that is not there": {"changed": Path("mask.tif")},
 }
 PASSING: dict[str, dict[str, Any]] = {
     "overwrite": {"overwrite": True},

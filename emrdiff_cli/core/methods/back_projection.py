@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, back_projected, local_detail
 from emrdiff_cli.core.sensor.degradation import DegradedImage
+from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.resampling import apply_taps, chain
 from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
+
+_SEEN = 0.01  # share of an LR pixel's PSF on unchanged pixels below which it sees nothing
 
 
 def consistent(fitted: DetailInjection, scene: SceneToFit, share: Floats | None = None) -> DetailInjection:
@@ -35,10 +38,13 @@ def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats
     """The local slopes' detail and the colour's prediction, degraded: (k, h, w) each."""
     resampling = scene.resampling
     local, colour = (DegradedImage(len(fitted.base), resampling.down) for _ in range(2))
-    for top, values, valid in scene.strips():
+    for top, values, valid in scene.unchanged_strips():
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
         detail = values - apply_taps(fitted.msi, *up)
         local.add(top, local_detail(fitted, detail, *up), valid)
         if fitted.colour is not None:
             colour.add(top, fitted.colour.predict(values, *up), valid)
-    return local.total, colour.total
+    if scene.lr.changed is None:
+        return local.total, colour.total
+    # Where the MSI shows other ground, upsampling would carry its colour into what lies around.
+    return local.total, fill_holes(colour.mean(_SEEN), colour.share[0] > _SEEN)

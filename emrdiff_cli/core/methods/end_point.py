@@ -9,6 +9,7 @@ windows, then back-projection; `kriging` (core.methods.kriged_detail), area-to-p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -18,12 +19,13 @@ from scipy import ndimage
 
 from emrdiff_cli.core.methods.kriging import ColourTerm
 from emrdiff_cli.core.sensor.degradation import on_image
-from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, chain
 from emrdiff_cli.errors import InputError
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 _BACK_PROJECTIONS = 3
 _RANK_TOLERANCE = 1e-6
@@ -82,6 +84,23 @@ class SceneToFit:
     resampling: Resampling
     linear: LinearMap
 
+    def unchanged_strips(self) -> Iterator[Strip]:
+        """The strips, on changed LR pixels not valid."""
+        return self._strips_without(self.lr.changed)
+
+    def strips_to_learn_from(self) -> Iterator[Strip]:
+        """The strips; where ground changed, not valid on LR pixels that are not."""
+        return self._strips_without(None if self.lr.changed is None else ~self.lr.valid)
+
+    def _strips_without(self, pixels: Mask | None) -> Iterator[Strip]:
+        """The strips, on some LR pixels (h, w) not valid."""
+        if pixels is None:
+            yield from self.strips()
+            return
+        rows, cols = (np.clip(np.rint(up.centres()), 0, up.n_in - 1).astype(int) for up in self.resampling.up)
+        for top, values, valid in self.strips():
+            yield Strip(top, values, valid & ~pixels[rows[top : top + len(valid)]][:, cols])
+
     @property
     def base(self) -> Field:
         """The channels (k, h, w); of an LR pixel that the MSI does not reach, what the map makes of the MSI there.
@@ -114,7 +133,8 @@ class DetailInjection(Fitted):
     """The LR-HSI upsampled, plus the MSI's detail through slopes and, kriged, the colour's prediction.
 
     `base` (k, h, w) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
-    the MSI lost at LR, Z - (Z down) up, with `msi` (m, h, w) = Z down.
+    the MSI lost at LR, Z - (Z down) up, with `msi` (m, h, w) = Z down. `gate` (1, h, w): the share of the detail
+    that is taken, 0 where the MSI shows other ground; None: all of it.
     """
 
     base: Field
@@ -123,6 +143,7 @@ class DetailInjection(Fitted):
     local_slopes: Field | None = None
     colour: ColourTerm | None = None
     window: LocalWindow | None = None
+    gate: Field | None = None
 
     def tile(self, msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
         """The end point of a tile; see `Fitted`."""
@@ -130,6 +151,10 @@ class DetailInjection(Fitted):
         local = local_detail(self, detail, rows, cols)
         if self.colour is not None:
             local += self.colour.detail(msi, rows, cols)
+        if self.gate is not None:
+            # Nothing on the ground of gated pixels, all from the middle of their neighbours on.
+            taken = np.clip(2 * apply_taps(self.gate, rows, cols) - 1, 0, 1).astype(np.float32)
+            detail, local = detail * taken, (local * taken).astype(np.float32)
         injected = np.tensordot(self.slopes, detail, axes=1) + local
         values = apply_taps(self.base, rows, cols) + injected
         return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local, detail)
@@ -147,6 +172,7 @@ def fit_glp(scene: SceneToFit) -> DetailInjection:
         base=scene.base,
         msi=np.asarray(scene.lr.msi, np.float32),
         slopes=scene.linear.slopes,
+        gate=None if scene.lr.changed is None else (~scene.lr.changed)[None].astype(np.float32),
     )
 
 

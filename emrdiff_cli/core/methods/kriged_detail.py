@@ -24,8 +24,10 @@ _NARROWEST = 1e-6  # of the MSI's largest axis' variance: a narrower one is nois
 def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInjection:
     """The scene-wide map's detail and the kriged prediction of the residual that it leaves."""
     injection, valid, resampling = fit_glp(scene), scene.lr.valid, scene.resampling
-    neighbourhood = observe_neighbourhood(scene.strips, resampling.up, covariance.neighbourhood_range)
-    kernel = learn_kernel(scene.strips, neighbourhood, resampling, covariance)
+    neighbourhood = observe_neighbourhood(
+        scene.strips_to_learn_from, resampling.up, covariance.neighbourhood_range
+    )
+    kernel = learn_kernel(scene.strips_to_learn_from, neighbourhood, resampling, covariance)
     pixels = injection.msi[:, valid].astype(np.float64)
     axes = unit_axes(pixels, _NARROWEST).astype(np.float32)
     centred = injection.msi - injection.msi[:, valid].mean(axis=1)[:, None, None]

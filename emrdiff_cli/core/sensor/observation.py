@@ -65,11 +65,15 @@ class Resampling:
 
 @dataclass(frozen=True)
 class LrScene:
-    """A pair at LR: `hsi` (B, h, w) without holes, `msi` = Z down (m, h, w), and where both are `valid`."""
+    """A pair at LR: `hsi` (B, h, w) without holes, `msi` = Z down (m, h, w), and where both are `valid`.
+
+    `changed` (h, w): where the two do not show the same, which is not valid; None: nowhere.
+    """
 
     hsi: Field
     msi: Field
     valid: NDArray[np.bool_]
+    changed: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
