@@ -160,7 +160,7 @@ def _fitted(result: Check, pair: PairReader, choice: ResponseChoice) -> Check:
     result = _with_coverage(result, pair, scene, choice)
     problems = _unfit(scene, shift)
     cost = None if result.shift is None else result.shift.cost_db
-    return _add(result, problems=problems, warnings=[] if problems else _displacement(shift, cost))
+    return _add(result, problems=problems, warnings=[] if problems else _displacement(shift, cost, found))
 
 
 def _with_costs(result: Check, found: FoundGeometry, scene: LrScene, ratio: Point) -> Check:
@@ -219,12 +219,12 @@ def _unfit(scene: LrScene, shift: Shift) -> list[str]:
     return []
 
 
-def _displacement(shift: Shift, cost: float | None) -> list[str]:
+def _displacement(shift: Shift, cost: float | None, found: FoundGeometry) -> list[str]:
     """Warnings about the displacement: none where it is small and cheap."""
     if not shift.confidence:
         return ["the displacement of the two against each other could not be told from the pair"]
     dear = cost is not None and cost >= _DEAR and shift.significant
-    return [displacement_warning(shift)] if dear or displaced(shift) else []
+    return [displacement_warning(shift, found.used.moves)] if dear or displaced(shift) else []
 
 
 def _concerns(result: Check) -> list[str]:

@@ -52,6 +52,11 @@ class PairGeometry:
     warnings: tuple[str, ...] = ()
     known: bool = False
 
+    @property
+    def moves(self) -> bool:
+        """Whether any of the LR-HSI's pixels are moved."""
+        return any(self.move) or bool(self.field or self.groups)
+
     def applied(self, pair: PairReader) -> PairReader:
         """The pair with the LR-HSI's grid moved and its PSF; raises GridError where nothing in common is left."""
         return pair.moved(self.move).seen_through(self.psf or WALD_PSF, self._displacement(pair.lr_info.grid))

@@ -142,7 +142,7 @@ def _find(
     if mode == "shift":
         return FoundGeometry(used, located)
     varies: tuple[FoundField | None, tuple[FoundGroup, ...]] = None, ()
-    if mode == "auto" and shift is None and located.rest.confidence:
+    if mode == "auto" and shift is None and located.shift.confidence >= _SURE:
         used, located, varies = _find_what_varies(pair, used, located)
     if psf_fwhm is None and located.psf is not None:
         used = _with_psf(used, pair, located.psf, mode)
@@ -316,11 +316,16 @@ def displaced(shift: Shift) -> bool:
     return shift.distance > _WARN and shift.confidence >= _SURE
 
 
-def displacement_warning(shift: Shift) -> str:
-    """One line that says so, with the way out."""
+def displacement_warning(shift: Shift, undone: bool = True) -> str:
+    """One line that says so, with the way out; `undone`: whether `fuse` moves the LR-HSI by default."""
+    way = (
+        "does so unless it is told `--register off`"
+        if undone
+        else "does so only if it is told `--register full`: it is not sure enough"
+    )
     return (
         f"the LR-HSI seems displaced: it fits the MSI better when moved by {described(shift.rows, shift.cols)}, "
-        f"confidence {shift.confidence:.2f}; `emrdiff fuse` does so unless it is told `--register off`"
+        f"confidence {shift.confidence:.2f}; `emrdiff fuse` {way}"
     )
 
 

@@ -13,9 +13,9 @@ import pytest
 from scipy import ndimage
 
 from tests.support.front_door import Run
-from tests.support.pairs import FINE, RATIO, see, unrelated, write_pair
+from tests.support.pairs import FINE, RATIO, displaced, see, unrelated, write_pair
 from tests.support.rasters import read_back
-from tests.support.scenes import textured, write_cube
+from tests.support.scenes import read, textured, write_cube
 
 SIDE = 64  # LR pixels
 BANDS, SWIR = 24, slice(15, 24)  # from 1020 nm on
@@ -140,6 +140,22 @@ def test_a_note_names_the_move_of_each_detector_as_it_was_made(emrdiff: Run, tmp
     moved = r"the SWIR bands \(bands 16-24\) were moved by 0\.\d\d down and 0\.2\d left \(LR pixels\) besides"
     assert re.fullmatch(moved + ", onto the VNIR bands", note)
     assert not [note for note in fused["notes"] if "0.1" in note and "the LR-HSI was moved" in note]
+
+
+def test_a_displacement_that_is_not_sure_is_left_and_said(run: Run, emrdiff: Run, tmp_path: Path) -> None:
+    """Under so much noise the pair hints at where it lies; neither a shift nor a field is made of that."""
+    lr, msi = displaced(tmp_path)
+    clean = read(msi)
+    write_cube(
+        msi, clean + 8 * clean.std() * np.random.default_rng(0).normal(size=clean.shape), transform=FINE
+    )
+    facts = json.loads(run(lr, msi, "--json", "-q").out)
+    assert 0 < facts["shift"]["confidence"] < 0.5
+    assert (facts["shift"]["used_lr_px"], facts["field"]) == ([0, 0], None)
+    assert "only if it is told `--register full`" in facts["warnings"][0]
+    assert "left by fuse" in run(lr, msi).out
+    fused = json.loads(emrdiff("fuse", lr, msi, tmp_path / "out.tif", "--method", "glp", "--json").out)
+    assert fused["shift_lr_px"] == [0, 0]
 
 
 def test_a_picture_has_an_arrow_at_each_block(run: Run, tmp_path: Path) -> None:
