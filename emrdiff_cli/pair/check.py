@@ -190,7 +190,7 @@ def _with_local(result: Check, pair: PairReader, found: FoundGeometry) -> Check:
         result,
         field=None if field is None else field_check(field),
         groups=group_checks(found.groups),
-        blocks=tuple(map(block_check, find_block_displacements(pair, found.used, found.located.best_psf))),
+        blocks=tuple(map(block_check, find_block_displacements(pair, found))),
     )
 
 

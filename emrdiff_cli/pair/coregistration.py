@@ -224,12 +224,15 @@ def spread_blocks(pair: PairReader, bands: NDArray[np.intp] | None = None) -> li
     ]
 
 
-def even_blocks(pair: PairReader) -> Iterator[PlacedBlock]:
-    """Small blocks all over the scene, placed on the LR-HSI's grid, one after the other: up to six by six."""
+def even_blocks(pair: PairReader, bands: NDArray[np.intp] | None = None) -> Iterator[PlacedBlock]:
+    """Small blocks all over the scene, placed on the LR-HSI's grid, one after the other: up to six by six.
+
+    `bands` as `spread_blocks` takes them.
+    """
     area, most = pair.alignment.lr_window, min(_SPREAD_SIDE, _largest_side(pair))
     rows, cols = (_even(length, most) for length in (area.height, area.width))
     for (top, height), (left, width) in product(rows, cols):
-        block = _read_block(pair, Window(top, left, height, width))
+        block = _read_block(pair, Window(top, left, height, width), bands)
         yield PlacedBlock(block, area.row + top, area.col + left)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.displacement import DisplacementField, PlacedBlock, estimate_shift_finely
 from emrdiff_cli.pair.coregistration import even_blocks
-from emrdiff_cli.pair.geometry import PairGeometry, Point
+from emrdiff_cli.pair.geometry import Point
 from emrdiff_cli.pair.pair import PairReader
+from emrdiff_cli.pair.registration import FoundGeometry
 
 _REACH = 1.0  # LR pixels by which a block may lie off the others: least squares tell no more
 
@@ -32,15 +33,17 @@ class BlockDisplacement:
     unexplained: float
 
 
-def find_block_displacements(pair: PairReader, used: PairGeometry, psf: Psf) -> tuple[BlockDisplacement, ...]:
+def find_block_displacements(pair: PairReader, known: FoundGeometry) -> tuple[BlockDisplacement, ...]:
     """Find the displacement of blocks all over a pair, each by itself, beginning from the geometry that is used.
 
-    Blocks that do not tell, with few valid pixels or too far off the others, are left out. Raises InputError as
-    PairReader.
+    By the first detector's bands, where others lie apart. Blocks that do not tell, with few valid pixels or too
+    far off the others, are left out. Raises InputError as PairReader.
     """
+    used, psf = known.used, known.located.best_psf
     placed = used.applied(pair)
     field = None if placed.displacement is None else placed.displacement.field
-    found = (_displacement(block, placed, used.move, field, psf) for block in even_blocks(placed))
+    bands = np.array(known.groups[0].bands, np.intp) if used.groups else None
+    found = (_displacement(block, placed, used.move, field, psf) for block in even_blocks(placed, bands))
     return tuple(block for block in found if block is not None)
 
 

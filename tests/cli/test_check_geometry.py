@@ -91,6 +91,8 @@ def test_detectors_that_lie_apart(run: Run, tmp_path: Path) -> None:
     assert (group["rows_lr_px"], group["cols_lr_px"]) == pytest.approx(APART, abs=0.03)
     assert max(group["standard_error_lr_px"]) < 0.03
     assert facts["field"] is None
+    for block in facts["blocks"]:
+        assert (block["rows_lr_px"], block["cols_lr_px"]) == pytest.approx((0, 0), abs=0.05)
     text = run(*pair).out
     assert "SWIR bands" in text
     assert "16-24: 0." in text
