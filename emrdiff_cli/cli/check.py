@@ -18,6 +18,7 @@ from emrdiff_cli.errors import InputError
 
 if TYPE_CHECKING:
     from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
+    from emrdiff_cli.core.sensor.radiometry import BandRadiometry
     from emrdiff_cli.pair.check_result import (
         BlockCheck,
         Check,
@@ -147,12 +148,21 @@ def _of_the_pair(result: Check) -> dict[str, str]:
     for band in result.coverage:
         where = "" if band.wavelength_nm is None else f" ({band.wavelength_nm:.0f} nm)"
         rows[f"MSI band {band.band}{where}"] = f"HSI bands {_bands(band.hsi_bands)}{_fit(band)}"
+    for line in result.radiometry:
+        rows[f"radiometry {line.band}"] = _radiometry(line)
     if result.uncovered_bands is not None:
         by = {"correlation": "correlation at LR", "estimate": "the response estimated at LR"}.get(
             result.coverage_by or "", result.coverage_by
         )
         rows["under no MSI band"] = f"{len(result.uncovered_bands)} HSI bands (by {by})"
     return rows
+
+
+def _radiometry(line: BandRadiometry) -> str:
+    return (
+        f"MSI band {line.band} = {line.gain:.4g} x LR-HSI under the response {line.offset:+.4g}; leaves "
+        f"{line.residual:.2%}"
+    )
 
 
 def _fit(band: MsiBandCoverage) -> str:

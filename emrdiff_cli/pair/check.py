@@ -32,7 +32,13 @@ from emrdiff_cli.pair.local_displacement import find_block_displacements
 from emrdiff_cli.pair.pair import PairReader, open_pair
 from emrdiff_cli.pair.registration import FoundGeometry, displaced, displacement_warning, find_geometry
 from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
-from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
+from emrdiff_cli.pair.spectral_coverage import (
+    ResponseChoice,
+    choose_response,
+    concerns,
+    find_coverage,
+    radiometry,
+)
 from emrdiff_cli.raster.acquisition import acquired_on
 from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.reading import open_raster, read_info
@@ -195,10 +201,16 @@ def _with_local(result: Check, pair: PairReader, found: FoundGeometry) -> Check:
 
 
 def _with_coverage(result: Check, pair: PairReader, scene: LrScene, choice: ResponseChoice) -> Check:
-    """Which HSI bands lie under which MSI band; bands marked bad under none."""
+    """Which HSI bands lie under which MSI band, bands marked bad under none, and how their values relate."""
     dead = {band - 1 for band in result.lr_hsi.dead_bands or ()}
     seen = find_coverage(choice, pair, dead, scene)
-    known = replace(result, coverage_by=seen.by, coverage=seen.msi_bands, uncovered_bands=seen.uncovered)
+    known = replace(
+        result,
+        coverage_by=seen.by,
+        coverage=seen.msi_bands,
+        uncovered_bands=seen.uncovered,
+        radiometry=radiometry(choice, pair, scene),
+    )
     return _add(known, warnings=concerns(seen))
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emrdiff_cli.core.sensor.coverage import MsiBandCoverage
+from emrdiff_cli.core.sensor.radiometry import BandRadiometry
 from emrdiff_cli.raster_info import Window
 
 Point = tuple[float, float]
@@ -121,9 +122,10 @@ class Check:
     """All that was found out of a pair; what could not be is None. With a problem, fusion makes no sense.
 
     `ratio` and `sampling_phase_hr_px` are (rows, columns); the latter is how far the corner of the LR grid lies
-    from the next edge of HR pixels; `hr_window` is the ground that both cover, in the MSI's pixels. `field` is None
-    where the pair supports none, `groups` are the detectors but for the first. Costs in dB are PSNR lost when both
-    are degraded by `wald_ratio`, fused by `glp-local` with and without the error, and compared with the LR-HSI.
+    from the next edge of HR pixels; `hr_window` is the ground that both cover, in the MSI's pixels. `radiometry`
+    is empty where no response is known, `field` is None where the pair supports none, `groups` are the detectors
+    but for the first. Costs in dB are PSNR lost when both are degraded by `wald_ratio`, fused by `glp-local` with
+    and without the error, and compared with the LR-HSI.
     """
 
     lr_hsi: RasterCheck
@@ -142,6 +144,7 @@ class Check:
     coverage_by: str | None = None
     coverage: tuple[MsiBandCoverage, ...] = ()
     uncovered_bands: tuple[int, ...] | None = None
+    radiometry: tuple[BandRadiometry, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -17,12 +17,14 @@ from emrdiff_cli.core.sensor.coverage import (
     covered_by_wavelengths,
 )
 from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.radiometry import BandRadiometry, relate
 from emrdiff_cli.core.sensor.srf import (
     LEAST_PIXELS,
     FittedResponse,
     SpectralResponse,
     estimate_response,
     fit_response,
+    gaussian_response,
     sampled_response,
 )
 from emrdiff_cli.errors import InputError
@@ -109,6 +111,26 @@ def find_coverage(
     good = _good(hsi)
     under = [[good[i] for i in bands] for bands in covered_by_correlation(seen)]
     return coverage("correlation", under, hsi, msi)
+
+
+def radiometry(choice: ResponseChoice, pair: PairReader, scene: LrScene) -> tuple[BandRadiometry, ...]:
+    """Gain and offset of the MSI's bands against the HSI's; empty where no response is known.
+
+    One is known from a table, or from the files' wavelengths and FWHM. `scene` as `registered` makes it.
+    """
+    hsi, msi = pair.lr_info.bands, pair.msi_info.bands
+    response = choice.response
+    if (
+        choice.kind in ("automatic", "metadata")
+        and msi.wavelengths_nm is not None
+        and msi.fwhm_nm is not None
+    ):
+        response = gaussian_response(msi.wavelengths_nm, msi.fwhm_nm)
+    if response is None or hsi.wavelengths_nm is None:
+        return ()
+    sampled = sampled_response(response, hsi.take(_good(hsi)).wavelengths_nm or ())
+    sums = sampled.sum(axis=1, keepdims=True)
+    return relate(scene, sampled / np.where(sums > 0, sums, 1.0))
 
 
 def registered(pair: PairReader) -> LrScene:

@@ -26,7 +26,7 @@ KEYS = {
         "shift",
         "psf",
     ),
-    *("hr_window", "field", "groups", "blocks"),
+    *("hr_window", "field", "groups", "blocks", "radiometry"),
     *("wald_ratio", "coverage_by", "coverage", "uncovered_bands", "problems", "warnings", "notes", "seconds"),
 }
 
