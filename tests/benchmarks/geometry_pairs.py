@@ -99,9 +99,12 @@ def read_ground(path: Path, every: int = 1, side: int | None = None) -> Ground:
 
 
 def four_boxes(bands: int) -> Doubles:
-    """Responses (4, B): blue to near infrared of many bands over 400 to 2500 nm, else spread over all of them."""
+    """Responses (4, B): blue to near infrared of many bands over 400 to 2500 nm, else spread over all of them.
+
+    From 16 bands on, none sees both halves of them.
+    """
     shares = (0.06, 0.10, 0.15, 0.25) if bands > 150 else (0.15, 0.38, 0.62, 0.85)
-    reach = 3 if bands > 150 else 2
+    reach = 3 if bands > 150 else 2 if bands > 20 else 1
     away = np.abs(np.arange(bands) - np.rint(np.array(shares) * (bands - 1))[:, None])
     boxes = (away <= reach).astype(np.float64)
     return np.asarray(boxes / boxes.sum(axis=1, keepdims=True))

@@ -166,3 +166,10 @@ def test_pairs_that_are_done_are_not_fused_again_and_the_tables_tell_all(
     assert "| field | displaced by 5, 3 | 20.00 | 29.00 | 30.00 | 90 | 0.020 | 1.1 |" in table
     assert capsys.readouterr().out == table
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 3
+
+
+def test_no_msi_band_sees_both_halves_of_the_bands() -> None:
+    for bands in (16, 31, 64, 95, 104, 207):
+        boxes = geometry_pairs.four_boxes(bands) > 0
+        assert boxes.any(axis=1).all()
+        assert not (boxes[:, : bands // 2].any(axis=1) & boxes[:, bands // 2 :].any(axis=1)).any()
