@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         ShiftCheck,
     )
 
+_SAME = 0.02  # LR pixels between moves that are the same to a reader
+
 
 def check(
     lr_hsi: LrHsi,
@@ -179,8 +181,17 @@ def _shift(shift: ShiftCheck) -> str:
         f"{_move((shift.rows_lr_px, shift.cols_lr_px), shift.standard_error_lr_px)} "
         f"would put the LR-HSI right (LR pixels; {hr[0]:.2f}, {hr[1]:.2f} HR pixels); confidence "
         f"{shift.confidence:.2f}, R2 {shift.r2_before:.3f} to {shift.r2_after:.3f}{_cost(shift.cost_db)}"
-        f"; {'undone by fuse' if any(shift.used_lr_px) else 'left by fuse'}"
+        f"; {_undone(shift)}"
     )
+
+
+def _undone(shift: ShiftCheck) -> str:
+    """Whether `fuse` undoes the displacement; it moves by another one where bands or places lie apart."""
+    (down, right), found = shift.used_lr_px, (shift.rows_lr_px, shift.cols_lr_px)
+    if not (down or right):
+        return "left by fuse"
+    same = math.hypot(down - found[0], right - found[1]) < _SAME
+    return "undone by fuse" if same else f"fuse moves it by {down:+.3f} down, {right:+.3f} right"
 
 
 def _psf(psf: PsfCheck) -> str:

@@ -245,7 +245,7 @@ def _concerns(result: Check) -> list[str]:
     if psf is not None and abs(psf.fwhm_hr_px / psf.assumed_fwhm_hr_px - 1) > _ODD_WIDTH:
         found.append(
             f"the PSF is {psf.fwhm_hr_px:.2f} HR pixels wide (FWHM), the ratio {psf.assumed_fwhm_hr_px:.2f}: "
-            "`emrdiff fuse` uses what it finds"
+            f"`emrdiff fuse` {'uses what it finds' if psf.used else 'uses the ratio, as the pair is not sure'}"
         )
     for raster in (result.lr_hsi, result.hr_msi):
         found += _band_concerns(raster)
