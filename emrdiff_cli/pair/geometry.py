@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.guided_resampling import on_grid
 from emrdiff_cli.core.sensor.degradation import WALD_PSF, AxisPsf, Psf
-from emrdiff_cli.core.sensor.displacement import BandShift, Displacement, DisplacementField
+from emrdiff_cli.core.sensor.displacement import TERMS, BandShift, Displacement, DisplacementField
 from emrdiff_cli.core.sensor.finer_msi import FinerMsi, finer_down
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pair.pair import PairReader
@@ -80,10 +80,12 @@ class PairGeometry:
         """Raises KeyError, TypeError and ValueError where a value is missing or is none of its kind."""
         psf = held["psf"]
         return cls(
-            move=(float(held["move"][0]), float(held["move"][1])),
+            move=_point(held["move"]),
             psf=None if psf is None else _psf(psf["axes"]),
-            field=tuple(tuple(map(float, row)) for row in held["field"]),
-            groups=tuple(BandShift(tuple(map(int, g["bands"])), _point(g["shift"])) for g in held["groups"]),
+            field=_field(held["field"]),
+            groups=tuple(
+                BandShift(tuple(map(_band, g["bands"])), _point(g["shift"])) for g in held["groups"]
+            ),
             notes=tuple(map(str, held["notes"])),
             warnings=tuple(map(str, held["warnings"])),
             known=bool(held["known"]),
@@ -150,7 +152,7 @@ def on_grid_of(pair: PairReader, hsi: Field, valid: Mask, msi_at_lr: Field) -> t
 def _psf(axes: Any) -> Psf:
     rows, cols = (
         AxisPsf(
-            _positive(axis["sigma_px"]), tuple(map(float, axis["correction"])), _positive(axis["step_px"])
+            _positive(axis["sigma_px"]), tuple(map(_finite, axis["correction"])), _positive(axis["step_px"])
         )
         for axis in axes
     )
@@ -158,12 +160,37 @@ def _psf(axes: Any) -> Psf:
 
 
 def _point(values: Any) -> Point:
-    down, right = map(float, values)
+    down, right = map(_finite, values)
     return down, right
 
 
-def _positive(value: Any) -> float:
+def _field(rows: Any) -> tuple[tuple[float, ...], ...]:
+    coefficients = tuple(tuple(map(_finite, row)) for row in rows)
+    if coefficients and (
+        len(coefficients) != 2 or {len(row) for row in coefficients} - {len(coefficients[0])}
+    ):
+        raise ValueError("must be as many coefficients along rows as along columns")
+    if coefficients and len(coefficients[0]) not in TERMS:
+        raise ValueError(f"must be so many: {TERMS}")
+    return coefficients
+
+
+def _band(value: Any) -> int:
+    number = int(value)
+    if number < 0:
+        raise ValueError("must count from 0")
+    return number
+
+
+def _finite(value: Any) -> float:
     number = float(value)
-    if not (math.isfinite(number) and number > 0):
+    if not math.isfinite(number):
+        raise ValueError("must be finite")
+    return number
+
+
+def _positive(value: Any) -> float:
+    number = _finite(value)
+    if number <= 0:
         raise ValueError("must be positive")
     return number
