@@ -96,8 +96,16 @@ CASES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("method", ["glp", pytest.param("kriging", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "method"),
+    [
+        *((case, "glp") for case in CASES),
+        *(
+            pytest.param(case, "kriging", marks=pytest.mark.slow)
+            for case in ("turned", "detectors apart and shifted", "oblong")
+        ),
+    ],
+)
 def test_what_the_geometry_cost_comes_back(run: Any, tmp_path: Path, case: str, method: str) -> None:
     how, shift, tag = CASES[case]
     go = partial(run, method=method)
