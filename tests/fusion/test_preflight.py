@@ -199,5 +199,5 @@ def test_memory_does_not_grow_with_the_height(tmp_path: Path, sampled: bool) -> 
         fuse(*pair, folder / "out.tif", "glp", sampler, FusionOptions(dtype="float32"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # The output grows by 3.3 MB, what is of the LR-HSI's size by 0.05 MB.
-    assert peaks[1] < peaks[0] + 1.5e6
+    # The output grows by 3.3 MB, what is of the LR-HSI's size by 0.05 MB; the geometry's blocks are up to nine.
+    assert peaks[1] < peaks[0] + 2e6
