@@ -237,7 +237,7 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
 
 def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, ChangedGround]:
     """The scene with the changed pixels that its usable bands tell of."""
-    changes = find_changes(replace(lr, hsi=lr.hsi[usable]))
+    changes = find_changes(lr if usable.all() else replace(lr, hsi=lr.hsi[usable]))
     if changes is None:
         return lr, ChangedGround(np.zeros_like(lr.valid), lr.valid)
     return changes.applied(lr), ChangedGround(changes.changed, lr.valid)

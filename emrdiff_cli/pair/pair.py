@@ -97,8 +97,9 @@ class PairReader:
         return self._like(alignment=alignment)
 
     def seen_through(self, psf: Psf, displacement: Displacement | None = None) -> PairReader:
-        """The same pair with another PSF, and a displacement of its LR pixels that no move undoes."""
-        return self._like(psf=psf, displacement=displacement)
+        """The same pair with another PSF, and with a displacement that no move undoes; None: with none."""
+        factor = float(self._msi_factor)
+        return PairReader(self._lr, self._msi, self.alignment, factor, psf, displacement)
 
     def rescaled(self, factor: float) -> PairReader:
         """The same pair with the MSI's values multiplied by a factor."""
@@ -114,8 +115,6 @@ class PairReader:
         msi: RasterReader | None = None,
         alignment: Alignment | None = None,
         factor: float | None = None,
-        psf: Psf | None = None,
-        displacement: Displacement | None = None,
     ) -> PairReader:
         """The same pair but for what is given."""
         return PairReader(
@@ -123,8 +122,8 @@ class PairReader:
             msi or self._msi,
             alignment or self.alignment,
             float(self._msi_factor) if factor is None else factor,
-            psf or self.psf,
-            displacement or self.displacement,
+            self.psf,
+            self.displacement,
         )
 
     def read_lr(self, window: Window | None = None) -> Field:

@@ -2,7 +2,7 @@
 
 What the MSI explains of a pixel by one least-squares map is worked out from the MSI itself, at both places, and is
 exact; only the rest, which is small and smooth, is interpolated (quintic splines). Interpolating the LR-HSI itself
-would lose what lies near its Nyquist frequency: a third to a half of what the displacement costs.
+would lose what lies near its Nyquist frequency.
 """
 
 from __future__ import annotations
