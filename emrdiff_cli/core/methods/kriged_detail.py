@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.back_projection import consistent
 from emrdiff_cli.core.methods.colour_kernel import (
+    ColourKernel,
     degraded_features,
     learn_kernel,
     observe_neighbourhood,
@@ -18,11 +20,28 @@ from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_
 from emrdiff_cli.core.methods.kriging import ColourTerm, KrigingData, krige
 from emrdiff_cli.core.methods.texture import psf_overlap
 
+Field = NDArray[np.float32]
+
 _NARROWEST = 1e-6  # of the MSI's largest axis' variance: a narrower one is noise
 
 
-def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInjection:
-    """The scene-wide map's detail and the kriged prediction of the residual that it leaves."""
+@dataclass(frozen=True)
+class PreparedKriging:
+    """The data of a scene's kriging, before a covariance of places is settled.
+
+    `axes` (m, m) from the MSI's bands to the axes of `data.msi`; `neighbourhood` (m, 2 h, 2 w), the MSI's;
+    `injection`, the scene-wide map's detail that kriging adds to.
+    """
+
+    data: KrigingData
+    kernel: ColourKernel
+    neighbourhood: Field
+    axes: Field
+    injection: DetailInjection
+
+
+def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> PreparedKriging:
+    """The residual of the scene-wide map at LR, with its covariates there."""
     injection, valid, resampling = fit_glp(scene), scene.lr.valid, scene.resampling
     neighbourhood = observe_neighbourhood(
         scene.strips_to_learn_from, resampling.up, covariance.neighbourhood_range
@@ -40,7 +59,14 @@ def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInje
         valid=valid,
         overlap=psf_overlap(resampling.down),
     )
-    kriged = krige(data, covariance)
-    colour = ColourTerm(kernel, kriged.weights, neighbourhood, at_lr=np.zeros_like(injection.base))
-    slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, axes)
+    return PreparedKriging(data, kernel, neighbourhood, axes, injection)
+
+
+def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInjection:
+    """The scene-wide map's detail and the kriged prediction of the residual that it leaves."""
+    prepared = prepare_kriging(scene, covariance)
+    kriged, injection = krige(prepared.data, covariance), prepared.injection
+    at_lr = np.zeros_like(injection.base)
+    colour = ColourTerm(prepared.kernel, kriged.weights, prepared.neighbourhood, at_lr)
+    slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, prepared.axes)
     return consistent(replace(injection, local_slopes=slopes, colour=colour), scene, kriged.texture)

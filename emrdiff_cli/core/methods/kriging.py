@@ -99,7 +99,7 @@ class GaussianProcess:
     nuggets: Doubles
 
     @classmethod
-    def likeliest(cls, data: KrigingData, covariance: Covariance) -> GaussianProcess:
+    def likeliest(cls, data: KrigingData, covariance: Covariance = USUAL) -> GaussianProcess:
         """The slopes' prior under which the channels together are likeliest, and each channel's nugget."""
         tried = [cls(data, covariance, prior, np.empty(0)) for prior in covariance.slopes]
         found = [process.deviances() for process in tried]
@@ -163,7 +163,7 @@ class GaussianProcess:
 
 
 @dataclass(frozen=True)
-class _Factor:
+class Factor:
     """The Cholesky factor (N, N) of K + nugget I, and the `channels` (k,) that have that nugget."""
 
     channels: NDArray[np.bool_]
@@ -172,6 +172,10 @@ class _Factor:
     def solve(self, right: Doubles) -> Doubles:
         """(K + nugget I)^-1 times (N, j)."""
         return np.asarray(linalg.cho_solve((self.lower, True), right, check_finite=False))
+
+    def whiten(self, right: Doubles) -> Doubles:
+        """L^-1 times (N, j), with L L' = K + nugget I."""
+        return np.asarray(linalg.solve_triangular(self.lower, right, lower=True, check_finite=False))
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,12 @@ class Block:
     msi: Doubles
     features: Doubles
 
+    def in_core(self) -> NDArray[np.bool_]:
+        """Which of the pixels (N,) the predictor is for."""
+        rows, cols = self.core
+        row, col = self.places.T
+        return np.asarray((row >= rows.start) & (row < rows.stop) & (col >= cols.start) & (col < cols.stop))
+
     def covariance_matrix(self) -> Doubles:
         """K (N, N), without a nugget."""
         prior, (sill, reach) = self.covariance, self.slope_prior
@@ -206,14 +216,14 @@ class Block:
             return _correlation_in_window(*self.window, reach)
         return _correlation(self.places, self.places, reach)
 
-    def factors(self, nuggets: Doubles) -> Iterator[_Factor]:
+    def factors(self, nuggets: Doubles) -> Iterator[Factor]:
         """A factorisation for each value among the channels' nuggets (k,)."""
         covariance = self.covariance_matrix()
         for nugget in np.unique(nuggets):
             noisy = covariance.copy()
             noisy.flat[:: len(noisy) + 1] += nugget
             lower, _ = linalg.cho_factor(noisy, lower=True, overwrite_a=True, check_finite=False)
-            yield _Factor(nuggets == nugget, lower)
+            yield Factor(nuggets == nugget, lower)
 
     def alpha(self, nuggets: Doubles) -> Doubles:
         """The weights (N, k) of the LR pixels: (K + nugget I)^-1 y."""

@@ -41,9 +41,8 @@ class CorrelatedBlock(Protocol):
     def residual(self) -> Doubles:
         """The residual (k, N), in units of the channels' spread."""
 
-    @property
-    def core(self) -> tuple[slice, slice]:
-        """Rows and columns of those for which the block is solved."""
+    def in_core(self) -> Mask:
+        """Which of them (N,) the block is solved for."""
 
     def covariance_matrix(self) -> Doubles:
         """K (N, N), without a nugget."""
@@ -112,7 +111,7 @@ class _Moments:
         variances, directions = linalg.eigh(block.covariance_matrix())
         variances = np.maximum(variances, 0)
         apart = np.abs(block.places[:, None] - block.places)
-        core = _in_core(block)
+        core = block.in_core()
         beside = (apart.sum(axis=2) == 1) & core[:, None]
         summed = [
             directions.T @ (weights @ directions)
@@ -132,12 +131,6 @@ class _Moments:
                 noise[row, channels] = signal + part * float(damping**2 @ np.diag(weights))
                 texture[row, channels] = signal + part * float(damping @ (overlapping * weights) @ damping)
         return cls(observed, noise, texture, float(beside.sum()) / 2)
-
-
-def _in_core(block: CorrelatedBlock) -> Mask:
-    rows, cols = block.core
-    row, col = block.places.T
-    return np.asarray((row >= rows.start) & (row < rows.stop) & (col >= cols.start) & (col < cols.stop))
 
 
 def _at(correlation: Doubles, lags: Doubles) -> Doubles:

@@ -15,7 +15,7 @@ from tests.support.geometries import noisy
 from tests.support.pair_arrays import Pair, resampling, texture
 
 Doubles = NDArray[np.float64]
-SIDE, WHOLE = 24, slice(0, 24)
+SIDE = 24
 OVERLAP = psf_overlap(resampling(96, 96).down)
 NUGGETS = np.full(4, 0.2) * USUAL.nugget_inflation
 
@@ -25,11 +25,13 @@ class Block:
     """LR pixels of one block with a smooth signal under them."""
 
     residual: Doubles
-    core: tuple[slice, slice] = (WHOLE, WHOLE)
 
     @property
     def places(self) -> Doubles:
         return np.argwhere(np.ones((SIDE, SIDE))).astype(np.float64)
+
+    def in_core(self) -> NDArray[np.bool_]:
+        return np.ones(SIDE**2, bool)
 
     def covariance_matrix(self) -> Doubles:
         return np.asarray(np.exp(-cdist(self.places, self.places, "sqeuclidean") / (2 * 4.0**2)))
