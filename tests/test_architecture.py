@@ -27,7 +27,7 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"config", "runtime", "core"}),
     frozenset({"core.sensor", "zoo"}),
     frozenset({"core.metrics", "core.methods", "raster", "responses"}),
-    frozenset({"core.diffusion", "pair", "tiles", "report", "conversion", "simulation"}),
+    frozenset({"core.diffusion", "core.evidence", "pair", "tiles", "report", "conversion", "simulation"}),
     frozenset({"checkpoint"}),
     frozenset({"fusion"}),
     frozenset({"evaluation", "training"}),

@@ -97,7 +97,7 @@ class SceneToFit:
         if pixels is None:
             yield from self.strips()
             return
-        rows, cols = (np.clip(np.rint(up.centres()), 0, up.n_in - 1).astype(int) for up in self.resampling.up)
+        rows, cols = self.resampling.nearest_lr
         for top, values, valid in self.strips():
             yield Strip(top, values, valid & ~pixels[rows[top : top + len(valid)]][:, cols])
 

@@ -61,9 +61,14 @@ def find_end_point(
     outside = None if basis.is_identity else scene.hsi - basis.expand(lr)
     in_basis = replace(scene, hsi=lr)
     linear = regress(in_basis)
-    fitted = _fit_of(method)(SceneToFit(in_basis, strips, resampling, linear))
+    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear))
     msi = np.asarray(scene.msi, np.float32)
     return SceneEndPoint(method, basis, fitted, msi, linear.unexplained, outside)
+
+
+def fit_method(method: EndPoint, scene: SceneToFit) -> Fitted:
+    """A method fitted to a scene's channels; raises ValueError for one that needs a model."""
+    return _fit_of(method)(scene)
 
 
 def fitted_class(method: EndPoint) -> type[Fitted]:

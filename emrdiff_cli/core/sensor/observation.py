@@ -55,6 +55,12 @@ class Resampling:
             down=psf.down(rows, cols, lr, hr),
         )
 
+    @property
+    def nearest_lr(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The LR row that each HR row lies on, and the LR column of each HR column."""
+        rows, cols = (np.clip(np.rint(up.centres()), 0, up.n_in - 1).astype(np.intp) for up in self.up)
+        return rows, cols
+
     def up_part(self, window: Window) -> tuple[Taps, Taps]:
         """LR -> HR for a window of the HR grid."""
         rows, cols = self.up
