@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -94,11 +96,37 @@ def _say(line: str) -> None:
         typer.echo(line, err=True)
 
 
+class _Said(logging.Handler):
+    """Warnings of the package as lines on stderr, each once: a command opens a raster several times."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._known: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say a warning that was not said yet."""
+        line = record.getMessage()
+        if line not in self._known:
+            self._known.add(line)
+            _say(f"Warning: {line}")
+
+
+@contextmanager
+def _saying_warnings() -> Iterator[None]:
+    log, said = logging.getLogger("emrdiff_cli"), _Said()
+    log.addHandler(said)
+    try:
+        yield
+    finally:
+        log.removeHandler(said)
+
+
 def main() -> NoReturn:
     """Run a command; known errors become one line on stderr and their exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        _run()
+        with _saying_warnings():
+            _run()
     except EmrdiffError as error:
         _say(f"Error: {error}")
         sys.exit(error.exit_code)

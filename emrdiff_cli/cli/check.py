@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, HrMsi, LrHsi, Overwrite, Quiet, Srf
+from emrdiff_cli.cli.options import AsJson, HrMsi, LrHsi, Overwrite, Quiet, SrcNodata, Srf, numbers
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import InputError
 
@@ -35,6 +35,7 @@ _SAME = 0.02  # LR pixels between moves that are the same to a reader
 def check(
     lr_hsi: LrHsi,
     hr_msi: HrMsi,
+    src_nodata: SrcNodata = None,
     srf: Srf = None,
     picture: Annotated[
         Path | None,
@@ -65,7 +66,7 @@ def check(
     if picture is not None:
         check_picture(picture, [lr_hsi, hr_msi], overwrite)
     with progress("check", quiet) as report:
-        result = checking.check(lr_hsi, hr_msi, srf, report)
+        result = checking.check(lr_hsi, hr_msi, srf, report, numbers("src_nodata", src_nodata))
     if picture is not None:
         result = _drawn(result, picture)
     if as_json:

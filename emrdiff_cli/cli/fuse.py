@@ -21,6 +21,7 @@ from emrdiff_cli.cli.options import (
     Quiet,
     Registration,
     Shift,
+    SrcNodata,
     Srf,
     numbers,
 )
@@ -45,6 +46,7 @@ def fuse(
     register: Registration = "auto",
     shift: Shift = None,
     psf_fwhm: PsfFwhm = None,
+    src_nodata: SrcNodata = None,
     srf: Srf = None,
     steps: fuse_options.Steps = None,
     seed: fuse_options.Seed = 0,
@@ -114,7 +116,7 @@ def _settings(given: Mapping[str, Any]) -> FusionSettings:
     asked = {name: given[name] for name in OPTIONS}
     if asked["max_memory"] is not None:
         asked["max_memory"] = parse_size(asked["max_memory"])
-    for name in ("shift", "psf_fwhm"):
+    for name in ("shift", "psf_fwhm", "src_nodata"):
         asked[name] = numbers(name, asked[name])
     asked["creation_options"] = _creation_options(asked["creation_options"] or [])
     return FusionSettings(**asked)

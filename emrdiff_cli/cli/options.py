@@ -57,6 +57,16 @@ PsfFwhm = Annotated[
 ]
 
 
+SrcNodata = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE|LR,MSI",
+        help="Stored value that is nodata in this run, besides what the files declare; two: of each raster, one of "
+        "them may be none.",
+    ),
+]
+
+
 def format_of(output: Path) -> Format:
     """The format that an output's name asks for."""
     from emrdiff_cli.raster.spec import driver_of

@@ -26,7 +26,7 @@ from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation.common_ground import common_area, match_bands
 from emrdiff_cli.evaluation.full_reference import plain, versions
 from emrdiff_cli.evaluation.recorded_pair import RecordedPair, lr_on_grid, psf_sigmas
-from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.pair.pair import PairReader, open_pair, recorded_nodata
 from emrdiff_cli.pair.spectral_coverage import choose_response, registered
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
@@ -120,8 +120,9 @@ def check_consistency(
     """
     with ExitStack() as stack:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
-        pair = stack.enter_context(open_pair(Path(lr_hsi), Path(hr_msi)))
         reader = stack.enter_context(open_raster(Path(fused)))
+        invalid = recorded_nodata(reader.info.tags)
+        pair = stack.enter_context(open_pair(Path(lr_hsi), Path(hr_msi), src_nodata=invalid))
         view = _View(RecordedPair.of(pair, reader.info), reader)
         response = _response(view.pair, srf, view.bands)
         sums = _sum_up(view, response, report)

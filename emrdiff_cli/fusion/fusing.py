@@ -118,7 +118,7 @@ def fuse(
     if sampler is not None and sampling is None:
         sampling = partial(sample_rows, sampler)
     started = time.monotonic()
-    with bounded_cache(CACHE_MEGABYTES), open_pair(lr_path, msi_path) as pair:
+    with bounded_cache(CACHE_MEGABYTES), open_pair(lr_path, msi_path, src_nodata=options.src_nodata) as pair:
         choice = _check(pair, output, sampler, end_point, options)
         with deferred(), sole_run(output):
             files = InputFiles(pair.lr_info.path, pair.msi_info.path)
@@ -201,7 +201,7 @@ def _report(
         uncovered_bands=seen.uncovered,
         bad_bands=seen.bad,
         notes=(*run.notes, *scene.pair.notes, *run.geometry.notes, *scene.notes),
-        warnings=(*run.geometry.warnings, *concerns(seen)),
+        warnings=(*run.geometry.warnings, *scene.warnings, *concerns(seen)),
     )
 
 
@@ -228,7 +228,7 @@ def plan(
     _end_point(method, config)
     if not output.absolute().parent.is_dir():
         raise WriteError(f"{output}: the folder is not there: make it first")
-    with open_pair(lr_path, msi_path) as pair:
+    with open_pair(lr_path, msi_path, src_nodata=options.src_nodata) as pair:
         _refuse_inputs(pair, output, options)
         choose_response(options.srf, pair.lr_info, pair.msi_info)
         spec = output_spec(pair, output, method, options)

@@ -93,6 +93,18 @@ def one_or_two(text: str, _folder: Path) -> tuple[float, float]:
     return found[0], found[-1]
 
 
+def nodata(text: str, _folder: Path) -> tuple[float | None, float | None]:
+    """A value for the LR-HSI and the HR-MSI alike, or one for each, with a comma between; `none`: none."""
+    wanted = "a number, or two (LR-HSI,HR-MSI) of which one may be none"
+    try:
+        found = [None if part.strip().lower() == "none" else float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(wanted) from error
+    if len(found) not in (1, 2):
+        raise ValueError(wanted)
+    return found[0], found[-1]
+
+
 def pairs(text: str, _folder: Path) -> dict[str, str]:
     """Values by key."""
     parts = text.split()

@@ -48,11 +48,11 @@ class FusionOptions:
 
     `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right,
     top in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
-    geometry, as `pair.registration.register` takes them. `srf`: the MSI's response, as `choose_response` takes
-    it. `changed`: where the mask of changed ground is written as well. `resume`: go on with the unfinished run
-    of the same output, if there is one. `max_memory`: bytes that the process may hold, by `estimate_memory`.
-    `driver` None: as the output's name asks for. `provenance`: tags of the output, on which nothing else
-    depends. Raises UsageError.
+    geometry, as `pair.registration.register` takes them. `src_nodata`: as `open_pair` takes it. `srf`:
+    the MSI's response, as `choose_response` takes it. `changed`: where the mask of changed ground is written as
+    well. `resume`: go on with the unfinished run of the same output, if there is one. `max_memory`: bytes that
+    the process may hold, by `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags
+    of the output, on which nothing else depends. Raises UsageError.
     """
 
     bounds: tuple[float, float, float, float] | None = field(
@@ -68,6 +68,9 @@ class FusionOptions:
     )
     psf_fwhm: tuple[float, float] | None = field(
         default=None, metadata=option("--psf-fwhm", option_cells.one_or_two, decides=True)
+    )
+    src_nodata: tuple[float | None, float | None] | None = field(
+        default=None, metadata=option("--src-nodata", option_cells.nodata, decides=True)
     )
     srf: str | None = field(default=None, metadata=option("--srf", option_cells.response, decides=True))
     tile: int = field(default=0, metadata=option("--tile", option_cells.at_least(0), decides=True))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.sensor.coverage import Coverage
 from emrdiff_cli.core.sensor.grid import bounds_window
 from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.errors import InputError
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.pair.pair import PairReader
@@ -37,6 +38,7 @@ def output_spec(pair: PairReader, output: Path, method: str, options: FusionOpti
         "emrdiff_ratio": f"{pair.alignment.ratio:.6g}",
         "emrdiff_lr_hsi": pair.lr_info.path.name,
         "emrdiff_hr_msi": pair.msi_info.path.name,
+        **pair.tags,
         **options.provenance,
     }
     return RasterSpec(
@@ -105,9 +107,21 @@ def expanded(scene: PreparedScene, area: Window, top: int, correction: Field) ->
             values += apply_taps(scene.end.outside, *up)
         rows, cols = scene.pair.nearest_lr
         valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
+        _refuse_overflow(scene.pair, values, valid)
         values = scene.with_passed(values, window)
         values[:, ~valid] = np.nan
         yield values[:, first - window.row : last - window.row, area.cols]
+
+
+def _refuse_overflow(pair: PairReader, values: Field, valid: NDArray[np.bool_]) -> None:
+    """Raise InputError where valid pixels of the pair give values that are no numbers."""
+    if np.isfinite(values.sum(axis=0)[valid]).all() or np.isfinite(values[:, valid]).all():
+        return
+    peak = float(np.nanmax(np.abs(pair.read_lr())))
+    raise InputError(
+        f"valid pixels of {pair.lr_info.path.name} and {pair.msi_info.path.name} give values that are no numbers: "
+        f"the LR-HSI's reach {peak:.3g}; is that fill? Declare it with `--src-nodata`; `emrdiff check` names it"
+    )
 
 
 def _common_grid(pair: PairReader) -> Grid:

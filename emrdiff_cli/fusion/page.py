@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.metrics.error_survey import BRIGHTNESS
 from emrdiff_cli.fusion.fusing import FusionReport
 from emrdiff_cli.pair.geometry import PairGeometry
+from emrdiff_cli.pair.pair import recorded_nodata
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster_info import Grid, Window
 from emrdiff_cli.report import panels
@@ -42,8 +43,11 @@ def write_fusion_report(
     raster's grid (another CRS, a rotated grid) is left out. Raises OutputExistsError, WriteError, InputError.
     """
     with ExitStack() as stack:
-        fused, lr, msi = (
-            stack.enter_context(open_raster(path)) for path in (Path(result.output), lr_hsi, hr_msi)
+        fused = stack.enter_context(open_raster(Path(result.output)))
+        invalid = recorded_nodata(fused.info.tags) or (None, None)
+        lr, msi = (
+            stack.enter_context(open_raster(path, nodata))
+            for path, nodata in zip((lr_hsi, hr_msi), invalid, strict=True)
         )
         lr = lr.moved(*PairGeometry.from_tags(fused.info.tags).move)
         sections = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +17,13 @@ from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels, TileI
 from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
 from emrdiff_cli.core.sensor.changes import find_changes
+from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
 from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
-from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling, observe_msi
+from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.errors import InputError, ModelError
 from emrdiff_cli.methods import METHODS, EndPoint
+from emrdiff_cli.pair.fill_warnings import fill_warnings
 from emrdiff_cli.pair.geometry import on_grid_of
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import RasterInfo, Window
@@ -83,7 +86,8 @@ class PreparedScene:
     """Scene-wide state of a fusion: the end point, the chain's channels, the masks.
 
     Nothing in it is of the HR scene's size. `fused`: the bands (0-based) that are fused; the others of
-    `band_count` are passed through. `channels` are None without a sampler. `msi_factor` is in the pair already.
+    `band_count` are passed through. `channels` are None without a sampler. `fill`: probable fill
+    of the LR-HSI and of the HR-MSI. `msi_factor` is in the pair already.
     """
 
     pair: PairReader
@@ -95,6 +99,7 @@ class PreparedScene:
     fused: NDArray[np.intp]
     passed: PassedBands
     ground: ChangedGround
+    fill: tuple[tuple[ProbableFill, ...], tuple[ProbableFill, ...]] = ((), ())
     msi_factor: float = 1.0
 
     @property
@@ -141,6 +146,12 @@ class PreparedScene:
         return tuple(notes)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about the values."""
+        lr, msi = self.fill
+        return tuple(fill_warnings((self.pair.lr_info, lr), (self.pair.msi_info, msi)))
+
+    @property
     def tags(self) -> dict[str, str]:
         """The same for the fused raster's provenance."""
         tags = {} if self.msi_factor == 1 else {MSI_SCALE_TAG: f"{self.msi_factor:g}"}
@@ -167,6 +178,9 @@ class PreparedScene:
             "band_count": np.array(self.band_count),
             "fused": self.fused,
             "msi_factor": np.array(self.msi_factor, np.float64),
+            "fill": np.array([(at, *astuple(fill)) for at in (0, 1) for fill in self.fill[at]]).reshape(
+                -1, 4
+            ),
         }
         parts = {"end": self.end, "channels": self.channels, "passed": self.passed, "ground": self.ground}
         for prefix, value in parts.items():
@@ -190,8 +204,16 @@ class PreparedScene:
             fused=arrays["fused"],
             passed=from_arrays(PassedBands, part("passed", arrays)),
             ground=from_arrays(ChangedGround, part("ground", arrays)),
+            fill=_fill_of(arrays["fill"]),
             msi_factor=factor,
         )
+
+
+def _fill_of(rows: NDArray[Any]) -> tuple[tuple[ProbableFill, ...], tuple[ProbableFill, ...]]:
+    found: tuple[list[ProbableFill], list[ProbableFill]] = [], []
+    for at, value, share, at_border in rows.tolist():
+        found[int(at)].append(ProbableFill(value, share, bool(at_border)))
+    return tuple(found[0]), tuple(found[1])
 
 
 def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -> PreparedScene:
@@ -204,8 +226,9 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     values, known = pair.read_lr(), pair.lr_info.bands
     hsi, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
     passed = _passed(values, unusable)
+    of_lr, of_msi = probable_fill(_varied(values[~unusable])), FillSurvey(pair.alignment.hr_window.height)
     del values
-    seen = observe_msi(pair.strips, pair.resampling.down)
+    seen = observe_msi(partial(_surveyed, pair, of_msi), pair.resampling.down)
     hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr)
     lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
     _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
@@ -231,8 +254,22 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
         fused=fused,
         passed=passed,
         ground=ground,
+        fill=(of_lr, of_msi.result()),
         msi_factor=factor,
     )
+
+
+def _surveyed(pair: PairReader, survey: FillSurvey) -> Iterator[Strip]:
+    """The strips of the MSI, looked at for fill on the way."""
+    for strip in pair.strips():
+        survey.update(np.where(strip.valid, strip.values, np.float32(np.nan)))
+        yield strip
+
+
+def _varied(values: Field) -> Field:
+    """The bands that are not of one value alone."""
+    varied: Field = values[np.nanmin(values, axis=(1, 2)) < np.nanmax(values, axis=(1, 2))]
+    return varied
 
 
 def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, ChangedGround]:

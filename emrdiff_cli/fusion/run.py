@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.errors import UsageError
+from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
 from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk
 from emrdiff_cli.fusion.options import FusionOptions
@@ -24,7 +24,7 @@ from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.pair.registration import register
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice
-from emrdiff_cli.raster.reading import bounded_cache, open_raster
+from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import Window
@@ -135,7 +135,7 @@ def write_rows(
     """Compute the rows and write them, in order; reading, the sampler and writing run beside each other."""
     tally = Tally()
     height = run.plan.area.height
-    with open_raster(run.scene.pair.msi_info.path) as own:
+    with run.scene.pair.reopened_msi() as own:
         scene = run.scene.with_pair(run.scene.pair.with_msi(own))
 
         def write(item: tuple[int, Field]) -> None:
@@ -153,6 +153,11 @@ def write_rows(
                 safe_point()
                 behind.put(item)
         report(1.0)
+    if not tally.valid_pixels:
+        raise InputError(
+            "no pixel of the output is valid: no valid pixel of the LR-HSI lies on one of the HR-MSI; look at both "
+            "with `emrdiff check`"
+        )
     return tally
 
 

@@ -17,7 +17,7 @@ from emrdiff_cli.core.sensor.grid import Alignment
 from emrdiff_cli.errors import EmrdiffError, InputError
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler
 from emrdiff_cli.fusion.tile_rows import TileRow, Tiling, sample_rows
-from emrdiff_cli.pair.pair import open_pair
+from emrdiff_cli.pair.pair import SrcNodata, open_pair
 from emrdiff_cli.raster.identity import Stamp, stamps
 from emrdiff_cli.version import __version__
 
@@ -37,6 +37,7 @@ class SceneTask:
     lr_hsi: Path
     hr_msi: Path
     stamps: tuple[tuple[Stamp, ...], tuple[Stamp, ...]]
+    src_nodata: SrcNodata
     alignment: Alignment
     arrays: Mapping[str, NDArray[Any]]
     tiling: Tiling
@@ -69,6 +70,7 @@ def task_of(scene: PreparedScene, tiling: Tiling, batch_size: int, make_sampler:
         lr_hsi=lr_hsi,
         hr_msi=hr_msi,
         stamps=known,
+        src_nodata=scene.pair.src_nodata,
         alignment=place,
         arrays=arrays,
         tiling=tiling,
@@ -89,7 +91,7 @@ def sample_row(task: SceneTask, row: TileRow, number: int) -> tuple[Field, float
         nonlocal seconds
         seconds += taken
 
-    with open_pair(task.lr_hsi, task.hr_msi) as pair:
+    with open_pair(task.lr_hsi, task.hr_msi, src_nodata=task.src_nodata) as pair:
         scene = PreparedScene.from_arrays(pair.placed(task.alignment), task.arrays)
         sampler = task.make_sampler(number)
         (values,) = sample_rows(sampler, scene, task.tiling, [row], task.batch_size, watch)

@@ -13,6 +13,7 @@ import numpy as np
 
 from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.core.sensor.coarse_registration import FAR_REACH
+from emrdiff_cli.core.sensor.fill import FillSurvey, probable_fill
 from emrdiff_cli.core.sensor.holes import valid_pixels
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.registration import Shift
@@ -28,8 +29,9 @@ from emrdiff_cli.pair.check_geometry import (
 )
 from emrdiff_cli.pair.check_result import Check, Point, RasterCheck
 from emrdiff_cli.pair.coregistration import find_shift
+from emrdiff_cli.pair.fill_warnings import fill_warnings
 from emrdiff_cli.pair.local_displacement import find_block_displacements
-from emrdiff_cli.pair.pair import PairReader, open_pair
+from emrdiff_cli.pair.pair import PairReader, SrcNodata, open_pair
 from emrdiff_cli.pair.registration import FoundGeometry, displaced, displacement_warning, find_geometry
 from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
 from emrdiff_cli.pair.spectral_coverage import (
@@ -41,7 +43,7 @@ from emrdiff_cli.pair.spectral_coverage import (
 )
 from emrdiff_cli.raster.acquisition import acquired_on
 from emrdiff_cli.raster.crs import crs_label, same_crs
-from emrdiff_cli.raster.reading import open_raster, read_info
+from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.raster_info import RasterInfo, Window
 
 __all__ = ["Check", "check", "find_shift"]
@@ -57,11 +59,12 @@ def check(
     msi_path: Path | str,
     srf: str | None = None,
     progress: Callable[[float, float], None] | None = None,
+    src_nodata: SrcNodata | None = None,
 ) -> Check:
     """Look at a pair before it is fused, the MSI strip by strip, which `progress` is told of in rows.
 
-    `srf`: the MSI's response, as `choose_response` takes it. Raises InputError where a raster cannot be opened
-    at all, and what `choose_response` raises.
+    `srf`: the MSI's response, as `choose_response` takes it; `src_nodata`: as `open_pair` takes it. Raises
+    InputError where a raster cannot be opened at all, and what `choose_response` raises.
     """
     started = time.monotonic()
     lr_path, msi_path = Path(lr_path), Path(msi_path)
@@ -69,7 +72,7 @@ def check(
     choice = choose_response(srf, lr, msi)
     result = _known(lr, msi)
     try:
-        with open_pair(lr_path, msi_path) as pair:
+        with open_pair(lr_path, msi_path, src_nodata=src_nodata) as pair:
             result = _placed(result, pair)
             result = _surveyed(result, pair, progress)
             if result.usable:
@@ -128,12 +131,15 @@ def _surveyed(result: Check, pair: PairReader, progress: Callable[[float, float]
     survey = BandSurvey(len(values))
     survey.update(values)
     lr = _with_states(result.lr_hsi, survey.result(), float(valid_pixels(values).mean()))
+    of_lr = probable_fill(values[_telling(pair.lr_info, survey.result())])
     survey, valid, area = BandSurvey(pair.msi_info.bands.count), 0, pair.alignment.hr_window
-    with open_raster(pair.msi_info.path) as reader:
+    fill = FillSurvey(area.height)
+    with pair.reopened_msi() as reader:
         for top in range(0, area.height, _STRIP_ROWS):
             rows = min(_STRIP_ROWS, area.height - top)
             strip = reader.read(Window(area.row + top, area.col, rows, area.width))
             survey.update(strip)
+            fill.update(strip)
             valid += int(np.isfinite(strip).all(axis=0).sum())
             if progress is not None:
                 progress(top + rows, area.height)
@@ -143,7 +149,14 @@ def _surveyed(result: Check, pair: PairReader, progress: Callable[[float, float]
         for raster in (lr, msi)
         if raster.nodata_share == 1
     ]
-    return _add(replace(result, lr_hsi=lr, hr_msi=msi), problems=empty)
+    warned = fill_warnings((pair.lr_info, of_lr), (pair.msi_info, fill.result()))
+    return _add(replace(result, lr_hsi=lr, hr_msi=msi), problems=empty, warnings=warned)
+
+
+def _telling(info: RasterInfo, states: BandStates) -> list[int]:
+    """Bands (0-based) that are neither marked bad nor of one value alone."""
+    mute = {*info.bands.bad, *(band - 1 for band in (*states.dead, *states.constant))}
+    return [band for band in range(info.bands.count) if band not in mute]
 
 
 def _with_states(raster: RasterCheck, states: BandStates, valid_share: float) -> RasterCheck:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +18,8 @@ from emrdiff_cli.core.sensor.grid import Alignment, AxisPlacement, align, lr_bel
 from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Resampling, Strip
 from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
-from emrdiff_cli.errors import GridError, InputError
+from emrdiff_cli.errors import GridError, InputError, UsageError
+from emrdiff_cli.raster.metadata import fits_dtype
 from emrdiff_cli.raster.placement import Placement, place_on, placing_notes
 from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
 from emrdiff_cli.raster.warping import AlignedReader
@@ -27,10 +28,27 @@ from emrdiff_cli.runtime.interruption import safe_point
 
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+SrcNodata = tuple[float | None, float | None]
 
 CACHE_MEGABYTES = 64  # GDAL's block cache while a pair is read
 
 _STRIP_ROWS = 256
+
+
+SRC_NODATA_TAG = "emrdiff_src_nodata"
+
+
+def recorded_nodata(tags: Mapping[str, str]) -> SrcNodata | None:
+    """The `src_nodata` that a fused raster's tags record. Raises InputError for a damaged tag."""
+    text = tags.get(SRC_NODATA_TAG)
+    try:
+        parts = [] if text is None else [None if part == "none" else float(part) for part in text.split(",")]
+        if parts:
+            of_lr, of_msi = parts
+            return of_lr, of_msi
+    except ValueError as error:
+        raise InputError(f"its tag {SRC_NODATA_TAG} is {text!r}: must be two numbers or none") from error
+    return None
 
 
 class PairReader:
@@ -105,6 +123,22 @@ class PairReader:
         """The same pair with the MSI's values multiplied by a factor."""
         return self._like(factor=factor * float(self._msi_factor))
 
+    @property
+    def src_nodata(self) -> SrcNodata:
+        """Nodata of the LR-HSI and of the HR-MSI that were given besides what the files declare."""
+        return self._lr.given_nodata, self._msi.given_nodata
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What is recorded in a raster made of the pair, for `recorded_nodata`."""
+        if self.src_nodata == (None, None):
+            return {}
+        return {SRC_NODATA_TAG: ",".join("none" if v is None else f"{v!r}" for v in self.src_nodata)}
+
+    def reopened_msi(self) -> RasterReader:
+        """The MSI's raster through another handle."""
+        return self._msi.reopened()
+
     def with_msi(self, msi: RasterReader) -> PairReader:
         """The same pair with the MSI read through another handle: a handle is for one thread."""
         return self._like(msi=msi)
@@ -174,18 +208,40 @@ class PairReader:
 
 
 @contextmanager
-def open_pair(lr_path: Path, msi_path: Path, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[PairReader]:
+def open_pair(
+    lr_path: Path,
+    msi_path: Path,
+    shift: tuple[float, float] = (0.0, 0.0),
+    src_nodata: SrcNodata | None = None,
+) -> Iterator[PairReader]:
     """Open an LR-HSI and an HR-MSI and place one on the other; the LR-HSI is brought onto the MSI's axes.
 
     `shift` moves the LR-HSI's grid by so many of its pixels, down and to the right, as `find_shift` finds it.
+    `src_nodata`: stored values of the LR-HSI and of the HR-MSI that are nodata besides what the files declare.
     Raises GridError: a CRS on one alone, no common area, an MSI that is not finer; InputError: a raster that
     cannot be read, or (when it is read) NaN without a declared nodata.
     """
-    with open_raster(lr_path) as lr, open_raster(msi_path) as msi:
+    of_lr, of_msi = src_nodata or (None, None)
+    with open_raster(lr_path, of_lr) as lr, open_raster(msi_path, of_msi) as msi:
+        _refuse_unholdable((of_lr, of_msi), lr.info, msi.info)
         placed = _placed(lr.info, msi.info)
         aligned = lr if placed.grid is lr.info.grid else AlignedReader(lr, placed.grid)
         pair = PairReader(aligned, msi, _widened(placed.alignment, placed.grid))
         yield pair.moved(shift)
+
+
+def _refuse_unholdable(src_nodata: SrcNodata, lr: RasterInfo, msi: RasterInfo) -> None:
+    """Raise UsageError for a nodata value that its raster's type cannot hold; one for both is for either."""
+    held = [
+        value is not None and fits_dtype(value, info.dtype)
+        for value, info in zip(src_nodata, (lr, msi), strict=True)
+    ]
+    both = src_nodata[0] == src_nodata[1] and any(held)
+    for value, info, holds in zip(src_nodata, (lr, msi), held, strict=True):
+        if value is not None and not holds and not both:
+            raise UsageError(
+                f"--src-nodata {value:g}: {info.path.name} holds {info.dtype} values, of which that is none"
+            )
 
 
 def _moved(alignment: Alignment, lr: Grid, msi: Grid, shift: tuple[float, float]) -> Alignment:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from emrdiff_cli.raster.metadata import (
     read_scale,
     split_list,
 )
+from emrdiff_cli.raster.nodata import is_nodata, nodata_text, stored_nodata
 from emrdiff_cli.raster.sizes import check_envi, check_geotiff, refuse_beyond_memory
 from emrdiff_cli.raster.tags import lower_keys
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
@@ -59,24 +59,26 @@ def read_info(path: Path) -> RasterInfo:
         return reader.info
 
 
-def open_raster(path: Path) -> RasterReader:
+def open_raster(path: Path, nodata: float | None = None) -> RasterReader:
     """Open a GeoTIFF, COG or ENVI raster; for ENVI the data file or its header.
 
-    Raises InputError: no such file, another format, a header or data file missing, a size other than the
-    header's, a GeoTIFF cut short, complex values, bands that differ in nodata or scale.
+    `nodata`: a stored value that is invalid as well, besides what the file declares. Raises InputError: no such
+    file, another format, a header or data file missing, a size other than the header's, a GeoTIFF cut short,
+    complex values, bands that differ in nodata or scale.
     """
     data, driver = locate(Path(path))
     try:
         if driver == "ENVI":
             check_text(data)
-        with ignoring_missing_georeference():
+        with ignoring_missing_georeference(), _any_nodata():
             dataset = rasterio.open(data.absolute(), driver=driver, sharing=False)
     except _GDAL_ERRORS as error:
         remedy = "correct its header" if driver == "ENVI" else "write it anew"
         said = _one_line(error).rstrip(".")
         raise InputError(f"{path}: cannot be opened as {driver}: {said}: {remedy}") from error
     try:
-        return RasterReader(data, dataset)
+        with _any_nodata():
+            return RasterReader(data, dataset, nodata)
     except InputError:
         dataset.close()
         raise
@@ -88,14 +90,19 @@ def open_raster(path: Path) -> RasterReader:
 class RasterReader:
     """An open raster, as a context manager. Not for use from several threads: open one for each."""
 
-    def __init__(self, path: Path, dataset: Any) -> None:
+    def __init__(self, path: Path, dataset: Any, nodata: float | None = None) -> None:
         self._dataset = dataset
         self._alpha = _alpha_bands(dataset)
         self._indexes = [i for i in dataset.indexes if i not in self._alpha]
         self._own_mask = any(_is_mask(flags) for flags in dataset.mask_flag_enums)
         known = _describe(path, dataset, self._indexes)
+        if nodata is not None and known.nodata is None and fits_dtype(nodata, known.dtype):
+            known = replace(known, nodata=float(np.dtype(known.dtype).type(nodata)))
         self.info = replace(known, has_mask=self._own_mask, has_alpha=bool(self._alpha))
         """Description of the raster; an alpha band is none of its bands."""
+        self.given_nodata = nodata
+        """The nodata value that was given besides what the file declares; None: none."""
+        self._nodata = [value for value in (nodata, known.nodata) if value is not None]
         self.masked = self.info.has_mask or self.info.has_alpha
         """True with a mask of its own, or an alpha band, besides nodata."""
         self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])
@@ -116,6 +123,10 @@ class RasterReader:
     def close(self) -> None:
         """Close the file."""
         self._dataset.close()
+
+    def reopened(self) -> RasterReader:
+        """The same raster through another handle, for another thread."""
+        return open_raster(self.info.path, self.given_nodata)
 
     def moved(self, down: float, right: float) -> RasterReader:
         """The same open raster with its grid moved by so many of its pixels; closed with this one."""
@@ -161,9 +172,8 @@ class RasterReader:
         """Tell which stored values are neither nodata, NaN nor infinite."""
         whole = stored.dtype.kind in "iu"
         valid: NDArray[np.bool_] = np.ones(stored.shape, bool) if whole else np.isfinite(stored)
-        nodata = self.info.nodata
-        if nodata is not None and not math.isnan(nodata):
-            valid &= stored != stored.dtype.type(nodata)
+        for nodata in self._nodata:
+            valid &= ~is_nodata(stored, nodata)
         return valid
 
     def read_stored(self, window: Window | None = None, bands: Sequence[int] | None = None) -> NDArray[Any]:
@@ -237,6 +247,11 @@ def ignoring_missing_georeference() -> Iterator[None]:
         yield
 
 
+def _any_nodata() -> AbstractContextManager[Any]:
+    """Keep numpy from warning where rasterio compares a nodata value with the limits of a smaller type."""
+    return np.errstate(over="ignore")
+
+
 def _alpha_bands(dataset: Any) -> list[int]:
     """Numbers (from 1) of a GeoTIFF's alpha bands.
 
@@ -288,7 +303,12 @@ def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
         grid=Grid(dataset.height, dataset.width, dataset.transform, _crs_wkt(dataset)),
         bands=read_bands(tags),
         dtype=dtype,
-        nodata=_stored_nodata(common_value(dataset.nodatavals, "nodata values", str(path)), dtype),
+        nodata=stored_nodata(
+            path,
+            dtype,
+            common_value(dataset.nodatavals, "nodata values", str(path)),
+            _nodata_text(path, dataset.driver, tags),
+        ),
         scale=scale,
         offset=offset,
         scale_recorded=recorded,
@@ -334,11 +354,9 @@ def _descriptions(dataset: Any, indexes: Sequence[int]) -> list[str]:
         return [""] * len(indexes)
 
 
-def _stored_nodata(nodata: float | None, dtype: str) -> float | None:
-    """Round nodata to the dtype; None if no stored value can equal it."""
-    if nodata is None or not fits_dtype(nodata, dtype):
-        return None
-    return float(np.dtype(dtype).type(nodata))
+def _nodata_text(path: Path, driver: str, tags: StoredTags) -> str | None:
+    """The nodata as the file states it, where that is its data file or ENVI header."""
+    return tags.envi.get("data_ignore_value") if driver == "ENVI" else nodata_text(path)
 
 
 def _one_line(error: BaseException) -> str:

@@ -35,6 +35,7 @@ class AlignedReader:
     masked = True
 
     def __init__(self, reader: RasterReader, target: Grid) -> None:
+        self.given_nodata = reader.given_nodata
         self.info: RasterInfo = replace(reader.info, grid=target)
         self._reader = reader
         self._flips = flipped_axes(reader.info.grid, target)
