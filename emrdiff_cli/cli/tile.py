@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from emrdiff_cli.cli.options import PsfFwhm, Registration, Shift, asked_geometry
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.tiles.tiles import cut
 
 
 def tile(
@@ -23,14 +23,18 @@ def tile(
     overlap: Annotated[
         int, typer.Option(min=0, help="Least overlap of neighbours, in the same pixels.")
     ] = 32,
+    register: Registration = "auto",
+    shift: Shift = None,
+    psf_fwhm: PsfFwhm = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the tiles that are there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Cut rasters into georeferenced, overlapping GeoTIFF tiles with all their metadata.
 
     All tiles are of one size, the last ones end at the edge. Those of a pair cover the same ground and
-    start on whole LR pixels; their sizes may differ by an LR pixel. Beside them lies index.geojson, with
-    footprints for any GIS and what `emrdiff stitch` needs.
+    start on whole LR pixels; their sizes may differ by an LR pixel. How the LR-HSI lies, and its PSF, are found
+    once on the whole pair and recorded in its tiles, so that `emrdiff fuse` takes each as the whole would be.
+    Beside them lies index.geojson, with footprints for any GIS and what `emrdiff stitch` needs.
 
     Examples:
     ```
@@ -38,5 +42,15 @@ def tile(
     emrdiff tile lr_hsi.hdr hr_msi.tif tiles/ --size 240 --overlap 40
     ```
     """
+    from emrdiff_cli.fusion.pair_tiles import cut_tiles
+
+    asked = asked_geometry(register, shift, psf_fwhm)
     with progress("Cutting tiles", quiet) as report:
-        cut(rasters, out_dir, size=size, overlap=overlap, overwrite=overwrite, report=report)
+        done = cut_tiles(
+            rasters, out_dir, size=size, overlap=overlap, overwrite=overwrite, asked=asked, report=report
+        )
+    if not quiet:
+        for note in done.notes:
+            typer.echo(f"Note: {note}", err=True)
+        for warning in done.warnings:
+            typer.echo(f"Warning: {warning}", err=True)

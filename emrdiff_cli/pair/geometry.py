@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from emrdiff_cli.core.sensor.displacement import TERMS, BandShift, Displacement,
 from emrdiff_cli.core.sensor.finer_msi import FinerMsi, finer_down
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pair.pair import PairReader
-from emrdiff_cli.raster_info import Grid
+from emrdiff_cli.raster.tags import PAIR_TAG
+from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 
 Point = tuple[float, float]
 Field = NDArray[np.float32]
@@ -32,6 +33,8 @@ SHIFT_TAG = "emrdiff_shift_lr_px"
 PSF_TAG = "emrdiff_psf"
 FIELD_TAG = "emrdiff_displacement_field"
 GROUPS_TAG = "emrdiff_band_shifts_lr_px"
+
+_DAMAGE = (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,14 @@ class PairGeometry:
         coefficients = np.array(self.field, np.float64)
         coefficients[:, 0] -= self.move
         return Displacement(DisplacementField(coefficients, (grid.height, grid.width)), self.groups)
+
+    def within(self, grid: Grid, window: Window) -> PairGeometry:
+        """The same for a part of the LR-HSI of this grid, cut out as a raster of its own."""
+        if not self.field:
+            return self
+        whole = DisplacementField(np.array(self.field, np.float64), (grid.height, grid.width))
+        part = whole.within(window.row, window.col, (window.height, window.width)).coefficients
+        return replace(self, field=tuple(tuple(float(value) for value in row) for row in part))
 
     def record(self) -> dict[str, Any]:
         """Plain values for JSON, for `from_record`."""
@@ -122,10 +133,29 @@ class PairGeometry:
                 "known": True,
             }
             return cls.from_record(record)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except _DAMAGE as error:
             raise InputError(
                 "the geometry in its tags (emrdiff_shift_lr_px and others) is damaged"
             ) from error
+
+
+def pair_tag(geometry: PairGeometry) -> dict[str, str]:
+    """The tag of both tiles of a place of a pair, for `recorded_geometry`."""
+    return {PAIR_TAG: json.dumps(geometry.record(), sort_keys=True)}
+
+
+def recorded_geometry(lr: RasterInfo, msi: RasterInfo) -> PairGeometry | None:
+    """The geometry that two tiles of one place of a pair record; None for rasters that are none.
+
+    Raises InputError where the tag is damaged.
+    """
+    held = lr.tags.get(PAIR_TAG)
+    if held is None or held != msi.tags.get(PAIR_TAG):
+        return None
+    try:
+        return PairGeometry.from_record(json.loads(held))
+    except _DAMAGE as error:
+        raise InputError(f"{lr.path}: its tag {PAIR_TAG} is damaged: cut the tiles again") from error
 
 
 def on_grid_of(pair: PairReader, hsi: Field, valid: Mask, msi_at_lr: Field) -> tuple[Field, Mask]:

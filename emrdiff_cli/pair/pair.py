@@ -9,12 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
 from emrdiff_cli.core.sensor.displacement import Displacement
-from emrdiff_cli.core.sensor.grid import Alignment, AxisPlacement, align, lr_below
+from emrdiff_cli.core.sensor.grid import Alignment, AxisPlacement, lr_below, moved_grid
 from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Resampling, Strip
 from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
@@ -108,7 +107,8 @@ class PairReader:
         """
         if shift == (0.0, 0.0):
             return self
-        return self.placed(_moved(self.alignment, self.lr_info.grid, self.msi_info.grid, shift))
+        lr = self.lr_info.grid
+        return self.placed(_widened(moved_grid(self.alignment, lr, self.msi_info.grid, shift), lr))
 
     def placed(self, alignment: Alignment) -> PairReader:
         """The same pair in another alignment."""
@@ -242,15 +242,6 @@ def _refuse_unholdable(src_nodata: SrcNodata, lr: RasterInfo, msi: RasterInfo) -
             raise UsageError(
                 f"--src-nodata {value:g}: {info.path.name} holds {info.dtype} values, of which that is none"
             )
-
-
-def _moved(alignment: Alignment, lr: Grid, msi: Grid, shift: tuple[float, float]) -> Alignment:
-    """The alignment with the LR grid moved by `shift` of its pixels; the MSI's stays."""
-    rows, cols, ratio = alignment.rows, alignment.cols, (alignment.rows.ratio, alignment.cols.ratio)
-    top = alignment.hr_window.row + rows.offset + ratio[0] * (shift[0] - alignment.lr_window.row)
-    left = alignment.hr_window.col + cols.offset + ratio[1] * (shift[1] - alignment.lr_window.col)
-    on_msi = Grid(lr.height, lr.width, Affine(ratio[1], 0, left, 0, ratio[0], top))
-    return _widened(align(on_msi, Grid(msi.height, msi.width, Affine.identity())), on_msi)
 
 
 def place(lr: RasterInfo, msi: RasterInfo) -> Alignment:

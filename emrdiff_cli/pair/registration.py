@@ -30,7 +30,7 @@ from emrdiff_cli.pair.coregistration import (
     straightened,
     well_explained,
 )
-from emrdiff_cli.pair.geometry import PairGeometry, Point
+from emrdiff_cli.pair.geometry import PairGeometry, Point, recorded_geometry
 from emrdiff_cli.pair.geometry_notes import (
     UNKNOWN,
     described,
@@ -108,8 +108,13 @@ def register(
 ) -> PairGeometry:
     """Find the geometry of a pair, or take it as given: what is used of all that `find_geometry` finds.
 
-    `off`: as it lies, with a warning of a large displacement. Raises InputError as PairReader.
+    `off`: as it lies, with a warning of a large displacement. `auto`, with nothing given: tiles of a pair record
+    that of the whole. Raises InputError as PairReader and as `recorded_geometry`.
     """
+    if mode == "auto" and shift is None and psf_fwhm is None:
+        recorded = recorded_geometry(pair.lr_info, pair.msi_info)
+        if recorded is not None:
+            return recorded
     if mode == "off" or (shift is not None and psf_fwhm is not None):
         given = _given(pair, shift, psf_fwhm)
         return given if shift is not None else replace(given, warnings=_warnings(find_shift(pair)))

@@ -7,7 +7,9 @@ from typing import Any
 
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
+from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.creation_options import creation_options, geotiff_defaults
 from emrdiff_cli.raster.envi import clean_name, clean_value
 from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor, join_list
@@ -25,10 +27,18 @@ def creation_profile(spec: RasterSpec) -> dict[str, Any]:
         "count": spec.bands.count,
         "dtype": spec.dtype,
         "nodata": spec.nodata,
-        "crs": None if spec.grid.crs_wkt is None else CRS.from_wkt(spec.grid.crs_wkt),
+        "crs": _crs(spec.grid.crs_wkt),
         "transform": None if spec.grid.transform == Affine.identity() else spec.grid.transform,
         **(geotiff_defaults(spec) if cog else creation_options(spec)),
     }
+
+
+def _crs(wkt: str | None) -> CRS | None:
+    """Raises InputError for one that GDAL cannot write."""
+    try:
+        return None if wkt is None else CRS.from_wkt(wkt)
+    except CRSError as error:
+        raise InputError(f"a CRS cannot be understood: {' '.join(str(error).split())}") from error
 
 
 def named_interleave(output: Path, spec: RasterSpec) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+PAIR_TAG = "emrdiff_pair_geometry"  # of both tiles of one place of a pair: how the pair lies, for `fuse`
+
 # Of the file, its place on the ground or the program that made it: untrue of any other raster.
 _OF_THE_FILE = {
     *("description", "dem_band", "dem_file", "read_procedures", "spectra_names", "z_plot_average"),

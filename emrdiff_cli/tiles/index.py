@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,25 @@ class Tile:
 class TiledRaster:
     """A raster cut into tiles, in row-major order: the grid they cover and the overlap of their ramps.
 
-    Raises InputError if the tiles are no gapless rows and columns over the grid.
+    `tags`: those of the whole, for a raster made from tiles that have them too. Raises InputError if the tiles are
+    no gapless rows and columns over the grid, or it is no grid.
     """
 
     name: str
     grid: Grid
     overlap: int
     tiles: tuple[Tile, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        widest = max((max(tile.window.height, tile.window.width) for tile in self.tiles), default=0)
+        if self.overlap < 0 or (len(self.tiles) > 1 and self.overlap >= widest):
+            raise InputError(
+                f"the tiles of {self.name} cannot overlap by {self.overlap} pixels: cut them again"
+            )
+        numbers = self.grid.transform[:6]
+        if not all(map(math.isfinite, numbers)) or self.grid.transform.is_degenerate:
+            raise InputError(f"the index puts {self.name} nowhere (transform {numbers}): cut its tiles again")
         rows = {(tile.window.row, tile.window.height) for tile in self.tiles}
         cols = {(tile.window.col, tile.window.width) for tile in self.tiles}
         expected = [(*row, *col) for row in sorted(rows) for col in sorted(cols)]
@@ -74,12 +85,16 @@ def _covers(spans: Iterable[tuple[int, int]], length: int) -> bool:
     )
 
 
-def write_index(folder: Path, rasters: Iterable[TiledRaster]) -> Path:
-    """Write the index of a folder in one step. Raises WriteError."""
+def write_index(folder: Path, rasters: Iterable[TiledRaster], tags: Mapping[str, str] | None = None) -> Path:
+    """Write the index of a folder in one step; `tags`: what is known of them all. Raises WriteError."""
     rasters = list(rasters)
     document = {
         "type": "FeatureCollection",
-        "emrdiff_tiles": {"version": _VERSION, "rasters": [_raster_entry(raster) for raster in rasters]},
+        "emrdiff_tiles": {
+            "version": _VERSION,
+            "rasters": [_raster_entry(raster) for raster in rasters],
+            **({"tags": dict(tags)} if tags else {}),
+        },
         "features": [_feature(raster, tile) for raster in rasters for tile in raster.tiles],
     }
     target = folder / INDEX_NAME
@@ -119,42 +134,45 @@ def read_index(path: Path) -> dict[str, TiledRaster]:
     """Read an index: the tiled rasters by name. Raises InputError: missing, damaged, of another version."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        version = document["emrdiff_tiles"]["version"]
+        held = document["emrdiff_tiles"]
+        version = held["version"]
         if version != _VERSION:
             raise InputError(
                 f"{path}: of version {version}, this emrdiff reads {_VERSION}: cut the tiles again"
             )
-        rasters = [
-            _parse_raster(entry, document["features"]) for entry in document["emrdiff_tiles"]["rasters"]
-        ]
+        tags = {str(key): str(value) for key, value in held.get("tags", {}).items()}
+        rasters = [_parse_raster(entry, document["features"], tags) for entry in held["rasters"]]
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: name a folder made by `emrdiff tile`, or --index") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: not an index made by `emrdiff tile`, or damaged: {error!r}") from error
     if not rasters:
         raise InputError(f"{path}: lists no raster: cut the tiles again")
     return {raster.name: raster for raster in rasters}
 
 
-def _parse_raster(entry: dict[str, Any], features: list[dict[str, Any]]) -> TiledRaster:
+def _parse_raster(
+    entry: dict[str, Any], features: list[dict[str, Any]], tags: Mapping[str, str]
+) -> TiledRaster:
     transform = Affine(*(float(value) for value in entry["transform"]))
-    grid = Grid(int(entry["height"]), int(entry["width"]), transform, entry["crs_wkt"])
+    crs = entry["crs_wkt"]
+    grid = Grid(int(entry["height"]), int(entry["width"]), transform, None if crs is None else str(crs))
     tiles = [
         _parse_tile(feature["properties"])
         for feature in features
         if feature["properties"]["raster"] == entry["name"]
     ]
     tiles.sort(key=lambda tile: (tile.row, tile.col))
-    return TiledRaster(str(entry["name"]), grid, int(entry["overlap"]), tuple(tiles))
+    return TiledRaster(str(entry["name"]), grid, int(entry["overlap"]), tuple(tiles), tags)
 
 
 def _parse_tile(properties: dict[str, Any]) -> Tile:
     file = str(properties["file"])
-    if Path(file).name != file:
+    if Path(file).name != file or file == ".." or "\0" in file:
         raise InputError(f"the index names a tile outside its folder ({file}): cut the tiles again")
     row, col, height, width = (int(value) for value in properties["window"])
     place = Window(row, col, height, width)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.sensor.grid import EDGE_SLACK, Alignment, AxisPlacement, same_place
-from emrdiff_cli.core.tiling import Mosaic, tile_starts, tile_windows
+from emrdiff_cli.core.sensor.grid import same_place
+from emrdiff_cli.core.tiling import Mosaic
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.metadata import value_beside
-from emrdiff_cli.raster.placement import place_on, placing_notes
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
+from emrdiff_cli.raster.tags import PAIR_TAG
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 from emrdiff_cli.runtime.atomic import (
@@ -32,20 +29,12 @@ from emrdiff_cli.runtime.atomic import (
     refuse_existing,
     target_of,
 )
-from emrdiff_cli.tiles.index import INDEX_NAME, Tile, TiledRaster, read_index, write_index
+from emrdiff_cli.tiles.index import INDEX_NAME, TiledRaster, read_index, write_index
+from emrdiff_cli.tiles.planning import PairTags, Plan, crop, has_place, plan_tiles
 
 Report = Callable[[float, float, str], None]
 
-_log = logging.getLogger(__name__)
 _EXACT_INTEGER = 2**53  # beyond it float64 does not hold every integer
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The tiles of one raster; `area` is the window of it that they cover."""
-
-    area: Window
-    tiled: TiledRaster
 
 
 def cut(
@@ -56,11 +45,13 @@ def cut(
     overlap: int,
     overwrite: bool,
     report: Report,
+    known: PairTags | None = None,
 ) -> Path:
     """Cut one raster, or an LR and an HR raster on their common area, into GeoTIFF tiles in a folder.
 
     `size` and `overlap` are in pixels of the finest raster; tile origins of a pair lie on whole LR pixels.
-    Stored values and metadata stay as they are. Returns the path of the index, which is written last.
+    Stored values and metadata stay as they are. `known`: of a pair, how its LR raster lies; None: as it says.
+    Returns the path of the index, which is written last.
     Raises UsageError, OutputExistsError, InputError, GridError, WriteError.
     """
     folder = Path(folder)
@@ -76,10 +67,11 @@ def cut(
         readers = [stack.enter_context(open_raster(Path(path))) for path in rasters]
         for reader in readers:
             _refuse_mask(reader)
-        plans = _plan([reader.info for reader in readers], size, overlap)
+        known = known or PairTags()
+        plans = plan_tiles([reader.info for reader in readers], size, overlap, known)
         former = _prepare(folder, [Path(path) for path in rasters], plans, overwrite)
         written = _write_tiles(folder, plans, readers, report)
-    index = write_index(folder, written)
+    index = write_index(folder, written, known.of_whole)
     for path in former:
         with failing_as_write_error(path):
             path.unlink(missing_ok=True)
@@ -94,86 +86,7 @@ def _refuse_mask(reader: RasterReader) -> None:
         )
 
 
-def _plan(infos: Sequence[RasterInfo], size: int, overlap: int) -> list[_Plan]:
-    names = [info.path.stem for info in infos]
-    if len(set(names)) < len(names):
-        names = [f"{name}-{i}" for i, name in enumerate(names, 1)]
-    if len(infos) == 1:
-        grid = infos[0].grid
-        windows = tile_windows(grid.height, grid.width, size, overlap)
-        return [_planned(names[0], grid, Window(0, 0, grid.height, grid.width), windows, overlap)]
-    finest = min((0, 1), key=lambda i: (_pixel_area(infos[i].grid), -infos[i].grid.width, -i))
-    lr, hr = infos[1 - finest].grid, infos[finest].grid
-    common = place_on(infos[1 - finest], infos[finest]).alignment
-    for note in placing_notes(*infos):
-        _log.warning("%s, ratio %.4g", note, common.ratio)
-    lr_windows, hr_windows, lr_overlap = _pair_windows(common, size, overlap)
-    lr_plan = _planned(names[1 - finest], lr, common.lr_window, lr_windows, lr_overlap)
-    hr_plan = _planned(names[finest], hr, common.hr_window, hr_windows, overlap)
-    return [lr_plan, hr_plan] if finest == 1 else [hr_plan, lr_plan]
-
-
-def _pixel_area(grid: Grid) -> float:
-    return abs(float(grid.transform.determinant))
-
-
-def _planned(name: str, grid: Grid, area: Window, windows: Sequence[Window], overlap: int) -> _Plan:
-    rows = sorted({window.row for window in windows})
-    cols = sorted({window.col for window in windows})
-    tiles = []
-    for window in windows:
-        row, col = rows.index(window.row), cols.index(window.col)
-        tiles.append(Tile(f"{name}_r{row:03d}_c{col:03d}.tif", window, row, col))
-    return _Plan(area, TiledRaster(name, _crop(grid, area), overlap, tuple(tiles)))
-
-
-def _placed(grid: Grid) -> bool:
-    return not grid.transform.is_identity
-
-
-def _crop(grid: Grid, window: Window) -> Grid:
-    """Crop a grid; one without any geotransform gets none."""
-    cropped = grid.crop(window)
-    return cropped if _placed(grid) else replace(cropped, transform=Affine.identity())
-
-
-def _pair_windows(place: Alignment, size: int, overlap: int) -> tuple[list[Window], list[Window], int]:
-    """Cut the common area at whole LR pixels: LR windows, HR windows and the overlap in LR pixels."""
-    lr, hr, ratio = place.lr_window, place.hr_window, max(place.rows.ratio, place.cols.ratio)
-    lr_size, lr_overlap = math.floor(size / ratio), math.ceil(overlap / ratio)
-    if lr_size <= lr_overlap:
-        raise UsageError(
-            f"--size {size} --overlap {overlap} leaves no step of whole LR pixels at ratio {ratio:.4g}: "
-            f"give a size of at least {math.ceil((lr_overlap + 1) * ratio)}"
-        )
-    lr_rows, hr_rows = _axis_spans(place.rows, lr.height, hr.height, lr_size, lr_overlap)
-    lr_cols, hr_cols = _axis_spans(place.cols, lr.width, hr.width, lr_size, lr_overlap)
-    return _cross(lr_rows, lr_cols), _cross(hr_rows, hr_cols), lr_overlap
-
-
-def _axis_spans(
-    axis: AxisPlacement, n_lr: int, n_hr: int, size: int, overlap: int
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """(start, length) of the tiles of one axis in LR pixels, and in the HR pixels whose centres they hold."""
-
-    def hr_edge(lr_edge: int) -> int:
-        if lr_edge in (0, n_lr):
-            return n_hr if lr_edge else 0
-        return math.ceil(axis.offset + axis.ratio * lr_edge - 0.5 - EDGE_SLACK)
-
-    length = min(size, n_lr)
-    starts = tile_starts(n_lr, size, overlap)
-    edges = [(hr_edge(start), hr_edge(start + length)) for start in starts]
-    return [(start, length) for start in starts], [(first, stop - first) for first, stop in edges]
-
-
-def _cross(rows: Sequence[tuple[int, int]], cols: Sequence[tuple[int, int]]) -> list[Window]:
-    return [Window(row, col, height, width) for row, height in rows for col, width in cols]
-
-
-def _prepare(
-    folder: Path, rasters: Sequence[Path], plans: Sequence[_Plan], overwrite: bool
-) -> Sequence[Path]:
+def _prepare(folder: Path, rasters: Sequence[Path], plans: Sequence[Plan], overwrite: bool) -> Sequence[Path]:
     """Make the folder, refuse to overwrite unasked; return the tiles that were there and are none of these."""
     index = folder / INDEX_NAME
     names = [tile.file for plan in plans for tile in plan.tiled.tiles]
@@ -210,15 +123,15 @@ def _former(folder: Path, kept: set[str]) -> list[Path]:
 
 
 def _write_tiles(
-    folder: Path, plans: Sequence[_Plan], readers: Sequence[RasterReader], report: Report
+    folder: Path, plans: Sequence[Plan], readers: Sequence[RasterReader], report: Report
 ) -> list[TiledRaster]:
     """Write the tiles; returns what is written, with the files' digests."""
     total, done = sum(len(plan.tiled.tiles) for plan in plans), 0
     written = []
     for plan, reader in zip(plans, readers, strict=True):
         tiles = []
-        for tile in plan.tiled.tiles:
-            _write_tile(folder / tile.file, reader, plan, tile.window)
+        for tile, tags in zip(plan.tiled.tiles, plan.tags, strict=True):
+            _write_tile(folder / tile.file, reader, plan.area, tile.window, tags)
             tiles.append(replace(tile, digest=file_sha256(folder / tile.file)))
             done += 1
             report(done, total, tile.file)
@@ -226,10 +139,12 @@ def _write_tiles(
     return written
 
 
-def _write_tile(path: Path, reader: RasterReader, plan: _Plan, window: Window) -> None:
-    area = plan.area
+def _write_tile(
+    path: Path, reader: RasterReader, area: Window, window: Window, tags: Mapping[str, str]
+) -> None:
     source = Window(area.row + window.row, area.col + window.col, window.height, window.width)
-    spec = RasterSpec.like(reader.info, grid=_crop(reader.info.grid, source), driver="GTiff")
+    info = reader.info
+    spec = RasterSpec.like(info, grid=crop(info.grid, source), driver="GTiff", tags={**info.tags, **tags})
     with VerifiedWriter(path, spec, overwrite=True) as writer:
         writer.append_stored(reader.read_stored(source))
 
@@ -263,11 +178,27 @@ def stitch(
             f"{folder}: {len(missing)} of {len(tiled.tiles)} tiles are missing, the first is {missing[0]}: "
             "put them there or cut the tiles again"
         )
-    with open_raster(folder / tiled.tiles[0].file) as reader:
-        first = reader.info
-    spec = RasterSpec.like(first, grid=tiled.grid, driver=driver)
+    first, tags = _described(folder, tiled)
+    spec = RasterSpec.like(first, grid=tiled.grid, driver=driver, tags=tags)
     with VerifiedWriter(output, spec, overwrite) as writer:
         _blend(folder, tiled, first, writer, report)
+
+
+def _described(folder: Path, tiled: TiledRaster) -> tuple[RasterInfo, dict[str, str]]:
+    """The first tile's description, and the tags that are the whole's. Raises InputError where tiles do not agree.
+
+    Of tags that the index knows its own count; others count where all tiles have the same, which those of the
+    tiles themselves (edges, shares, names of files) have not.
+    """
+    with open_raster(folder / tiled.tiles[0].file) as reader:
+        first = reader.info
+    tags = dict(first.tags)
+    for tile in tiled.tiles:
+        with open_raster(folder / tile.file) as reader:
+            _check_tile(reader, first, tiled.grid.crop(tile.window))
+            theirs = reader.info.tags
+        tags = {key: value for key, value in tags.items() if key in tiled.tags or theirs.get(key) == value}
+    return first, {key: tiled.tags.get(key, value) for key, value in tags.items() if key != PAIR_TAG}
 
 
 def _choose(rasters: Mapping[str, TiledRaster], name: str | None) -> TiledRaster:
@@ -295,7 +226,6 @@ def _blend(
     )
     for done, tile in enumerate(tiled.tiles, 1):
         with open_raster(folder / tile.file) as reader:
-            _check_tile(reader, first, tiled.grid.crop(tile.window))
             stored = reader.read_stored()
             valid = reader.valid(stored)
         _refuse_inexact(stored, valid, folder / tile.file)
@@ -326,7 +256,7 @@ def _check_tile(reader: RasterReader, first: RasterInfo, grid: Grid) -> None:
             f"{info.path}: has {info.grid.height} x {info.grid.width} pixels where the index has "
             f"{grid.height} x {grid.width}: tiles must keep their size"
         )
-    if _placed(info.grid) and _placed(grid) and not same_place(info.grid, grid):
+    if has_place(info.grid) and has_place(grid) and not same_place(info.grid, grid):
         raise InputError(f"{info.path}: does not lie where the index puts it: cut the tiles again")
     for what in ("bands", "dtype", "nodata", "scale", "offset"):
         ours, theirs = getattr(info, what), getattr(first, what)

@@ -293,6 +293,10 @@ def in_the_index(change: Callable[[dict[str, Any]], object]) -> Damage:
     return damage
 
 
+def of_the_raster(**changed: object) -> Damage:
+    return in_the_index(lambda document: document["emrdiff_tiles"]["rasters"][0].update(changed))
+
+
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "missing tile": (
         lambda first, *_: first.unlink(),
@@ -309,6 +313,17 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         in_the_index(lambda document: document["features"][0]["properties"].update(file="../a.tif")),
         "outside its folder",
     ),
+    "the folder above": (
+        in_the_index(lambda document: document["features"][0]["properties"].update(file="..")),
+        "outside its folder",
+    ),
+    "no overlap": (of_the_raster(overlap=-5), "cannot overlap by -5 pixels"),
+    "more overlap than tile": (of_the_raster(overlap=16), "cannot overlap by 16 pixels"),
+    "no pixel size": (of_the_raster(transform=[0.0] * 6), "puts a nowhere"),
+    "no place": (of_the_raster(transform=[float("nan"), 0, 0, 0, 1, 0]), "puts a nowhere"),
+    "no end": (of_the_raster(height=float("inf")), "damaged"),
+    "no CRS": (of_the_raster(crs_wkt="nonsense"), "a CRS cannot be understood"),
+    "nested": (lambda *paths: paths[2].write_text("[" * 100_000), "damaged"),
     "newer": (in_the_index(lambda document: document["emrdiff_tiles"].update(version=99)), "version 99"),
 }
 

@@ -60,6 +60,15 @@ class DisplacementField:
         rows, cols = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float64)
         return self.at(rows, cols)
 
+    def within(self, row: int, col: int, shape: tuple[int, int]) -> DisplacementField:
+        """The same field over a part of the grid, of `shape`, that begins at this pixel."""
+        count = self.coefficients.shape[1]
+        rows, cols = (np.array([0, side / 2, side]) - 0.5 for side in shape)
+        rows, cols = (places.ravel() for places in np.meshgrid(rows, cols, indexing="ij"))
+        terms = _terms(rows, cols, shape)[:count]
+        found = np.linalg.lstsq(terms.T, self.at(rows + row, cols + col).T, rcond=None)[0]
+        return DisplacementField(np.asarray(found.T, np.float64), shape)
+
     @property
     def varies(self) -> bool:
         """Whether it is more than a shift."""

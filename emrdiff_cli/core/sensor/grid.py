@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.errors import GridError
@@ -64,6 +65,18 @@ def align(lr: Grid, hr: Grid) -> Alignment:
         rows=rows,
         cols=cols,
     )
+
+
+def moved_grid(alignment: Alignment, lr: Grid, hr: Grid, shift: tuple[float, float]) -> Alignment:
+    """The alignment with the LR grid moved by `shift` of its pixels, down and to the right; the HR grid stays.
+
+    Raises GridError where nothing in common is left.
+    """
+    rows, cols, ratio = alignment.rows, alignment.cols, (alignment.rows.ratio, alignment.cols.ratio)
+    top = alignment.hr_window.row + rows.offset + ratio[0] * (shift[0] - alignment.lr_window.row)
+    left = alignment.hr_window.col + cols.offset + ratio[1] * (shift[1] - alignment.lr_window.col)
+    on_hr = Grid(lr.height, lr.width, Affine(ratio[1], 0, left, 0, ratio[0], top))
+    return align(on_hr, Grid(hr.height, hr.width, Affine.identity()))
 
 
 def align_by_size(lr: Grid, hr: Grid) -> Alignment:
@@ -126,8 +139,8 @@ def _axis(ratio: float, offset: float, n_lr: int, n_hr: int) -> tuple[range, ran
     if abs(offset - round(offset)) < _SNAP:
         offset = float(round(offset))
     # HR pixels whose centre lies on an LR pixel, then the LR pixels that those centres lie on.
-    first_hr = max(0, math.ceil(offset - 0.5))
-    stop_hr = min(n_hr, math.ceil(offset + ratio * n_lr - 0.5))
+    first_hr = max(0, math.ceil(offset - 0.5 - EDGE_SLACK))
+    stop_hr = min(n_hr, math.ceil(offset + ratio * n_lr - 0.5 - EDGE_SLACK))
     if stop_hr <= first_hr:
         raise GridError("the two rasters have no ground in common: compare their bounds with `emrdiff info`")
     first_lr = max(0, math.floor((first_hr + 0.5 - offset) / ratio))
