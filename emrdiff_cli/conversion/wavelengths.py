@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.raster.spectral import are_spectral
 from emrdiff_cli.raster_info import Bands
 from emrdiff_cli.runtime.csv_text import read_csv_text
 
@@ -19,7 +20,10 @@ def read_wavelengths(text: str) -> Bands:
     The CSV may have a header and a second column, the FWHM. Raises UsageError for neither, InputError for
     a CSV that does not hold that.
     """
-    return _from_csv(Path(text)) if Path(text).is_file() else _from_range(text)
+    given = _from_csv(Path(text)) if Path(text).is_file() else _from_range(text)
+    if not are_spectral(given.wavelengths_nm, given.fwhm_nm):
+        raise UsageError(f"--wavelengths {text}: are no centres of optical bands in nm, or not their FWHM")
+    return given
 
 
 def _from_range(text: str) -> Bands:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import glob
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from affine import Affine
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.envi_header import ENTRY, entries, is_header, stated_size
 
-DATA_SUFFIXES = ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw", ".bin")
+_log = logging.getLogger(__name__)
+
+DATA_SUFFIXES = ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw", ".bin", ".hyspex", ".envi", ".pix")
+_TIFF_SUFFIXES = (".tif", ".tiff")
 # What GDAL quotes in its messages, which rasterio takes for UTF-8: it prints a traceback where they are not.
 _QUOTED = {"map info", "projection info", "coordinate system string"}
-_ENTRY = re.compile(r"^([^=\n{}]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
 
 
 def header_paths(data: Path) -> tuple[Path, Path]:
@@ -25,41 +30,75 @@ def find_header(data: Path) -> Path | None:
     """Find the ENVI header beside a data file."""
     for path in header_paths(data):
         for candidate in (path, path.with_suffix(".HDR")):
-            if candidate.is_file() and candidate != data and _starts_as_envi(candidate):
+            if candidate.is_file() and candidate != data and is_header(candidate):
                 return candidate
     return None
 
 
-def _starts_as_envi(header: Path) -> bool:
-    with header.open("rb") as file:
-        return file.read(4) == b"ENVI"
-
-
 def data_paths(header: Path) -> Iterator[Path]:
     """Name the data files that are there and that GDAL may read through a header."""
+    return _with_suffixes(header, DATA_SUFFIXES)
+
+
+def _with_suffixes(header: Path, suffixes: Iterable[str]) -> Iterator[Path]:
     stem = header.with_suffix("")
-    names = (
-        stem.with_name(stem.name + case) for s in DATA_SUFFIXES for case in dict.fromkeys((s, s.upper()))
-    )
+    names = (stem.with_name(stem.name + case) for s in suffixes for case in dict.fromkeys((s, s.upper())))
     return (candidate for candidate in names if candidate.is_file())
 
 
 def find_data(header: Path) -> Path:
-    """Find the data file of a header. Raises InputError if there is none."""
-    for data in data_paths(header):
+    """Find the data file of a header: of a usual suffix, else a GeoTIFF, else of any suffix and the size stated.
+
+    Raises InputError if there is none, or more than one of the last.
+    """
+    for data in (*data_paths(header), *_with_suffixes(header, _TIFF_SUFFIXES)):
         return data
-    stem = header.with_suffix("")
+    if not is_header(header):
+        raise InputError(f"{header}: does not begin with ENVI: is it an ENVI header?")
+    size, stem = stated_size(header), header.with_suffix("")
+    others = sorted(
+        p for p in header.parent.glob(f"{glob.escape(stem.name)}.*") if p.is_file() and p != header
+    )
+    fitting = [path for path in others if path.stat().st_size == size and path.with_suffix("") == stem]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InputError(
+            f"{header}: is the header of {' or '.join(path.name for path in fitting)}: name the data file"
+        )
+    there = f"; {others[0].name} is there, but not of the {size} bytes it states" if others and size else ""
     raise InputError(
         f"{header}: no data file beside this header (looked for {stem.name} and {stem.name}.bsq, .bil, .bip, "
-        ".img, .dat): put it there"
+        f".img, .dat, .tif{there}): put it there"
     )
+
+
+def header_beside(tiff: Path) -> Path | None:
+    """The ENVI header beside a GeoTIFF that has no other data file: the GeoTIFF's own, as DESIS' products have."""
+    header = find_header(tiff)
+    if header is None or any(path != tiff for path in data_paths(header)):
+        return None
+    return header
+
+
+def entries_beside(tiff: Path, shape: tuple[int, int, int]) -> dict[str, str]:
+    """What the header beside a GeoTIFF of this shape (bands, rows, columns) states; said, if it is another's."""
+    header = header_beside(tiff)
+    if header is None:
+        return {}
+    found = entries(header)
+    stated = [found.get(key, "").lstrip("0") for key in ("bands", "lines", "samples")]
+    if stated == [str(length) for length in shape]:
+        return found
+    _log.warning("%s: describes another raster than %s: ignored", header.name, tiff.name)
+    return {}
 
 
 def check_text(data: Path) -> None:
     """Raise InputError where the georeference in a data file's header is not text in UTF-8."""
     header = find_header(data)
     content = b"" if header is None else header.read_bytes()
-    for match in _ENTRY.finditer(content.decode("latin-1")):
+    for match in ENTRY.finditer(content.decode("latin-1")):
         key = " ".join(match[1].lower().split())
         try:
             match[2].encode("latin-1").decode("utf-8")
@@ -104,7 +143,7 @@ def finish_header(text: str, transform: Affine, *, named: bool, description: str
     The description, for which GDAL puts the part file's name, becomes the one given; invented band names
     are dropped; corner and pixel size get all digits of `transform`, of which GDAL keeps 15.
     """
-    entries = {match[1].strip(): match[2] for match in _ENTRY.finditer(text)}
+    entries = {match[1].strip(): match[2] for match in ENTRY.finditer(text)}
     entries.pop("description", None)
     if description is not None:
         entries = {"description": "{" + clean_value(description).strip("{}") + "}", **entries}

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
-from emrdiff_cli.raster.envi import DATA_SUFFIXES, data_paths, find_data, find_header, header_paths
+from emrdiff_cli.raster.envi import (
+    DATA_SUFFIXES,
+    data_paths,
+    find_data,
+    find_header,
+    header_beside,
+    header_paths,
+)
 from emrdiff_cli.runtime.atomic import refuse_existing, target_of
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -30,7 +37,7 @@ def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
         if not path.is_file():
             raise InputError(f"{path}: is a device or a pipe: name a raster file")
         if path.suffix.lower() == ".hdr":
-            return find_data(path), "ENVI"
+            path = find_data(path)
         with path.open("rb") as file:
             magic = file.read(4)
         header = find_header(path)
@@ -53,14 +60,14 @@ def _no_driver(path: Path) -> str:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that decide what is read of an existing raster: its data, an ENVI header, `.aux.xml` and `.msk`.
+    """The files that decide what is read of an existing raster: its data, a header, `.aux.xml` and `.msk`.
 
     In this order, the data first; those that are not there are left out, and so are overviews, which hold
     nothing of their own. `path`: of the data or, for ENVI, of the header. Raises InputError where there is no
     such raster.
     """
     data, driver = locate(path)
-    header = find_header(data) if driver == "ENVI" else None
+    header = find_header(data) if driver == "ENVI" else header_beside(data)
     beside = (_beside(data, suffix) for suffix in _SIDECARS)
     return (data, *([] if header is None else [header]), *(file for file in beside if file.is_file()))
 

@@ -1,7 +1,8 @@
 """Spectral metadata and scale: GDAL's tags to values and back; no file is touched here.
 
 Wavelengths and FWHM are in nm throughout. They are looked up in the dataset's ENVI list, then the tags
-of the bands, then GDAL's IMAGERY domain, which GDAL rounds to 0.001 µm when it fills it from an ENVI header.
+of the bands, then GDAL's IMAGERY domain, which GDAL rounds to 0.001 µm when it fills it from an ENVI header,
+then in a header beside the file and in the bands' names. Of an ENVI raster its own header alone counts.
 """
 
 from __future__ import annotations
@@ -10,27 +11,26 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.spectral import (
+    Stated,
+    fwhm_nm,
+    lengths_in_names,
+    parse_lengths,
+    parse_numbers,
+    wavelengths_nm,
+)
 from emrdiff_cli.raster_info import Bands
 
 _log = logging.getLogger(__name__)
-
-_POWER_TO_NM = {
-    **dict.fromkeys(("nanometers", "nanometer", "nanometres", "nanometre", "nm"), 0),
-    **dict.fromkeys(("micrometers", "micrometer", "micrometres", "micrometre", "microns", "micron"), 3),
-    **dict.fromkeys(("um", "\u00b5m", "\u03bcm"), 3),
-    **dict.fromkeys(("millimeters", "millimeter", "mm"), 6),
-    **dict.fromkeys(("meters", "meter", "metres", "metre", "m"), 9),
-}
-_NOT_A_LENGTH = {"index", "wavenumber", "ghz", "mhz", "hertz"}
-_LEAST_IN_NM = 100.0  # without a unit: no optical wavelength is below 100 nm or above 100 µm
 
 _OWN_TAGS = {
     *("wavelength", "wavelength_units", "fwhm", "bbl", "band_names"),
@@ -38,93 +38,149 @@ _OWN_TAGS = {
     *("samples", "lines", "bands", "header_offset", "file_type", "file_compression", "data_type"),
     *("interleave", "byte_order", "map_info", "projection_info", "coordinate_system_string"),
     *("x_start", "y_start", "pixel_size", "geo_points", "rpc_info"),
-    *("classes", "class_lookup", "class_names", "AREA_OR_POINT"),
+    *("classes", "class_lookup", "class_names", "area_or_point"),
 }
+
+
+_BAND_KEYS = {"wavelength", "wavelength_units", "fwhm", "bbl"}
 
 
 @dataclass(frozen=True)
 class StoredTags:
-    """The key-value pairs of a raster as GDAL gives them: of the dataset, its ENVI domain and each band."""
+    """The key-value pairs of a raster as GDAL gives them: of the dataset, its ENVI domain and each band.
+
+    `header_alone`: `envi` is an ENVI raster's own header, and what GDAL made of that elsewhere does not count.
+    `beside`: the header of another ENVI file of the same image, for what the raster itself does not tell.
+    """
 
     dataset: Mapping[str, str]
     envi: Mapping[str, str]
     bands: Sequence[Mapping[str, str]]
     imagery: Sequence[Mapping[str, str]]
     names: Sequence[str]
+    header_alone: bool = False
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     def user_tags(self) -> dict[str, str]:
         """Collect the pairs that say something other than the structure and the bands."""
-        pairs = {**self.envi, **self.dataset}
+        pairs = {**self.beside, **self.envi, **self.dataset}
         return {
             key: value
             for key, value in pairs.items()
-            if key not in _OWN_TAGS and not re.fullmatch(r"Band_\d+", key)
+            if normal_key(key) not in _OWN_TAGS and not re.fullmatch(r"Band_\d+", key)
         }
+
+    def user_band_tags(self) -> dict[str, tuple[str, ...]]:
+        """Collect the bands' pairs that say something else than their `Bands`; "" for a band without one."""
+        keys = dict.fromkeys(key for tags in self.bands for key in tags if not _of_bands(key))
+        return {key: tuple(tags.get(key, "") for tags in self.bands) for key in keys}
+
+
+def _of_bands(key: str) -> bool:
+    """Whether a band's tag is held in `Bands`, or is what GDAL once counted of the whole file's pixels."""
+    normal = normal_key(key)
+    return normal in _BAND_KEYS or normal.startswith("statistics_")
+
+
+def normal_key(key: str) -> str:
+    """A key as others may spell it: `Wavelength Units` is `wavelength_units`."""
+    return re.sub(r"[\s-]+", "_", key.strip().lower())
 
 
 def read_bands(tags: StoredTags) -> Bands:
     """The bands' metadata from the tags; what these do not tell of all bands is None."""
     count = len(tags.bands)
-    unit = tags.envi.get("wavelength_units") or tags.dataset.get("wavelength_units", "")
-    good = _envi_numbers(tags, "bbl") or _band_numbers(tags.bands, "bbl")
+    tags = _spelt_alike(tags)
+    good = (
+        _envi_numbers(tags.envi, "bbl", count)
+        or parse_numbers(pairs.get("bbl", "") for pairs in tags.bands)
+        or _envi_numbers(tags.beside, "bbl", count)
+    )
+    stated = _stated(tags, "wavelength", "CENTRAL_WAVELENGTH_UM")
+    wavelengths = None if stated is None else wavelengths_nm(stated)
+    width = _stated(tags, "fwhm", "FWHM_UM")
     return Bands(
         count=count,
-        wavelengths_nm=_spectral(tags, "wavelength", "CENTRAL_WAVELENGTH_UM", unit),
-        fwhm_nm=_spectral(tags, "fwhm", "FWHM_UM", unit),
+        wavelengths_nm=wavelengths,
+        fwhm_nm=None if width is None else fwhm_nm(width, wavelengths),
         good=None if good is None else tuple(value != 0 for value in good),
         names=_names(tags.names),
     )
 
 
-def _spectral(tags: StoredTags, key: str, imagery_key: str, unit: str) -> tuple[float, ...] | None:
-    listed = _envi_numbers(tags, key)
-    if listed is not None:
-        return _to_nm(listed, unit, key)
-    tagged = _band_numbers(tags.bands, key)
-    if tagged is not None:
-        return _to_nm(tagged, tags.bands[0].get("wavelength_units", unit), key)
-    imagery = _band_numbers(tags.imagery, imagery_key)
-    return None if imagery is None else _to_nm(imagery, "um", key)
+def _spelt_alike(tags: StoredTags) -> StoredTags:
+    """The same tags with their keys in one spelling; of two, the one that is in it already counts."""
+
+    def normal(pairs: Mapping[str, str]) -> dict[str, str]:
+        return {normal_key(key): value for key, value in pairs.items()} | dict(pairs)
+
+    return replace(
+        tags,
+        dataset=normal(tags.dataset),
+        envi=normal(tags.envi),
+        bands=[normal(pairs) for pairs in tags.bands],
+        beside=normal(tags.beside),
+    )
 
 
-def _envi_numbers(tags: StoredTags, key: str) -> list[Decimal] | None:
-    """Read the dataset's list of numbers; None, with a warning, if it does not fit the bands."""
-    text = tags.envi.get(key)
+def _stated(tags: StoredTags, key: str, imagery_key: str) -> Stated | None:
+    """What the first source to state them for all bands says; None, with a warning for each that fails, if none."""
+    count = len(tags.bands)
+    unit = tags.envi.get("wavelength_units") or tags.dataset.get("wavelength_units", "")
+    found = _listed(tags.envi, key, unit, count)
+    if found is not None or (tags.header_alone and key in tags.envi):
+        return found
+    found = _banded(tags.bands, key, unit) or _imagery(tags.imagery, key, imagery_key)
+    for pairs in (tags.dataset, tags.beside):
+        found = found or _listed(pairs, key, pairs.get("wavelength_units", ""), count)
+    in_names = key == "wavelength" and not any(
+        key in pairs for pairs in (tags.envi, *tags.bands, tags.beside)
+    )
+    return lengths_in_names(tags.names) if found is None and in_names else found
+
+
+def _listed(pairs: Mapping[str, str], key: str, unit: str, count: int) -> Stated | None:
+    numbers = _envi_numbers(pairs, key, count)
+    return None if numbers is None else Stated(tuple(numbers), (unit,) * count, f"the list '{key}'")
+
+
+def _envi_numbers(pairs: Mapping[str, str], key: str, count: int) -> list[Decimal] | None:
+    """Read a list of numbers; None, with a warning, if it does not fit the bands."""
+    text = pairs.get(key)
     if text is None:
         return None
-    numbers = _numbers(split_list(text))
-    if numbers is None or len(numbers) != len(tags.bands):
+    numbers = parse_numbers(split_list(text))
+    if numbers is None or len(numbers) != count:
         found = "holds something other than numbers" if numbers is None else f"has {len(numbers)} entries"
-        _log.warning("the list '%s' %s for %d bands: ignored", key, found, len(tags.bands))
+        _log.warning("the list '%s' %s for %d bands: ignored", key, found, count)
         return None
     return numbers
 
 
-def _band_numbers(bands: Sequence[Mapping[str, str]], key: str) -> list[Decimal] | None:
-    return _numbers([tags.get(key, "") for tags in bands])
-
-
-def _numbers(texts: Iterable[str]) -> list[Decimal] | None:
-    try:
-        numbers = [Decimal(text.strip()) for text in texts]
-    except InvalidOperation:
+def _banded(bands: Sequence[Mapping[str, str]], key: str, unit: str) -> Stated | None:
+    """Read the bands' own tags; None, with a warning where some are there, if they do not tell of all."""
+    lacking = [i for i, tags in enumerate(bands, 1) if key not in tags]
+    if len(lacking) == len(bands):
         return None
-    finite = bool(numbers) and all(number.is_finite() and number.adjusted() < 300 for number in numbers)
-    return numbers if finite else None
-
-
-def _to_nm(numbers: Sequence[Decimal], unit: str, key: str) -> tuple[float, ...] | None:
-    """Convert to nm in decimal, so that 0.5584 µm is 558.4 nm and not 558.4000000000001 nm."""
-    unit = unit.strip().lower()
-    if unit in _NOT_A_LENGTH:
-        _log.warning("the list '%s' is in the unit '%s', not a wavelength: ignored", key, unit)
+    if lacking:
+        _log.warning("the band tag '%s' is missing in %s: ignored", key, numbered_bands(lacking))
         return None
-    power = _POWER_TO_NM.get(unit)
-    if power is None:
-        power = 0 if max(numbers) > (1 if key == "fwhm" else _LEAST_IN_NM) else 3
-        guess = "nm" if power == 0 else "um"
-        _log.warning("the list '%s' states no known unit ('%s'): taken as %s", key, unit, guess)
-    return tuple(float(number.scaleb(power)) for number in numbers)
+    units = [tags["wavelength_units"] for tags in bands if "wavelength_units" in tags]
+    usual = units[0] if units else unit
+    each = [parse_lengths([tags[key]], tags.get("wavelength_units", usual), key) for tags in bands]
+    other = [i for i, stated in enumerate(each, 1) if stated is None]
+    if other:
+        said = bands[other[0] - 1][key]
+        _log.warning("the band tag '%s' is no number (%r) in %s: ignored", key, said, numbered_bands(other))
+        return None
+    known = [stated for stated in each if stated is not None]
+    numbers, told = (tuple(getattr(stated, name)[0] for stated in known) for name in ("numbers", "units"))
+    return Stated(numbers, told, f"the band tags '{key}'")
+
+
+def _imagery(bands: Sequence[Mapping[str, str]], key: str, imagery_key: str) -> Stated | None:
+    numbers = parse_numbers(tags.get(imagery_key, "") for tags in bands)
+    return None if numbers is None else Stated(tuple(numbers), ("um",) * len(numbers), f"GDAL's '{key}'")
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...] | None:
@@ -147,7 +203,7 @@ def join_list(entries: Iterable[object]) -> str:
 def read_scale(tags: StoredTags, gdal: tuple[float, float]) -> tuple[float, float, bool]:
     """Find scale, offset and whether the file states them; physical value = stored value x scale + offset.
 
-    `gdal`: the scale and offset of GDAL's bands, (1, 0) if not set.
+    `gdal`: the scale and offset of GDAL's bands, (1, 0) if not set. The header beside a raster counts last.
     """
     factor = parse_factor(tags.envi.get("reflectance_scale_factor"))
     if factor is not None:
@@ -155,12 +211,22 @@ def read_scale(tags: StoredTags, gdal: tuple[float, float]) -> tuple[float, floa
     if gdal != (1.0, 0.0):
         return gdal[0], gdal[1], True
     factor = parse_factor(tags.dataset.get("reflectance_scale_factor"))
-    return (1.0, 0.0, False) if factor is None else (factor, 0.0, True)
+    factor = factor or parse_factor(tags.beside.get("reflectance_scale_factor"))
+    if factor is not None:
+        return factor, 0.0, True
+    gains = _listed_scale(tags, "data_gain_values"), _listed_scale(tags, "data_offset_values")
+    return (1.0, 0.0, False) if gains == (None, None) else (gains[0] or 1.0, gains[1] or 0.0, True)
+
+
+def _listed_scale(tags: StoredTags, key: str) -> float | None:
+    """The one value of all bands in the header beside a raster, if any. Raises InputError where they differ."""
+    numbers = _envi_numbers(tags.beside, key, len(tags.bands))
+    return None if numbers is None else common_value([float(n) for n in numbers], key, "the header beside it")
 
 
 def parse_factor(text: str | None) -> float | None:
     """Read a reflectance scale factor f as the scale 1/f; None if it is missing or not positive."""
-    if text is None or (numbers := _numbers([text])) is None or numbers[0].adjusted() < -300:
+    if text is None or (numbers := parse_numbers([text])) is None or numbers[0].adjusted() < -300:
         return None
     return float(1 / Fraction(numbers[0])) if numbers[0] > 0 else None
 

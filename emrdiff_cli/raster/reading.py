@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import replace
@@ -23,7 +23,8 @@ from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.crs import same_crs
-from emrdiff_cli.raster.envi import check_text
+from emrdiff_cli.raster.envi import check_text, entries_beside, find_header
+from emrdiff_cli.raster.envi_header import as_gdal_reads
 from emrdiff_cli.raster.files import locate
 from emrdiff_cli.raster.metadata import (
     StoredTags,
@@ -68,23 +69,26 @@ def open_raster(path: Path, nodata: float | None = None) -> RasterReader:
     """
     data, driver = locate(Path(path))
     try:
+        header = find_header(data) if driver == "ENVI" else None
         if driver == "ENVI":
             check_text(data)
-        with ignoring_missing_georeference(), _any_nodata():
-            dataset = rasterio.open(data.absolute(), driver=driver, sharing=False)
+        with as_gdal_reads(data, header) as source, ignoring_missing_georeference(), _any_nodata():
+            return _opened(data, rasterio.open(source.absolute(), driver=driver, sharing=False), nodata)
     except _GDAL_ERRORS as error:
         remedy = "correct its header" if driver == "ENVI" else "write it anew"
         said = _one_line(error).rstrip(".")
         raise InputError(f"{path}: cannot be opened as {driver}: {said}: {remedy}") from error
+
+
+def _opened(data: Path, dataset: Any, nodata: float | None) -> RasterReader:
     try:
-        with _any_nodata():
-            return RasterReader(data, dataset, nodata)
+        return RasterReader(data, dataset, nodata)
     except InputError:
         dataset.close()
         raise
     except _GDAL_ERRORS as error:
         dataset.close()
-        raise InputError(f"{path}: is damaged: {_one_line(error)}: get it again, or write it anew") from error
+        raise InputError(f"{data}: is damaged: {_one_line(error)}: get it again, or write it anew") from error
 
 
 class RasterReader:
@@ -279,7 +283,7 @@ def _is_mask(flags: Sequence[MaskFlags]) -> bool:
 
 
 def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
-    tags = _stored_tags(dataset, indexes)
+    tags = _stored_tags(path, dataset, indexes)
     dtype = str(dataset.dtypes[0])
     if np.dtype(dtype).kind not in "iuf":
         raise InputError(f"{path}: holds {dtype} values: convert them to real ones")
@@ -330,20 +334,30 @@ def _crs_wkt(dataset: Any) -> str | None:
     return None if not wkt or wkt.startswith('LOCAL_CS["Arbitrary"') else wkt
 
 
-def _stored_tags(dataset: Any, indexes: Sequence[int]) -> StoredTags:
+def _stored_tags(path: Path, dataset: Any, indexes: Sequence[int]) -> StoredTags:
     envi = lower_keys(dataset.tags(ns="ENVI"))
+    shape = (dataset.count, dataset.height, dataset.width)
+    beside = entries_beside(path, shape) if dataset.driver == "GTiff" else {}
     names = _descriptions(dataset, indexes)
     if dataset.driver == "ENVI":
         # GDAL adds the wavelength to the names; the header's own stay the same from copy to copy.
-        own = split_list(envi.get("band_names", ""))
-        names = own if len(own) == dataset.count else [""] * dataset.count
+        names = _listed_names(envi, dataset.count)
+    elif not any(names) and len(indexes) == dataset.count:
+        names = _listed_names(beside, dataset.count)
     return StoredTags(
         dataset=dataset.tags(),
         envi=envi,
         bands=[dataset.tags(i) for i in indexes],
         imagery=[dataset.tags(i, ns="IMAGERY") for i in indexes],
         names=names,
+        header_alone=dataset.driver == "ENVI",
+        beside=beside if len(indexes) == dataset.count else {},
     )
+
+
+def _listed_names(header: Mapping[str, str], count: int) -> list[str]:
+    own = split_list(header.get("band_names", ""))
+    return own if len(own) == count else [""] * count
 
 
 def _descriptions(dataset: Any, indexes: Sequence[int]) -> list[str]:
@@ -355,8 +369,10 @@ def _descriptions(dataset: Any, indexes: Sequence[int]) -> list[str]:
 
 
 def _nodata_text(path: Path, driver: str, tags: StoredTags) -> str | None:
-    """The nodata as the file states it, where that is its data file or ENVI header."""
-    return tags.envi.get("data_ignore_value") if driver == "ENVI" else nodata_text(path)
+    """The nodata as the file states it, where that is its data file or ENVI header, or the header beside it."""
+    if driver == "ENVI":
+        return tags.envi.get("data_ignore_value")
+    return nodata_text(path) or tags.beside.get("data_ignore_value")
 
 
 def _one_line(error: BaseException) -> str:

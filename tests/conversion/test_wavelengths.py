@@ -12,7 +12,7 @@ from emrdiff_cli.errors import InputError, UsageError
 
 def test_ranges_include_the_stop() -> None:
     assert read_wavelengths("400:700:10").wavelengths_nm == tuple(range(400, 701, 10))
-    assert read_wavelengths("0.4:0.6:0.1").wavelengths_nm == (0.4, 0.5, 0.6)
+    assert read_wavelengths("400.4:400.6:0.1").wavelengths_nm == (400.4, 400.5, 400.6)
     assert read_wavelengths("400:425:10").wavelengths_nm == (400, 410, 420)
 
 
@@ -20,7 +20,7 @@ def test_ranges_include_the_stop() -> None:
     "text",
     [
         *("none.csv", "400:700", "400:700:0", "700:400:10", "400:700:-10"),
-        *("0:10:1", "1:1e9:1", "a:b:c", "1:nan:1", "1:inf:1"),
+        *("0:10:1", "0.4:0.6:0.1", "1:1e9:1", "a:b:c", "1:nan:1", "1:inf:1"),
     ],
 )
 def test_what_is_no_range(text: str) -> None:

@@ -52,7 +52,9 @@ def leftovers(folder: Path) -> list[str]:
 
 
 floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
-nm = st.lists(st.floats(100, 20000), min_size=3, max_size=3).map(tuple)
+tenths = st.integers(1000, 200000)
+nm = st.lists(tenths, min_size=3, max_size=3, unique=True).map(lambda tenths: tuple(n / 10 for n in tenths))
+widths = st.lists(st.floats(1, 30), min_size=3, max_size=3).map(tuple)
 # Header lists end an entry at a comma and lose outer blanks.
 names = st.lists(st.text("abcXYZ 019()/-", min_size=1).map(str.strip).filter(bool), min_size=3, max_size=3)
 transforms = st.builds(
@@ -75,7 +77,7 @@ def specs(draw: st.DrawFn) -> RasterSpec:
     bands = Bands(
         3,
         draw(st.none() | nm),
-        draw(st.none() | nm),
+        draw(st.none() | widths),
         draw(st.none() | st.tuples(*[st.booleans()] * 3)),
         draw(st.none() | names.map(tuple)),
     )
