@@ -124,7 +124,7 @@ def check_consistency(
         invalid = recorded_nodata(reader.info.tags)
         pair = stack.enter_context(open_pair(Path(lr_hsi), Path(hr_msi), src_nodata=invalid))
         view = _View(RecordedPair.of(pair, reader.info), reader)
-        response = _response(view.pair, srf, view.bands)
+        response = _response(view, srf)
         sums = _sum_up(view, response, report)
         paths = {"fused": reader.info.path, "lr_hsi": pair.lr_info.path, "hr_msi": pair.msi_info.path}
         sha256 = {role: file_sha256(path) for role, path in paths.items()} if hashes else {}
@@ -136,6 +136,7 @@ class _View:
 
     def __init__(self, recorded: RecordedPair, fused: RasterReader) -> None:
         self.pair, self.move, self.reader = recorded.pair, recorded.move, fused
+        self.placed = recorded.known
         pair = self.pair
         self._area, self._msi_area, placed = common_area(fused.info, pair.msi_info)
         matched, told = match_bands(fused.info, pair.lr_info)
@@ -237,8 +238,9 @@ def _notes(at_lr: Scores, d_sr: tuple[float | None, ...], count: int) -> Iterato
             yield f"d_sr leaves out MSI band {band}: it is constant, or no fused band lies under its response"
 
 
-def _response(pair: PairReader, srf: str | None, bands: list[int]) -> _Response:
-    """The MSI's response on these bands of the LR-HSI."""
+def _response(view: _View, srf: str | None) -> _Response:
+    """The MSI's response on the bands of the LR-HSI that are compared."""
+    pair, bands = view.pair, view.bands
     choice = choose_response(srf, pair.lr_info, pair.msi_info)
     hsi, msi = pair.lr_info.bands.take(bands), pair.msi_info.bands
     table, source = choice.response, f"srf {choice.name}"
@@ -247,14 +249,14 @@ def _response(pair: PairReader, srf: str | None, bands: list[int]) -> _Response:
         table = gaussian_response(msi.wavelengths_nm or (), msi.fwhm_nm or ())
         source = "Gaussians of the files' wavelengths and FWHM"
     if table is None:
-        return _estimated(pair, bands)
+        return _estimated(pair, bands, view.placed)
     matrix = srf_matrix(table, hsi.wavelengths_nm or ())
     return _Response(matrix, np.zeros(len(matrix)), source)
 
 
-def _estimated(pair: PairReader, bands: list[int]) -> _Response:
+def _estimated(pair: PairReader, bands: list[int], placed: bool) -> _Response:
     """The response estimated at LR, with its scale and offset."""
-    seen = registered(pair)
+    seen = registered(pair, placed)
     count = int(seen.valid.sum())
     if count < LEAST_PIXELS:
         raise InputError(f"{count} valid LR pixels, an estimate of the SRF needs {LEAST_PIXELS}: give --srf")

@@ -22,11 +22,15 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RecordedPair:
-    """The pair in a recorded geometry, the LR-HSI's move in its pixels, down and right, and notes for people."""
+    """The pair in a recorded geometry, the LR-HSI's move in its pixels, down and right, and notes for people.
+
+    `known`: a geometry is recorded.
+    """
 
     pair: PairReader
     move: Point
     notes: tuple[str, ...]
+    known: bool = False
 
     @classmethod
     def of(cls, pair: PairReader, fused: RasterInfo) -> RecordedPair:
@@ -42,7 +46,7 @@ class RecordedPair:
         seen = geometry.applied(pair).rescaled(factor)
         done = [*_moves(geometry, seen), *([] if factor == 1 else [f"the HR-MSI multiplied by {factor:g}"])]
         note = f"held against the pair as {fused.path.name} records it: {'; '.join(done)}"
-        return cls(seen, geometry.move, (note,) if done else ())
+        return cls(seen, geometry.move, (note,) if done else (), geometry.known)
 
 
 def lr_on_grid(pair: PairReader) -> Field:

@@ -124,7 +124,8 @@ def fuse(
             files = InputFiles(pair.lr_info.path, pair.msi_info.path)
             run = begin(pair, output, end_point, sampler, choice, options, geometry)
             try:
-                seen = find_coverage(choice, run.scene.pair, set(run.scene.passed.bands))
+                dead = set(run.scene.passed.bands)
+                seen = find_coverage(choice, run.scene.pair, dead, placed=run.geometry.known)
                 with VerifiedWriter(output, with_detail(run.plan.spec, seen), options.overwrite) as writer:
                     tally = write_rows(run, sampling, writer, progress)
                     files.refuse_changed()

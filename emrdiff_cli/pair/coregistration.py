@@ -190,14 +190,34 @@ def _located_at(pair: PairReader, far: CoarseShift, near: Shift) -> Located | No
     return Located(block, rest, Shift(far.rows, far.cols, far.confidence, r2_before=near.r2_before))
 
 
+def at_known_place(pair: PairReader) -> LrScene:
+    """A block of a pair at LR as the pair's own geometry has it, without what the rest of it contradicts."""
+    placed = _best_block(pair)
+    block, shift = placed.pair, (0.0, 0.0)
+    if pair.displacement is not None and pair.displacement.field is not None:
+        middle = (
+            start + side / 2 for start, side in zip((placed.row, placed.col), block.valid.shape, strict=True)
+        )
+        down, right = pair.displacement.field.at(*(np.array(place) for place in middle))
+        shift = float(down), float(right)
+    seen = see_at_lr(block, shift, pair.psf)
+    unchanged = _unchanged(block, seen)
+    return seen if unchanged is block else see_at_lr(unchanged, shift, pair.psf)
+
+
 def pair_block(pair: PairReader) -> PairBlock:
     """The block that a pair is judged by: near the middle, of good bands, with valid pixels on both rasters."""
+    return _best_block(pair).pair
+
+
+def _best_block(pair: PairReader) -> PlacedBlock:
+    area = pair.alignment.lr_window
     best, most = None, -1.0
     for window in _candidates(pair):
         block = _read_block(pair, window)
         share = float(block.valid.mean() * block.msi_valid.mean())
         if share > most:
-            best, most = block, share
+            best, most = PlacedBlock(block, area.row + window.row, area.col + window.col), share
         if share >= _ENOUGH:
             break
     if best is None:

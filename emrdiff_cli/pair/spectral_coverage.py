@@ -28,7 +28,7 @@ from emrdiff_cli.core.sensor.srf import (
     sampled_response,
 )
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.pair.coregistration import locate
+from emrdiff_cli.pair.coregistration import at_known_place, locate
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import Bands, RasterInfo
 from emrdiff_cli.responses import read_response
@@ -84,9 +84,16 @@ def _unrecorded(hsi: RasterInfo, msi: RasterInfo) -> str:
 
 
 def find_coverage(
-    choice: ResponseChoice, pair: PairReader, dead: Collection[int], scene: LrScene | None = None
+    choice: ResponseChoice,
+    pair: PairReader,
+    dead: Collection[int],
+    scene: LrScene | None = None,
+    *,
+    placed: bool = False,
 ) -> Coverage:
     """Which HSI bands lie under which MSI band; `scene` as `registered` makes it, None: made where needed.
+
+    `placed`: the pair's geometry is known, and in it already.
 
     Chosen automatically, wavelengths and FWHM come before the estimate, and that before the correlation,
     where it leaves more than 10 % of an MSI band. `dead`: HSI bands (0-based) without values. Raises
@@ -97,7 +104,7 @@ def find_coverage(
         covered = covered_by_wavelengths(hsi, msi)
         if covered is not None:
             return coverage("wavelengths", covered, hsi, msi)
-    seen = registered(pair) if scene is None else scene
+    seen = registered(pair, placed) if scene is None else scene
     if choice.response is not None:
         return _by_table(choice.name, choice.response, hsi, msi, seen)
     found = _estimated(seen, hsi, dead)
@@ -133,9 +140,12 @@ def radiometry(choice: ResponseChoice, pair: PairReader, scene: LrScene) -> tupl
     return relate(scene, sampled / np.where(sums > 0, sums, 1.0))
 
 
-def registered(pair: PairReader) -> LrScene:
-    """A block of the pair at LR, put right by the displacement and the PSF it tells; bad bands left out."""
-    return locate(pair).at_lr()
+def registered(pair: PairReader, placed: bool = False) -> LrScene:
+    """A block of the pair at LR, put right by the displacement and the PSF it tells; bad bands left out.
+
+    `placed`: it is in the geometry that was found already.
+    """
+    return at_known_place(pair) if placed else locate(pair).at_lr()
 
 
 def concerns(found: Coverage) -> list[str]:

@@ -22,6 +22,7 @@ from emrdiff_cli.core.diffusion.supervision import (
     rescaled,
     residual_gain,
 )
+from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.degradation import Protocol, Psf, simulate_pair
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.holes import fill_invalid
@@ -130,11 +131,10 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float, geometry: Asked
         rows, cols, notes = _degraded_by(pair)
         psf = pair.psf.scaled(rows / place.rows.ratio, cols / place.cols.ratio)
         lr_info, msi_info = pair.lr_info, pair.msi_info
-    valid = lr_valid & seen.covered
+    whole, changed = _unchanged(LrScene(filled, seen.msi_at_lr, lr_valid & seen.covered), ~unusable)
+    valid = whole.valid
     pairs = [
-        _degraded_pair(
-            filled, seen.msi_at_lr, valid, AxisPlacement(rows, down), AxisPlacement(cols, right), psf
-        )
+        _degraded_pair(filled, whole.msi, valid, AxisPlacement(rows, down), AxisPlacement(cols, right), psf)
         for down in (phase * rows for phase in _PHASES)
         for right in (phase * cols for phase in _PHASES)
     ]
@@ -149,10 +149,9 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float, geometry: Asked
     centres = msi_info.bands.wavelengths_nm or ()
     learned = [replace(p, scored=taught, good=~unusable) for p in pairs]
     kept = [replace(learned[0], scored=tested if validation else valid)]
-    # The pair's own spectra are known wherever the model is used, so its basis is found on all of them.
-    whole = [LrScene(filled, seen.msi_at_lr, valid)]
     return Examples(
-        calibration=whole,
+        # The pair's own spectra are known wherever the model is used, so its basis is found on all of them.
+        calibration=[whole],
         learned=learned,
         held_out=kept,
         hsi=lr_info,
@@ -161,9 +160,22 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float, geometry: Asked
         ratio=ratio,
         peak=_peak(lr_info, kept),
         described="phases of a pair" + (f" (degraded by {rows:g})" if notes else ""),
-        notes=(*notes, *found.notes, *found.warnings),
+        notes=(*notes, *found.notes, *changed, *found.warnings),
         geometry=found.notes or ("as it lies, through a PSF of FWHM = the ratio",),
     )
+
+
+def _unchanged(scene: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, tuple[str, ...]]:
+    """The scene without the pixels that the rest of the pair contradicts, and a note on them.
+
+    Where they lie the MSI is what the rest expects it to be, so that pixels degraded beside them are not spoilt.
+    """
+    changes = find_changes(replace(scene, hsi=scene.hsi[usable]))
+    if changes is None:
+        return scene, ()
+    share = changes.changed.sum() / max(1, scene.valid.sum())
+    note = f"{share:.2%} of the LR pixels contradict the rest of the pair: nothing is learned from them"
+    return replace(changes.applied(scene), changed=None), (note,)
 
 
 def _degraded_by(pair: PairReader) -> tuple[float, float, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from emrdiff_cli.pair.geometry_notes import described
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.pair.registration import register
+from emrdiff_cli.pair.spectral_coverage import registered
 from emrdiff_cli.simulation import simulate_raster
 from tests.support.pairs import BANDS, BERLIN, BY, RATIO, SIDE, Point, displaced, moved_copy, see, write_pair
 from tests.support.rasters import NORTH_UP, read_back
@@ -52,6 +53,16 @@ def test_a_pair_is_moved_by_its_grid_alone(tmp_path: Path) -> None:
         assert opened.moved((0.0, 0.0)) is opened
     with open_pair(*displaced(tmp_path), shift=(-BY[0], -BY[1])) as opened:
         assert opened.alignment == moved.alignment
+
+
+def test_the_response_is_estimated_where_the_pair_is_known_to_lie(tmp_path: Path) -> None:
+    with open_pair(*displaced(tmp_path)) as opened:
+        looked_for, given = registered(opened), registered(opened.moved((-BY[0], -BY[1])), placed=True)
+        as_it_lies = registered(opened, placed=True)
+    both = looked_for.valid & given.valid
+    np.testing.assert_allclose(given.msi[:, both], looked_for.msi[:, both], atol=0.02)
+    wrong = np.abs(as_it_lies.msi - looked_for.msi)[:, both & as_it_lies.valid]
+    assert wrong.mean() > 10 * np.abs(given.msi - looked_for.msi)[:, both].mean()
 
 
 def test_a_pair_without_a_georeference_is_moved_too(tmp_path: Path) -> None:

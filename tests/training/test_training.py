@@ -27,7 +27,7 @@ from emrdiff_cli.training.examples import Examples, read_archive, read_scene
 from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, train
 from emrdiff_cli.training.model_folder import Job, check_free, make_job, run_job
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
-from tests.support.pairs import BANDS, RATIO, displaced, write_pair
+from tests.support.pairs import BANDS, FINE, RATIO, displaced, write_pair
 from tests.support.scenes import COUNT, read, textured, write_cube
 from tests.support.training_archives import (
     RESPONSE,
@@ -123,6 +123,23 @@ def test_a_pair_teaches_its_upper_rows_and_is_judged_on_its_last(tmp_path: Path)
         assert not (pair.scored & learned.held_out[0].scored).any()
     assert learned.held_out[0].scored[24:, 1:-1].mean() > 0.9
     assert not learned.held_out[0].scored[:24].any()
+
+
+def test_nothing_is_learned_from_ground_that_changed(tmp_path: Path) -> None:
+    as_it_is = AskedGeometry("off")
+    pair = displaced(tmp_path, (0.0, 0.0))
+    clean = read_scene(*pair, 0.25, as_it_is)
+    msi = read(pair[1])
+    msi[:, 40:72, 44:76] = 0.3 * msi[:, 40:72, 44:76] + 0.6
+    clouded = read_scene(pair[0], write_cube(tmp_path / "cloud.tif", msi, transform=FINE), 0.25, as_it_is)
+    for with_cloud, without in zip(clouded.learned, clean.learned, strict=True):
+        assert without.scored[10:18, 11:19].all()
+        assert not with_cloud.scored[9:19, 10:20].any()
+        assert (without.scored & ~with_cloud.scored).sum() < 2 * 12 * 12
+        # What is degraded beside the cloud sees nothing of it.
+        np.testing.assert_allclose(with_cloud.hr_msi, without.hr_msi, atol=0.03)
+    assert any("nothing is learned from them" in note for note in clouded.notes)
+    assert not clouded.calibration[0].valid[10:18, 11:19].any()
 
 
 def test_a_pair_is_degraded_by_the_psf_that_it_has(tmp_path: Path) -> None:
