@@ -18,10 +18,11 @@ from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Resampling, Strip
 from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
 from emrdiff_cli.errors import GridError, InputError, UsageError
+from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.metadata import fits_dtype
 from emrdiff_cli.raster.placement import Placement, place_on, placing_notes
 from emrdiff_cli.raster.reading import RasterReader, open_raster, refuse_undeclared_nan
-from emrdiff_cli.raster.warping import AlignedReader
+from emrdiff_cli.raster.warping import AlignedReader, restated
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 from emrdiff_cli.runtime.interruption import safe_point
 
@@ -79,9 +80,15 @@ class PairReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on how the two were placed."""
+        stated, lr, msi = self._lr.stated_crs_wkt, self.lr_info, self.msi_info
         if isinstance(self._lr, AlignedReader):
             return (self._lr.how,)
-        return placing_notes(self.lr_info, self.msi_info)
+        if stated is None or same_crs(stated, msi.grid.crs_wkt):
+            return placing_notes(lr, msi)
+        return (
+            f"{lr.path.name} is in {crs_label(stated).name}, whose coordinates here are those of {msi.path.name}'s "
+            "CRS but for their units: its pixels are taken as they are, nothing is warped",
+        )
 
     @cached_property
     def resampling(self) -> Resampling:
@@ -225,7 +232,8 @@ def open_pair(
     with open_raster(lr_path, of_lr) as lr, open_raster(msi_path, of_msi) as msi:
         _refuse_unholdable((of_lr, of_msi), lr.info, msi.info)
         placed = _placed(lr.info, msi.info)
-        aligned = lr if placed.grid is lr.info.grid else AlignedReader(lr, placed.grid)
+        stated = lr.on_grid(restated(lr.info.grid, msi.info.grid))
+        aligned = stated if placed.grid == stated.info.grid else AlignedReader(stated, placed.grid)
         pair = PairReader(aligned, msi, _widened(placed.alignment, placed.grid))
         yield pair.moved(shift)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
@@ -53,8 +56,8 @@ def crs_label(wkt: str) -> CrsLabel:
 def pixel_map(source: Grid, target: Grid) -> PixelMap:
     """Map pixel coordinates (columns, rows) of one georeferenced grid to those of another.
 
-    Points beyond what the CRSs can say come out infinite or NaN. Raises InputError as `same_crs`, and where
-    PROJ knows no way from one CRS to the other.
+    Longitudes come out on the target's side of the antimeridian. Points beyond what the CRSs can say come out
+    infinite or NaN. Raises InputError as `same_crs`, and where PROJ knows no way from one CRS to the other.
     """
     if source.crs_wkt is None or target.crs_wkt is None:
         raise ValueError("both grids need a CRS")
@@ -66,15 +69,39 @@ def pixel_map(source: Grid, target: Grid) -> PixelMap:
             f"no way is known from the CRS {one.name} to {other.name}: assign both the CRS they are in, e.g. with "
             "`gdal_edit.py -a_srs`"
         ) from error
-    back = ~target.transform
+    back, turn, middle = ~target.transform, full_turn(target.crs_wkt), _middle(target)
 
     def to_pixels(cols: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
         t = source.transform
         x, y = between.transform(t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f)
         with np.errstate(invalid="ignore"):  # infinite times 0
+            if turn is not None:
+                x = x - turn * np.round((x - middle) / turn)
             return back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f
 
     return to_pixels
+
+
+@lru_cache(maxsize=64)
+def full_turn(wkt: str) -> float | None:
+    """The whole circle of longitudes in the units of a geographic CRS; None for another. Raises as `same_crs`."""
+    crs = _parse(wkt)
+    return None if not crs.is_geographic else 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor)
+
+
+def turned(grid: Grid, onto: Grid) -> Grid:
+    """A grid of longitudes counted as another counts them, 0 to 360 or -180 to 180; any other as it is."""
+    turn = None if grid.crs_wkt is None else full_turn(grid.crs_wkt)
+    turns = 0 if turn is None else round((_middle(onto) - _middle(grid)) / turn)
+    if not turns or turn is None:
+        return grid
+    return replace(grid, transform=Affine.translation(turns * turn, 0) @ grid.transform)
+
+
+def _middle(grid: Grid) -> float:
+    """First coordinate of a grid's centre."""
+    x, _ = grid.transform @ (grid.width / 2, grid.height / 2)
+    return float(x)
 
 
 def lonlat_ring(grid: Grid) -> list[tuple[float, float]] | None:

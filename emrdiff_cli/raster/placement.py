@@ -12,7 +12,7 @@ from affine import Affine
 from emrdiff_cli.core.sensor.grid import Alignment, align, align_by_size
 from emrdiff_cli.errors import GridError
 from emrdiff_cli.raster.crs import same_crs
-from emrdiff_cli.raster.warping import aligned_grid
+from emrdiff_cli.raster.warping import aligned_grid, restated
 from emrdiff_cli.raster_info import Grid, RasterInfo
 
 By = Literal["CRS", "geotransforms", "sizes"]
@@ -64,12 +64,9 @@ def place_on(lr: RasterInfo, hr: RasterInfo, *, warped: bool = False) -> Placeme
     with _naming(lr, hr):
         if by == "sizes":
             return Placement(by, lr.grid, align_by_size(lr.grid, hr.grid))
-        if warped:
-            grid = aligned_grid(lr.grid, hr.grid)
-        elif by == "CRS" and not same_crs(lr.grid.crs_wkt, hr.grid.crs_wkt):
+        grid = aligned_grid(lr.grid, hr.grid) if warped else restated(lr.grid, hr.grid)
+        if by == "CRS" and not same_crs(grid.crs_wkt, hr.grid.crs_wkt):
             raise GridError("they differ in CRS: warp one to the other's, e.g. with `gdalwarp -t_srs`")
-        else:
-            grid = lr.grid
         return Placement(by, grid, align(grid, hr.grid))
 
 

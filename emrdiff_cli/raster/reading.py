@@ -104,6 +104,8 @@ class RasterReader:
             known = replace(known, nodata=float(np.dtype(known.dtype).type(nodata)))
         self.info = replace(known, has_mask=self._own_mask, has_alpha=bool(self._alpha))
         """Description of the raster; an alpha band is none of its bands."""
+        self.stated_crs_wkt = known.grid.crs_wkt
+        """The CRS that the file states, whatever grid its pixels are put on."""
         self.given_nodata = nodata
         """The nodata value that was given besides what the file declares; None: none."""
         self._nodata = [value for value in (nodata, known.nodata) if value is not None]
@@ -128,17 +130,21 @@ class RasterReader:
         """Close the file."""
         self._dataset.close()
 
+    def on_grid(self, grid: Grid) -> RasterReader:
+        """The same open raster with its pixels on another grid of its size; closed with this one."""
+        other = copy(self)
+        other.info = replace(self.info, grid=grid)
+        return other
+
     def reopened(self) -> RasterReader:
         """The same raster through another handle, for another thread."""
         return open_raster(self.info.path, self.given_nodata)
 
     def moved(self, down: float, right: float) -> RasterReader:
         """The same open raster with its grid moved by so many of its pixels; closed with this one."""
-        other = copy(self)
-        grid = self.info.grid
-        moved = replace(grid, transform=grid.transform @ Affine.translation(right, down))
-        other.info = replace(self.info, grid=moved)
-        return other
+        return self.on_grid(
+            replace(self.info.grid, transform=self.info.grid.transform @ Affine.translation(right, down))
+        )
 
     @property
     def block_shape(self) -> tuple[int, int]:

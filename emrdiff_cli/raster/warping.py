@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from emrdiff_cli.core.sensor.grid import NEAR_WHOLE, rotated
+from emrdiff_cli.core.sensor.grid import NEAR_WHOLE, SNAP, rotated
 from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
 from emrdiff_cli.errors import GridError
-from emrdiff_cli.raster.crs import PixelMap, pixel_map, same_crs
+from emrdiff_cli.raster.crs import PixelMap, pixel_map, same_crs, turned
 from emrdiff_cli.raster.reading import RasterReader, refuse_undeclared_nan
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 
@@ -38,6 +38,7 @@ class AlignedReader:
         self.given_nodata = reader.given_nodata
         self.info: RasterInfo = replace(reader.info, grid=target)
         self._reader = reader
+        self.stated_crs_wkt = reader.stated_crs_wkt
         self._flips = flipped_axes(reader.info.grid, target)
 
     @property
@@ -71,11 +72,43 @@ def aligned_grid(grid: Grid, onto: Grid) -> Grid:
     """
     if not (grid.georeferenced and onto.georeferenced):
         return grid
+    grid = restated(grid, onto)
     if same_crs(grid.crs_wkt, onto.crs_wkt) and not rotated(grid, onto):
         between = ~onto.transform @ grid.transform
         mirrored = between.e < 0, between.a < 0
         return _mirrored(grid, *mirrored) if any(mirrored) else grid
     return _enclosing(grid, onto)
+
+
+def restated(grid: Grid, onto: Grid) -> Grid:
+    """A grid of the same pixels in the CRS of another, where the map between the two only moves and scales them.
+
+    So it is between CRSs of the same numbers (ETRS89 and WGS 84), in other units, with or without heights; and
+    between longitudes from 0 to 360 and from -180 to 180. Else the grid itself. Raises InputError as `pixel_map`.
+    """
+    if not (grid.georeferenced and onto.georeferenced):
+        return grid
+    if same_crs(grid.crs_wkt, onto.crs_wkt):
+        return turned(grid, onto)
+    cols, rows = _outline(grid)
+    points = np.column_stack([cols, rows, np.ones_like(cols)])
+    stated = turned(replace(grid, crs_wkt=onto.crs_wkt), onto)
+    plain = ~onto.transform @ stated.transform
+    there = np.column_stack(pixel_map(grid, onto)(cols, rows))
+    if not np.isfinite(there).all():
+        return grid
+    if np.abs(points @ _columns(plain) - there).max() < SNAP:
+        return stated
+    fitted = np.linalg.lstsq(points, there, rcond=None)[0]
+    if np.abs(points @ fitted - there).max() >= SNAP:
+        return grid
+    scaled = replace(stated, transform=onto.transform @ Affine(*fitted.T.ravel().tolist()))
+    return grid if rotated(scaled, onto) else scaled
+
+
+def _columns(transform: Affine) -> NDArray[np.float64]:
+    """A transform as the matrix that rows (column, row, 1) are multiplied by."""
+    return np.array([[transform.a, transform.d], [transform.b, transform.e], [transform.c, transform.f]])
 
 
 def flipped_axes(grid: Grid, target: Grid) -> tuple[bool, bool] | None:
@@ -106,8 +139,9 @@ def _enclosing(grid: Grid, onto: Grid) -> Grid:
             "assign the CRS it is in with `gdal_edit.py -a_srs`, or warp it yourself with gdalwarp"
         )
     ratio = _pixel_ratio(grid, to_pixels)
-    left, right = max(xs.min(), -CUBIC_REACH * ratio), min(xs.max(), onto.width + CUBIC_REACH * ratio)
-    top, bottom = max(ys.min(), -CUBIC_REACH * ratio), min(ys.max(), onto.height + CUBIC_REACH * ratio)
+    reach = CUBIC_REACH * ratio
+    left, right = max(_snapped(xs.min()), -reach), min(_snapped(xs.max()), onto.width + reach)
+    top, bottom = max(_snapped(ys.min()), -reach), min(_snapped(ys.max()), onto.height + reach)
     if left >= right or top >= bottom:
         raise GridError("the two rasters have no ground in common: compare their bounds with `emrdiff info`")
     col, row = math.floor(left), math.floor(top)
@@ -118,6 +152,12 @@ def _enclosing(grid: Grid, onto: Grid) -> Grid:
         transform,
         onto.crs_wkt,
     )
+
+
+def _snapped(coordinate: float) -> float:
+    """A pixel coordinate without the noise of a map between two CRSs."""
+    near = round(coordinate)
+    return float(near) if abs(coordinate - near) < SNAP else float(coordinate)
 
 
 def _pixel_ratio(grid: Grid, to_pixels: PixelMap) -> float:

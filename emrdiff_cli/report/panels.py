@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.raster.crs import crs_label, pixel_width_m, same_crs
 from emrdiff_cli.raster.reading import RasterReader
+from emrdiff_cli.raster.warping import restated
 from emrdiff_cli.raster_info import Grid, RasterInfo
 from emrdiff_cli.report.charts import colour_bar
 from emrdiff_cli.report.colour import Limits, colour_map, composite, percentile_limits
@@ -98,7 +99,7 @@ def read_on(
 
 def box_on(info: RasterInfo, grid: Grid) -> Box | None:
     """A grid's rectangle in a raster's pixels; the whole raster where neither is georeferenced."""
-    own = info.grid
+    own = restated(info.grid, grid)
     if own.georeferenced != grid.georeferenced or not same_crs(own.crs_wkt, grid.crs_wkt):
         return None
     if not grid.georeferenced and own.transform.is_identity:

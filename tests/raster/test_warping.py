@@ -122,3 +122,97 @@ def test_no_common_ground_of_rasters_whose_outlines_meet(tmp_path: Path) -> None
 def test_no_common_ground() -> None:
     with pytest.raises(GridError, match="no ground in common"):
         aligned_grid(coarse(NORTH_UP @ Affine.translation(500, 0) @ Affine.rotation(20)), FINE)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("EPSG:25833", UTM33),
+        ("EPSG:6691", "EPSG:32654"),
+        ("EPSG:26910", "EPSG:32610"),
+        ("EPSG:7855", "EPSG:32755"),
+        ("EPSG:4258", "EPSG:4326"),
+        ("EPSG:32633+5773", UTM33),
+        ("+proj=utm +zone=33 +datum=WGS84 +units=m", UTM33),
+        ("+proj=utm +zone=33 +ellps=WGS84 +towgs84=0,0,0,0,0,0,0 +units=m", UTM33),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_crss_of_the_same_numbers_warp_nothing(one: str, other: str, swapped: bool) -> None:
+    transform, wkt = NORTH_UP, [CRS.from_string(crs).to_wkt() for crs in (one, other)]
+    if other == "EPSG:4326":
+        transform = Affine(3e-4, 0, 13.1, 0, -3e-4, 52.4)
+    fine = Grid(120, 160, transform @ Affine.scale(1 / 5), wkt[not swapped])
+    grid = aligned_grid(Grid(24, 32, transform, wkt[swapped]), fine)
+    assert (grid.height, grid.width, grid.transform) == (24, 32, transform)
+
+
+def test_a_crs_in_other_units_is_restated_and_nothing_warped() -> None:
+    feet = CRS.from_string("+proj=utm +zone=33 +datum=WGS84 +units=us-ft").to_wkt()
+    foot = 1200 / 3937
+    transform = Affine.scale(1 / foot) @ NORTH_UP
+    grid = aligned_grid(Grid(24, 32, transform, feet), FINE)
+    assert (grid.height, grid.width, grid.crs_wkt) == (24, 32, WKT)
+    assert grid.transform.almost_equals(NORTH_UP, precision=1e-4)
+
+
+@pytest.mark.parametrize("turns", [-1, 0, 1, 2])
+@pytest.mark.parametrize("west", [-0.005, 179.995])
+def test_longitudes_are_counted_as_the_other_raster_counts_them(west: float, turns: int) -> None:
+    wkt = CRS.from_epsg(4326).to_wkt()
+    place = Affine(3e-4, 0, west, 0, -3e-4, 52.4)
+    fine = Grid(120, 160, place @ Affine.scale(1 / 5), wkt)
+    moved = Affine.translation(360 * turns, 0) @ place
+    grid = aligned_grid(Grid(24, 32, moved, wkt), fine)
+    assert (grid.height, grid.width) == (24, 32)
+    assert grid.transform.almost_equals(place, precision=1e-9)
+
+
+@pytest.mark.parametrize(("longitude", "crs"), [(180, "EPSG:32660"), (180, "EPSG:32601"), (0, "EPSG:32631")])
+@pytest.mark.parametrize("counted_from", [0, -180])
+@pytest.mark.parametrize("geographic", ["coarse", "fine"])
+def test_a_raster_across_the_antimeridian_is_warped_to_the_same_ground(
+    tmp_path: Path, longitude: float, crs: str, counted_from: float, geographic: str
+) -> None:
+    to_utm = Transformer.from_crs(4326, crs, always_xy=True)
+    east, north = to_utm.transform(longitude, 52)
+    centre = (longitude - counted_from) % 360 + counted_from
+    size = {"coarse": 40, "fine": 100}
+    scale = {"coarse": 100.0, "fine": 20.0}
+    grids = {}
+    for which in ("coarse", "fine"):
+        n, px = size[which], scale[which]
+        if which == geographic:
+            place = Affine(
+                px / 68000, 0, centre - n / 2 * px / 68000, 0, -px / 111000, 52 + n / 2 * px / 111000
+            )
+            grids[which] = Grid(n, n, place, CRS.from_epsg(4326).to_wkt())
+        else:
+            place = Affine(px, 0, east - n / 2 * px, 0, -px, north + n / 2 * px)
+            grids[which] = Grid(n, n, place, CRS.from_string(crs).to_wkt())
+
+    def truth(grid: Grid) -> NDArray[Any]:
+        x, y = centres(grid)
+        if CRS.from_wkt(grid.crs_wkt or "").is_geographic:
+            x, y = to_utm.transform(x, y)
+        return np.asarray(100 + 20 * np.sin((x - east) / 500) + 15 * np.cos((y - north) / 400), np.float32)
+
+    coarse_grid = grids["coarse"]
+    values = truth(coarse_grid)[None]
+    path = write_tif(tmp_path / "a.tif", values, crs=coarse_grid.crs_wkt, transform=coarse_grid.transform)
+    with open_raster(path) as reader:
+        target = aligned_grid(reader.info.grid, grids["fine"])
+        seen = AlignedReader(reader, target).read()[0]
+    assert max(target.height, target.width) < 60
+    assert np.isfinite(seen).mean() > 0.9
+    assert np.nanmax(np.abs(seen - truth(target))) < 0.5
+
+
+def test_corners_beside_a_whole_pixel_take_no_pixel_more() -> None:
+    wkt = CRS.from_string(UTM33).to_wkt()
+    turned_by = Affine.rotation(90)
+    fine = Grid(120, 160, NORTH_UP @ Affine.scale(1 / 5), wkt)
+    corner = NORTH_UP @ (15 + 1e-7, 12 - 1e-7)
+    transform = Affine.translation(*corner) @ turned_by @ Affine.scale(30, -30)
+    grid = aligned_grid(Grid(10, 8, transform, wkt), fine)
+    assert (grid.height, grid.width) == (8, 10)

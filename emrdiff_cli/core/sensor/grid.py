@@ -16,7 +16,7 @@ from emrdiff_cli.raster_info import Grid, Window
 # The tolerances of placing one grid on another.
 NEAR_WHOLE = 5e-3  # share by which a raster to be warped may miss a whole ratio that it is then given
 EDGE_SLACK = 1e-6  # HR pixels: rounding noise in the place of an LR pixel's edge
-_SNAP = 1e-2  # HR pixels: a smaller offset from a whole pixel is one of rounding in the file
+SNAP = 1e-2  # HR pixels: a smaller offset from a whole pixel is one of rounding in the file
 _SHEAR = 1e-3  # pixels of drift over the whole raster beyond which grids count as rotated against each other
 
 
@@ -105,7 +105,7 @@ def same_place(grid: Grid, other: Grid) -> bool:
     """Whether the corners of two grids of one size lie together, but for rounding in a file."""
     to_pixels = ~other.transform @ grid.transform
     corners = [(0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height)]
-    return all(math.dist(to_pixels @ corner, corner) < _SNAP for corner in corners)
+    return all(math.dist(to_pixels @ corner, corner) < SNAP for corner in corners)
 
 
 def lr_below(placement: AxisPlacement, n_hr: int) -> NDArray[np.int64]:
@@ -134,9 +134,9 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float]) -> Wind
 def _axis(ratio: float, offset: float, n_lr: int, n_hr: int) -> tuple[range, range, AxisPlacement]:
     """The common LR and HR pixels of one axis and their placement."""
     nearest = round(ratio)
-    if nearest >= 1 and abs(ratio - nearest) * n_lr < _SNAP:
+    if nearest >= 1 and abs(ratio - nearest) * n_lr < SNAP:
         ratio = float(nearest)
-    if abs(offset - round(offset)) < _SNAP:
+    if abs(offset - round(offset)) < SNAP:
         offset = float(round(offset))
     # HR pixels whose centre lies on an LR pixel, then the LR pixels that those centres lie on.
     first_hr = max(0, math.ceil(offset - 0.5 - EDGE_SLACK))
