@@ -58,6 +58,8 @@ def fuse(
     driver: OutputFormat = None,
     dtype: fuse_options.Dtype = None,
     creation_options: fuse_options.CreationOptions = None,
+    clip: fuse_options.Clip = False,
+    physical: fuse_options.Physical = True,
     changed: fuse_options.Changed = None,
     report: fuse_options.Report = None,
     overwrite: Overwrite = False,

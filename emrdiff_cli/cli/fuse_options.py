@@ -66,6 +66,18 @@ Changed = Annotated[
         "clouds, shadows), so that no detail is taken; 0 elsewhere.",
     ),
 ]
+Physical = Annotated[
+    bool,
+    typer.Option(
+        "--physical/--no-physical",
+        help="Lift values that cannot be (negative where the LR-HSI has none) at the cost of others of the same "
+        "LR pixel.",
+    ),
+]
+Clip = Annotated[
+    bool,
+    typer.Option("--clip", help="Allow a --dtype that cuts off more than 1 % of the LR-HSI's values."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Manifest = Annotated[

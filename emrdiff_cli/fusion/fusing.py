@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import output_area, output_spec, with_detail
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
+from emrdiff_cli.fusion.stored_type import refuse_small_type
 from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
 from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
 from emrdiff_cli.pair.geometry import PairGeometry
@@ -34,6 +36,10 @@ from emrdiff_cli.runtime.sole_run import sole_run
 __all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
 
 
+_MANY_IMPOSSIBLE = 0.01  # share of the fused values that is warned of: as they came out,
+_MANY_LEFT = 0.001  # and as they are written
+
+
 @dataclass(frozen=True)
 class FusionReport:
     """Record of a fusion, printed as text and as JSON.
@@ -42,7 +48,9 @@ class FusionReport:
     columns, MSI pixels.
     `coverage`, told by `coverage_by`: the HSI bands (from 1) under each MSI band; `uncovered_bands` are under
     none, `bad_bands` marked bad. `changed_share`: of the LR pixels, what the
-    rest of the pair contradicts. `network_seconds` of `seconds` went into the sampler, by all workers together.
+    rest of the pair contradicts. `impossible_share`: of the fused values, what came out beyond what can be
+    (`core.sensor.possible_values`), `impossible_left` what still is, all of it without `physical`.
+    `network_seconds` of `seconds` went into the sampler, by all workers together.
     """
 
     output: str
@@ -55,6 +63,9 @@ class FusionReport:
     local_window: tuple[float, float] | None
     valid_share: float
     changed_share: float
+    physical: bool
+    impossible_share: float
+    impossible_left: float
     clipped_values: int
     seconds: float
     network_seconds: float
@@ -167,6 +178,7 @@ def _check(
     spec = output_spec(pair, output, method, replace(options, bounds=None))
     VerifiedWriter(output, spec, options.overwrite)
     refuse_changed_mask(pair, output, options)
+    refuse_small_type(pair, spec, options)
     return choice
 
 
@@ -192,6 +204,9 @@ def _report(
         local_window=None if window is None else (window.sigma, window.ridge),
         valid_share=tally.valid_pixels / (spec.grid.height * spec.grid.width),
         changed_share=round(scene.ground.share, 6),
+        physical=run.plan.physical,
+        impossible_share=tally.impossible / max(1, tally.fused_values),
+        impossible_left=tally.left / max(1, tally.fused_values),
         clipped_values=clipped,
         seconds=round(seconds, 3),
         network_seconds=round(tally.network_seconds, 3),
@@ -202,8 +217,20 @@ def _report(
         uncovered_bands=seen.uncovered,
         bad_bands=seen.bad,
         notes=(*run.notes, *scene.pair.notes, *run.geometry.notes, *scene.notes),
-        warnings=(*run.geometry.warnings, *scene.warnings, *concerns(seen)),
+        warnings=(*run.geometry.warnings, *scene.warnings, *concerns(seen), *_impossible(tally)),
     )
+
+
+def _impossible(tally: Tally) -> Iterator[str]:
+    """What to be told of values that cannot be."""
+    came, left = (count / max(1, tally.fused_values) for count in (tally.impossible, tally.left))
+    if came > _MANY_IMPOSSIBLE:
+        yield (
+            f"{came:.2%} of the values came out as they cannot be (negative where the LR-HSI has none, or many "
+            "times its maximum): the pair contradicts itself; look at its geometry and dates with `emrdiff check`"
+        )
+    if left > _MANY_LEFT:
+        yield f"{left:.2%} of the output's values cannot be"
 
 
 def _fwhm(pair: PairReader) -> tuple[float, float]:

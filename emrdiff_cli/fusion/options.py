@@ -49,7 +49,8 @@ class FusionOptions:
     `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right,
     top in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
     geometry, as `pair.registration.register` takes them. `src_nodata`: as `open_pair` takes it. `srf`:
-    the MSI's response, as `choose_response` takes it. `changed`: where the mask of changed ground is written as
+    the MSI's response, as `choose_response` takes it. `clip`: a `dtype` may cut values off. `physical`: values that
+    cannot be are corrected. `changed`: where the mask of changed ground is written as
     well. `resume`: go on with the unfinished run of the same output, if there is one. `max_memory`: bytes that
     the process may hold, by `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags
     of the output, on which nothing else depends. Raises UsageError.
@@ -88,6 +89,8 @@ class FusionOptions:
         default_factory=dict,
         metadata=option("--co", option_cells.pairs, "creation_option", "co", decides=True),
     )
+    clip: bool = field(default=False, metadata=option("--clip", option_cells.truth))
+    physical: bool = field(default=True, metadata=option("--physical", option_cells.truth, decides=True))
     overwrite: bool = field(default=False, metadata=option("--overwrite", option_cells.truth))
     changed: Path | None = field(default=None, metadata=option("--changed", option_cells.below))
     resume: bool = field(default=False, metadata=option("--resume", option_cells.truth))

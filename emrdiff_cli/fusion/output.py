@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,18 @@ from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
 
-ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
+
+class Expanded(NamedTuple):
+    """Rows of the output in all bands, (B, n, W), NaN where there is nothing to fuse.
+
+    `fused`: count of the fused values among them; `impossible` of those that came out beyond what can be, `left` of
+    those that still are.
+    """
+
+    values: Field
+    fused: int
+    impossible: int
+    left: int
 
 
 def output_spec(pair: PairReader, output: Path, method: str, options: FusionOptions) -> RasterSpec:
@@ -38,6 +49,7 @@ def output_spec(pair: PairReader, output: Path, method: str, options: FusionOpti
         "emrdiff_ratio": f"{pair.alignment.ratio:.6g}",
         "emrdiff_lr_hsi": pair.lr_info.path.name,
         "emrdiff_hr_msi": pair.msi_info.path.name,
+        "emrdiff_physical": "yes" if options.physical else "no",
         **pair.tags,
         **options.provenance,
     }
@@ -82,35 +94,41 @@ def output_area(pair: PairReader, options: FusionOptions) -> Window:
 
 
 def plain_rows(scene: PreparedScene, area: Window) -> Iterator[tuple[int, Field]]:
-    """Corrections of a method without a model, all zero: rows (k, n, width) with the number of the first."""
-    k = scene.end.channels
-    for top in range(area.row // ROWS_AT_ONCE * ROWS_AT_ONCE, area.rows.stop, ROWS_AT_ONCE):
-        yield top, np.zeros((k, min(ROWS_AT_ONCE, scene.height - top), scene.width), np.float32)
+    """Corrections of a method without a model, all zero: blocks (k, n, width) with their first row's number."""
+    for top, stop in scene.blocks.over(area):
+        yield top, np.zeros((scene.end.channels, stop - top, scene.width), np.float32)
 
 
-def expanded(scene: PreparedScene, area: Window, top: int, correction: Field) -> Iterator[Field]:
-    """The area's share of rows, end point plus correction in all bands; NaN where there is nothing to fuse.
+def expanded(
+    scene: PreparedScene, area: Window, top: int, correction: Field, *, physical: bool = True
+) -> Expanded:
+    """The area's share of a block of rows, end point plus correction in all bands.
 
-    Worked out for whole rows, in blocks that do not depend on the area: sums are rounded as in the whole.
+    Worked out for whole rows, and blocks that do not depend on the area: sums are rounded as in the whole.
+    `physical`: values below what can be are lifted, at the cost of others of the same LR pixel.
     """
-    for start in range(0, correction.shape[1], ROWS_AT_ONCE):
-        part = correction[:, start : start + ROWS_AT_ONCE]
-        window = Window(top + start, 0, part.shape[1], scene.width)
-        first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
-        if last <= first:
-            continue
-        msi, msi_valid = scene.pair.read_msi(window)
-        up = scene.resampling.up_part(window)
-        tile = scene.end.fitted.tile(msi, *up)
-        values = scene.end.basis.expand(tile.values + part)
-        if scene.end.outside is not None:
-            values += apply_taps(scene.end.outside, *up)
-        rows, cols = scene.pair.nearest_lr
-        valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
-        _refuse_overflow(scene.pair, values, valid)
-        values = scene.with_passed(values, window)
-        values[:, ~valid] = np.nan
-        yield values[:, first - window.row : last - window.row, area.cols]
+    window = Window(top, 0, correction.shape[1], scene.width)
+    msi, msi_valid = scene.pair.read_msi(window)
+    up = scene.resampling.up_part(window)
+    values = scene.end.basis.expand(scene.end.fitted.tile(msi, *up).values + correction)
+    if scene.end.outside is not None:
+        values += apply_taps(scene.end.outside, *up)
+    rows, cols = scene.pair.nearest_lr
+    valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
+    _refuse_overflow(scene.pair, values, valid)
+    values[:, ~valid] = np.nan
+    first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
+    part = slice(first - window.row, last - window.row)
+    fused = len(values) * int(np.count_nonzero(valid[part, area.cols]))
+    impossible = left = scene.possible.count_beyond(values[:, part, area.cols])
+    if physical:
+        values = scene.possible.lifted(
+            values, valid, scene.blocks.cell_rows[window.rows], scene.blocks.cell_cols
+        )
+        left = scene.possible.count_beyond(values[:, part, area.cols])
+    values = scene.with_passed(values, window)
+    values[:, ~valid] = np.nan
+    return Expanded(values[:, part, area.cols], fused, impossible, left)
 
 
 def _refuse_overflow(pair: PairReader, values: Field, valid: NDArray[np.bool_]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +20,10 @@ from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
 from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling, Strip, observe_msi
+from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.errors import InputError, ModelError
+from emrdiff_cli.fusion.row_blocks import RowBlocks
 from emrdiff_cli.methods import METHODS, EndPoint
 from emrdiff_cli.pair.fill_warnings import fill_warnings
 from emrdiff_cli.pair.geometry import on_grid_of
@@ -86,8 +88,8 @@ class PreparedScene:
     """Scene-wide state of a fusion: the end point, the chain's channels, the masks.
 
     Nothing in it is of the HR scene's size. `fused`: the bands (0-based) that are fused; the others of
-    `band_count` are passed through. `channels` are None without a sampler. `fill`: probable fill
-    of the LR-HSI and of the HR-MSI. `msi_factor` is in the pair already.
+    `band_count` are passed through. `possible`: values that the fused bands can have. `channels` are None without a
+    sampler. `fill`: probable fill of the LR-HSI and of the HR-MSI. `msi_factor` is in the pair already.
     """
 
     pair: PairReader
@@ -99,6 +101,7 @@ class PreparedScene:
     fused: NDArray[np.intp]
     passed: PassedBands
     ground: ChangedGround
+    possible: PossibleValues
     fill: tuple[tuple[ProbableFill, ...], tuple[ProbableFill, ...]] = ((), ())
     msi_factor: float = 1.0
 
@@ -116,6 +119,11 @@ class PreparedScene:
     def resampling(self) -> Resampling:
         """The maps between the two grids."""
         return self.pair.resampling
+
+    @cached_property
+    def blocks(self) -> RowBlocks:
+        """The blocks of rows that it is worked out in."""
+        return RowBlocks(self.pair)
 
     def with_pair(self, pair: PairReader) -> PreparedScene:
         """The same scene read through other handles, for another thread."""
@@ -182,7 +190,13 @@ class PreparedScene:
                 -1, 4
             ),
         }
-        parts = {"end": self.end, "channels": self.channels, "passed": self.passed, "ground": self.ground}
+        parts = {
+            "end": self.end,
+            "channels": self.channels,
+            "passed": self.passed,
+            "ground": self.ground,
+            "possible": self.possible,
+        }
         for prefix, value in parts.items():
             taken = {} if value is None else to_arrays(value)
             held |= {f"{prefix}.{name}": array for name, array in taken.items()}
@@ -204,6 +218,7 @@ class PreparedScene:
             fused=arrays["fused"],
             passed=from_arrays(PassedBands, part("passed", arrays)),
             ground=from_arrays(ChangedGround, part("ground", arrays)),
+            possible=from_arrays(PossibleValues, part("possible", arrays)),
             fill=_fill_of(arrays["fill"]),
             msi_factor=factor,
         )
@@ -228,6 +243,7 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     passed = _passed(values, unusable)
     of_lr, of_msi = probable_fill(_varied(values[~unusable])), FillSurvey(pair.alignment.hr_window.height)
     del values
+    possible = PossibleValues.of(hsi, lr_valid, pair.resampling.down)
     seen = observe_msi(partial(_surveyed, pair, of_msi), pair.resampling.down)
     hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr)
     lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
@@ -254,6 +270,7 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
         fused=fused,
         passed=passed,
         ground=ground,
+        possible=possible.take(fused, unusable),
         fill=(of_lr, of_msi.result()),
         msi_factor=factor,
     )

@@ -15,7 +15,7 @@ from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
 from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.fusion.output import expanded, output_area, output_spec, plain_rows
+from emrdiff_cli.fusion.output import Expanded, expanded, output_area, output_spec, plain_rows
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
 from emrdiff_cli.fusion.run_key import run_key
 from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
@@ -46,6 +46,7 @@ class Plan:
     area: Window
     tiling: Tiling | None
     batch_size: int
+    physical: bool
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,20 @@ class FusionRun:
 
 @dataclass
 class Tally:
-    """Counters of a run."""
+    """Counters of a run; of its `fused_values` those that came out `impossible`, and those `left` so."""
 
     valid_pixels: int = 0
+    fused_values: int = 0
+    impossible: int = 0
+    left: int = 0
     network_seconds: float = 0.0
+
+    def count(self, rows: Expanded) -> None:
+        """Add the counts of rows of the output."""
+        self.valid_pixels += int(np.isfinite(rows.values).any(axis=0).sum())
+        self.fused_values += rows.fused
+        self.impossible += rows.impossible
+        self.left += rows.left
 
 
 def make_plan(
@@ -84,7 +95,7 @@ def make_plan(
     if tiling is not None and sampler is not None and new:
         kept_bytes = 4 * len(tiling.rows) * math.prod(tiling.row_shape(sampler.config.hsi_channels))
     refuse_full_disk(output, spec, kept_bytes)
-    return Plan(spec, area, tiling, batch_size)
+    return Plan(spec, area, tiling, batch_size, options.physical)
 
 
 def begin(
@@ -140,16 +151,16 @@ def write_rows(
 
         def write(item: tuple[int, Field]) -> None:
             with bounded_cache(CACHE_MEGABYTES):
-                for values in expanded(scene, run.plan.area, *item):
-                    tally.valid_pixels += int(np.isfinite(values).any(axis=0).sum())
-                    writer.append(values)
+                rows = expanded(scene, run.plan.area, *item, physical=run.plan.physical)
+                tally.count(rows)
+                writer.append(rows.values)
 
         def report(share: float) -> None:
             if progress is not None:
                 progress(height * share, height)
 
         with closing(_rows(run, sampling, tally, report)) as rows, WriteBehind(write) as behind:
-            for item in rows:
+            for item in scene.blocks.cut(rows, run.plan.area):
                 safe_point()
                 behind.put(item)
         report(1.0)

@@ -17,6 +17,7 @@ from emrdiff_cli.core.tiling import Mosaic, tile_windows
 from emrdiff_cli.errors import EmrdiffError, UsageError
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler
+from emrdiff_cli.fusion.row_blocks import RowBlocks
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster_info import Window
@@ -79,15 +80,17 @@ def tile_size(config: ModelConfig, options: FusionOptions) -> tuple[int, int]:
 
 
 def tiling_over(area: Window, pair: PairReader, config: ModelConfig, options: FusionOptions) -> Tiling:
-    """The tiles that reach into an area, with corners on the network's stride, over the scene in whole strides.
+    """The tiles that reach into an area's LR pixels, over the scene in whole strides.
 
-    So every tile is decimated in the same phase, and a pixel comes out the same from any of them.
+    Corners lie on the network's stride: every tile is decimated in the same phase, and a pixel comes out the
+    same from any of them.
     """
     size, overlap = tile_size(config, options)
     scene = pair.alignment.hr_window
     height, width = (-(-side // config.stride) * config.stride for side in (scene.height, scene.width))
     windows = tile_windows(height, width, size, overlap, config.stride)
-    reached = [window for window in windows if _overlap(window, area)]
+    whole = RowBlocks(pair).around(area)
+    reached = [window for window in windows if _overlap(window, whole)]
     by_row = groupby(reached, key=lambda window: window.row)
     rows = tuple(TileRow(number, tuple(tiles)) for number, (_, tiles) in enumerate(by_row))
     return Tiling(height, width, overlap, rows)

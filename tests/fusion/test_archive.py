@@ -104,10 +104,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "tile": {"tile": 64},
     "overlap": {"overlap": 8},
     "format": {"driver": "ENVI"},
+    "values as they come out": {"physical": False},
     "a mask that is not there": {"changed": Path("mask.tif")},
 }
 PASSING: dict[str, dict[str, Any]] = {
     "overwrite": {"overwrite": True},
+    "clipping": {"clip": True},
     "resume": {"resume": True},
     "memory": {"max_memory": 10**12, "batch_size": 1},
     "device": {"device": "cpu"},

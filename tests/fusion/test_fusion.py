@@ -165,14 +165,15 @@ def test_a_calibration_kept_with_the_model_is_used(tmp_path: Path) -> None:
     with open_pair(*pair) as opened:
         seen = observe_msi(opened.strips, opened.resampling.down)
         kept = calibrate(config, [LrScene(opened.read_lr(), seen.msi_at_lr, seen.covered)])
-    own = fuse_and_read(tmp_path, pair, Fake(settings(), of_position))
-    same = fuse_and_read(tmp_path, pair, Fake(config, of_position, kept))
+
+    def fused(sampler: Fake) -> Image:
+        return fuse_and_read(tmp_path, pair, sampler, physical=False)
+
+    own, same = fused(Fake(settings(), of_position)), fused(Fake(config, of_position, kept))
     np.testing.assert_allclose(same, own, atol=1e-5)
     doubled = replace(kept, channels=replace(kept.channels, unit=2 * kept.channels.unit))
-    zero = fuse_and_read(tmp_path, pair, Fake(config, zeros, kept))
-    np.testing.assert_allclose(
-        fuse_and_read(tmp_path, pair, Fake(config, of_position, doubled)) - zero, 2 * (same - zero), atol=1e-5
-    )
+    zero, twice = fused(Fake(config, zeros, kept)), fused(Fake(config, of_position, doubled))
+    np.testing.assert_allclose(twice - zero, 2 * (same - zero), atol=1e-5)
 
 
 def test_values_in_other_units_than_the_models_are_refused(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_another_dtype_gets_a_nodata_of_its_own(tmp_path: Path, dtype: str, noda
 def test_values_beyond_the_range_are_clipped_and_counted(tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
     plain = fuse_and_read(tmp_path, pair, dtype="float32")
-    report = fuse(*pair, tmp_path / "small.tif", "glp", None, FusionOptions(dtype="uint8", register="off"))
+    report = fuse(
+        *pair, tmp_path / "small.tif", "glp", None, FusionOptions(dtype="uint8", clip=True, register="off")
+    )
     stored = np.rint(plain / COUNT)
     assert report.clipped_values == pytest.approx(((stored < 0) | (stored > 255)).sum(), abs=3)
     assert read_back(tmp_path / "small.tif").max() == 255 - 1  # 255 is nodata

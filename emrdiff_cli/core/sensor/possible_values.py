@@ -1,0 +1,149 @@
+"""Values that can be: the range that the LR-HSI shows for each band, and fused values brought back into it.
+
+What is negative nowhere in the LR-HSI is taken for a quantity that cannot be: reflectance, radiance, counts. Values
+below are lifted, and what was added is taken from the other HR pixels of the same LR pixel alike, down to the least
+value too, so that the LR pixel's mean stays: the nearest image with these means and none below (Michelot 1986). An
+image of the same means that lies above the least values everywhere, as the truth does, is not further from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.sensor.resampling import Taps
+
+Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Numbers = NDArray[np.intp]
+
+_USUAL = 0.01  # share of a band's LR pixels that are negative above which negative values are its nature
+_ROUNDING = 1e-6  # of a band's largest value
+
+
+@dataclass(frozen=True)
+class PossibleValues:
+    """The least and the greatest value that each band (B,) can have; infinite where nothing is known of it.
+
+    `rounding` (B,): so far beyond is not told from rounding.
+    """
+
+    lowest: Field
+    highest: Field
+    rounding: Field
+
+    @classmethod
+    def of(cls, hsi: Floats, valid: Mask, down: tuple[Taps, Taps]) -> PossibleValues:
+        """The range by the valid pixels (h, w) of an LR-HSI (B, h, w) that sees the HR grid through a PSF (`down`).
+
+        The least is 0, or the LR-HSI's own least value where a few of a band's pixels are negative. The greatest is
+        what one HR pixel alone must be for the greatest LR value, all others being at their least. A band with more
+        negative pixels has neither (noise around zero, an index); nor has any band where most bands are such
+        (standardised values).
+        """
+        seen = hsi[:, valid].astype(np.float64)
+        if not seen.size:
+            return cls.unknown(len(hsi))
+        least, most = seen.min(axis=1), seen.max(axis=1)
+        signed = (seen < 0).mean(axis=1) > _USUAL
+        if signed.mean() > 0.5:
+            signed[:] = True
+        peak = float(np.prod([taps.weights.max() for taps in down]))
+        lowest = np.where(signed, -np.inf, np.minimum(least, 0.0))
+        highest = np.where(signed, np.inf, np.minimum(least, 0.0) + (most - np.minimum(least, 0.0)) / peak)
+        rounding = _ROUNDING * np.maximum(np.abs(least), np.abs(most))
+        return cls(*(np.asarray(part, np.float32) for part in (lowest, highest, rounding)))
+
+    @classmethod
+    def unknown(cls, bands: int) -> PossibleValues:
+        """No limit for any band."""
+        endless = np.full(bands, np.inf, np.float32)
+        return cls(-endless, endless, np.zeros(bands, np.float32))
+
+    def take(self, bands: Numbers, unlimited: Mask) -> PossibleValues:
+        """The ranges of some bands (0-based), without those where `unlimited` (B,) is True."""
+        lowest = np.where(unlimited, np.float32(-np.inf), self.lowest)[bands]
+        highest = np.where(unlimited, np.float32(np.inf), self.highest)[bands]
+        return PossibleValues(lowest, highest, self.rounding[bands])
+
+    @property
+    def limited_bands(self) -> int:
+        """Count of the bands of which a least value is known."""
+        return int(np.isfinite(self.lowest).sum())
+
+    def count_beyond(self, values: Floats) -> int:
+        """Count of the values (B, H, W) beyond the range; NaN is not."""
+        low, high = (limit[:, None, None] for limit in (self.lowest, self.highest))
+        rounding = self.rounding[:, None, None]
+        return int(np.count_nonzero(values < low - rounding) + np.count_nonzero(values > high + rounding))
+
+    def lifted(self, values: Field, valid: Mask, rows: Numbers, cols: Numbers) -> Field:
+        """The values (B, H, W) with no valid one below its band's least, each cell's sum kept where it can be.
+
+        `rows` (H,) and `cols` (W,) number the cells that a pixel lies in, whole ones, in ascending order. Only
+        `valid` (H, W) pixels count, and give. A cell whose mean is below the least comes out at the least.
+        """
+        below = (values < self.lowest[:, None, None]) & valid
+        bands = np.flatnonzero(below.any(axis=(1, 2)))
+        if not bands.size:
+            return values
+        lifted = values.copy()
+        cells = _Cells(rows, cols)
+        for band in bands:
+            above = np.where(valid, values[band] - self.lowest[band], 0).astype(np.float64)
+            changed = valid & cells.spread(cells.sums(below[band]) > 0)
+            nearest = cells.nearest_positive(above, changed)
+            lifted[band] = np.where(changed, self.lowest[band] + nearest, values[band])
+        return lifted
+
+
+def cell_numbers(nearest: NDArray[np.integer[Any]], most: int) -> Numbers:
+    """Number the runs of equal LR pixels along an axis (n,); one longer than `most` is cut into equal parts."""
+    starts = np.flatnonzero(np.diff(nearest, prepend=nearest[0] - 1))
+    lengths = np.diff(starts, append=len(nearest))
+    parts = -(-lengths // most)
+    within = np.arange(len(nearest)) - np.repeat(starts, lengths)
+    part = within * np.repeat(parts, lengths) // np.repeat(lengths, lengths)
+    first = np.cumsum(parts) - parts
+    return np.asarray(np.repeat(first, lengths) + part, np.intp)
+
+
+class _Cells:
+    """Sums over the cells of an image whose pixels are numbered by row and by column."""
+
+    def __init__(self, rows: Numbers, cols: Numbers) -> None:
+        (self._row_starts, self._rows), (self._col_starts, self._cols) = map(_runs, (rows, cols))
+
+    def nearest_positive(self, image: Floats, pixels: Mask) -> Floats:
+        """The nearest image (H, W) without negative values whose cells have the sums of `pixels`; 0 elsewhere.
+
+        0 too in a cell whose sum is not positive.
+        """
+        total = self.sums(np.where(pixels, image, 0))
+        left = pixels & (image > 0) & self.spread(total > 0)
+        while True:
+            excess = (self.sums(np.where(left, image, 0)) - total) / np.maximum(self.sums(left), 1)
+            lowered = image - self.spread(excess)
+            still = left & (lowered > 0)
+            if np.array_equal(still, left):
+                return np.asarray(np.where(left, lowered, 0))
+            left = still
+
+    def sums(self, image: Floats | Mask) -> Floats:
+        """(H, W) -> one for each cell."""
+        by_rows = np.add.reduceat(image.astype(np.float64), self._row_starts, axis=0)
+        return np.asarray(np.add.reduceat(by_rows, self._col_starts, axis=1))
+
+    def spread(self, by_cell: NDArray[Any]) -> NDArray[Any]:
+        """One for each cell -> (H, W)."""
+        return np.asarray(by_cell[self._rows][:, self._cols])
+
+
+def _runs(numbers: Numbers) -> tuple[Numbers, Numbers]:
+    """Where the cells of an axis begin, and each pixel's among them."""
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+    return starts, np.repeat(np.arange(len(starts)), np.diff(starts, append=len(numbers)))
