@@ -26,6 +26,7 @@ SNAP = 0.011  # HR pixels by which an offset is rounded to a whole pixel
 REPLACE = FusionOptions(overwrite=True, register="off")
 KERNEL = 2.0  # LR pixels that the cubic kernel reaches from a pixel's centre
 PSF = 3 / 2.3548  # LR pixels that the assumed PSF reaches from a pixel's centre
+WHOLE = 1.0  # LR pixels: what of one is felt is felt in all of it, where values are lifted
 usual = settings(
     max_examples=30,
     deadline=None,
@@ -264,7 +265,7 @@ def test_a_hole_of_the_lr_hsi_is_felt_within_the_kernel_alone(
         outputs.append(fused((lr_path, msi_path), method)[0])
     changed = (np.nan_to_num(outputs[0]) != np.nan_to_num(outputs[1])).any(axis=0)
     assert changed.any()
-    assert not (changed & ~near(ratio, msi.shape[1], row + 0.5, col + 0.5, KERNEL + 1e-6)).any()
+    assert not (changed & ~near(ratio, msi.shape[1], row + 0.5, col + 0.5, KERNEL + WHOLE + 1e-6)).any()
 
 
 @pytest.mark.slow
@@ -288,6 +289,6 @@ def test_a_hole_of_the_msi_is_felt_within_psf_and_kernel_alone(
         hole = block(msi.shape[1:], top, left, side)
         outputs.append(fused((lr_path, write_masked(tmp_path / "msi.tif", msi, hole, fine)), method)[0])
     changed = (np.nan_to_num(outputs[0]) != np.nan_to_num(outputs[1])).any(axis=0)
-    reach = 0.0 if method == "bicubic" else KERNEL + PSF
+    reach = WHOLE + (0.0 if method == "bicubic" else KERNEL + PSF)
     point = (top + 0.5) / ratio, (left + 0.5) / ratio
     assert not (changed & ~near(ratio, msi.shape[1], *point, reach + 1e-3)).any()
