@@ -18,7 +18,7 @@ from emrdiff_cli.core.sensor.displacement import DisplacementField, PlacedBlock,
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.holes import fill_invalid
 from emrdiff_cli.core.sensor.observation import LrScene
-from emrdiff_cli.core.sensor.psf_estimation import FoundPsf, estimate_psf
+from emrdiff_cli.core.sensor.psf_estimation import FoundPsf, estimate_gaussian, with_profile
 from emrdiff_cli.core.sensor.registration import (
     COMPONENTS,
     REACH,
@@ -43,8 +43,8 @@ _MOST_BLOCKS = 9  # that are looked at
 _AROUND = REACH + 3  # LR pixels of MSI around the block: the reach and the PSF's
 _SPREAD_SIDE = 64  # LR pixels of each of several blocks
 _PART_SIDE, _MOST_PARTS = 16, 6  # least LR pixels of each of many, and their number along an axis
-_ROUNDS = 2  # in which PSF and displacement are found, each with the other
-_SETTLED = 0.01  # LR pixels: a smaller change of the displacement needs no further round
+_ROUNDS = 5  # in which PSF and displacement are found, each with the other
+_SETTLED = 0.001  # LR pixels: a smaller change of the displacement needs no further round
 _AGREE_FINELY = 0.5  # LR pixels by which least squares may move a displacement that was found
 _EXPLAINED = 0.95  # R^2 from which a displacement that was found is not sought farther away
 _SURE_OF_PLACE = 0.99  # confidence of a place far away with which the pair is looked at there
@@ -122,16 +122,20 @@ def _unchanged(block: PairBlock, at_lr: LrScene) -> PairBlock:
 
 
 def _settled(found: Located) -> Located:
-    """PSF and displacement of a block, each found with the other."""
+    """PSF and displacement of a block, each found with the other, and the PSF's profile in the end."""
+    psf = found.psf
     for _ in range(_ROUNDS):
-        psf = estimate_psf(found.block, (found.rest.rows, found.rest.cols))
+        psf = estimate_gaussian(found.block, (found.rest.rows, found.rest.cols), psf)
         found = replace(found, psf=psf)
         finer = _refined(found)
         settled = max(abs(finer.rows - found.rest.rows), abs(finer.cols - found.rest.cols)) < _SETTLED
         found = replace(found, rest=finer)
         if psf is None or settled:
             break
-    return found
+    if psf is None:
+        return found
+    found = replace(found, psf=with_profile(psf, found.block, (found.rest.rows, found.rest.cols)))
+    return replace(found, rest=_refined(found)) if found.best_psf != psf.psf else found
 
 
 def _refined(found: Located) -> Shift:

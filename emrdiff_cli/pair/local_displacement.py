@@ -8,7 +8,7 @@ import numpy as np
 
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.displacement import DisplacementField, PlacedBlock, estimate_shift_finely
-from emrdiff_cli.pair.coregistration import even_blocks
+from emrdiff_cli.pair.coregistration import even_blocks, well_explained
 from emrdiff_cli.pair.geometry import Point
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.pair.registration import FoundGeometry
@@ -53,7 +53,7 @@ def _displacement(
     height, width = block.pair.valid.shape
     centre = block.row + (height - 1) / 2, block.col + (width - 1) / 2
     near = (0.0, 0.0) if field is None else _at(field, centre)
-    finely = estimate_shift_finely(block.pair, psf, near)
+    finely = estimate_shift_finely(well_explained(block.pair, near, psf), psf, near)
     if finely is None:
         return None
     down, right = (float(value) for value in finely.field.coefficients[:, 0])

@@ -16,6 +16,7 @@ from emrdiff_cli.core.sensor.displacement import (
     BandShift,
     DisplacementField,
     FoundField,
+    PlacedBlock,
     estimate_field,
     estimate_group_shift,
 )
@@ -172,7 +173,7 @@ def _find_what_varies(
     placed = used.applied(pair)
     if field is not None and field.field.varies and placed.displacement and placed.displacement.field:
         straight = straightened(middle_block(placed, main), placed.displacement.field)
-        located = _with_psf_of(located, straight)
+        located = _with_psf_of(located, well_explained(straight, (0.0, 0.0), located.best_psf))
     return used, located, (field, groups)
 
 
@@ -248,7 +249,16 @@ def _with_psf(used: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Registe
 
 def _find_field(placed: PairReader, psf: Psf, bands: NDArray[np.intp] | None) -> FoundField | None:
     grid = placed.lr_info.grid
-    return estimate_field(spread_blocks(placed, bands), (grid.height, grid.width), psf)
+    blocks = _explained_blocks(placed, bands, (0.0, 0.0), psf)
+    return estimate_field(blocks, (grid.height, grid.width), psf)
+
+
+def _explained_blocks(
+    placed: PairReader, bands: NDArray[np.intp] | None, at: Point, psf: Psf
+) -> list[PlacedBlock]:
+    """Blocks over the scene of some bands, with those MSI bands alone that these explain at a place."""
+    blocks = spread_blocks(placed, bands)
+    return [replace(block, pair=well_explained(block.pair, at, psf)) for block in blocks]
 
 
 def _with_field(used: PairGeometry, field: FoundField | None) -> PairGeometry:
@@ -283,10 +293,7 @@ def _find_groups(
     places = {group.name: group.shift for group in known}
     found = []
     for name, bands in groups.items():
-        blocks = [
-            replace(block, pair=well_explained(block.pair, places.get(name, (0.0, 0.0)), used.psf or psf))
-            for block in spread_blocks(placed, bands)
-        ]
+        blocks = _explained_blocks(placed, bands, places.get(name, (0.0, 0.0)), used.psf or psf)
         measured = estimate_group_shift(blocks, still, used.psf or psf)
         if measured is None:
             return ()

@@ -18,6 +18,8 @@ from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.fusion.fusing import FusionReport, fuse
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.pair.geometry import FIELD_TAG, GROUPS_TAG, PSF_TAG, SHIFT_TAG, PairGeometry
+from emrdiff_cli.pair.pair import open_pair
+from emrdiff_cli.pair.registration import find_geometry
 from tests.support.front_door import Run
 from tests.support.geometries import Cube, Doubles, lattice, noisy, seen_at, turned, written
 from tests.support.pairs import BY, FINE, displaced, see, unrelated
@@ -124,6 +126,25 @@ def test_what_the_geometry_cost_comes_back(run: Any, tmp_path: Path, case: str, 
     assert [group.shift for group in recorded.groups] == [
         pytest.approx(how["swir"], abs=0.03) for _ in range(tag == GROUPS_TAG)
     ]
+
+
+def test_what_a_detector_does_not_see_is_not_taken_for_a_field(tmp_path: Path) -> None:
+    near = textured(8, SIDE, SIDE)
+    # What the other detector sees has the same borders a little farther from the middle, as shadows may.
+    stretched = seen_at(near, 1, 0.99 * (lattice((SIDE, SIDE), 1) - SIDE / 2) + SIDE / 2, (0.5, 0.5))
+    parts = near, 0.8 * stretched + 0.2 * textured(8, SIDE, SIDE, 1)
+    lr = np.concatenate([seen_at(parts[0], RATIO, GRID), seen_at(parts[1], RATIO, GRID + by((0.24, -0.32)))])
+    msi = np.concatenate([part.reshape(2, 4, SIDE, SIDE).mean(axis=1) for part in parts])
+    pair = written(tmp_path / "pair", lr, msi, RATIO, count=None, spectral=False)
+    with rasterio.open(pair[0], "r+") as dataset:
+        for band in range(1, 17):
+            centre = 400 + 80 * (band - 1) if band > 8 else 400 + 70 * (band - 1)
+            dataset.update_tags(band, wavelength=str(centre), wavelength_units="Nanometers")
+    with open_pair(*pair) as opened:
+        used = find_geometry(opened).used
+    assert not used.field
+    assert [group.shift for group in used.groups] == [pytest.approx((0.24, -0.32), abs=0.02)]
+    assert used.psf is None
 
 
 def test_a_pair_that_lies_far_off_is_put_right(run: Any) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.finer_msi import FinerMsi
-from emrdiff_cli.core.sensor.registration import COMPONENTS, PairBlock, Point, leading_components, orthonormal
+from emrdiff_cli.core.sensor.registration import PairBlock, Point, all_components, orthonormal
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
@@ -210,7 +210,7 @@ class _View:
     @classmethod
     def of(cls, block: PlacedBlock, shape: tuple[int, int], psf: Psf, start: Point) -> _View | None:
         """The view of a block; None where it has too few pixels to tell anything."""
-        components = leading_components(block.pair.hsi, block.pair.valid, COMPONENTS)
+        components = all_components(block.pair.hsi, block.pair.valid)
         if components is None or not len(components):
             return None
         finer = FinerMsi.of_block(block.pair, psf)

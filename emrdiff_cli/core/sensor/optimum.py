@@ -54,3 +54,13 @@ def jackknife(found: Sequence[float | None]) -> float:
     if len(known) < len(found) or len(known) < 2:
         return math.inf
     return math.sqrt((len(known) - 1) * float(known.var()))
+
+
+def valley_errors(surface: Floats, step: float) -> tuple[float, float]:
+    """The jackknife's standard errors of the valley of (3, 3, parts) values `step` apart.
+
+    Infinite where a part alone makes the valley.
+    """
+    valleys = [valley(rest) for rest in without_each(surface)]
+    down, right = (jackknife([None if v is None else v[axis] for v in valleys]) for axis in (0, 1))
+    return step * down, step * right

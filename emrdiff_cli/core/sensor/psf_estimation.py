@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.degradation import COVERED, WALD_PSF, AxisPsf, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.sensor.optimum import jackknife, valley, without_each
+from emrdiff_cli.core.sensor.optimum import valley, valley_errors
 from emrdiff_cli.core.sensor.registration import (
-    COMPONENTS,
     WIDTHS,
     PairBlock,
     Point,
+    all_components,
     estimate_width,
-    leading_components,
     orthonormal,
     width_surface,
 )
@@ -33,7 +32,10 @@ from emrdiff_cli.core.sensor.registration import (
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_STEPS = (0.12, 0.04)  # of the logarithm of the widths, between those tried in each refinement
+_STEPS = (0.12, 0.04)  # of the logarithm of the widths, between those tried in each refinement,
+_FINEST_STEP = (
+    0.015  # and in the last, within which no HR pixel comes into reach of a PSF that is cut off, or few
+)
 _NEIGHBOURS = 4
 _LEAST_ODD = 0.015  # share of the ratio by which a width must be off to be told from it
 _SURE = 2.0  # standard errors by which it must be
@@ -76,10 +78,13 @@ def estimate_psf(block: PairBlock, shift: Point) -> FoundPsf | None:
     Widths that do not differ from the ratio by more than their errors are the ratio's; a profile is a Gaussian's
     unless another one explains clearly more on parts held out. None where the pair does not tell.
     """
-    same = estimate_width(block, shift)
-    if same is None:
-        return None
-    by_axis = _widths(block, shift, same.value)
+    gaussian = estimate_gaussian(block, shift)
+    return None if gaussian is None else with_profile(gaussian, block, shift)
+
+
+def estimate_gaussian(block: PairBlock, shift: Point, near: FoundPsf | None = None) -> FoundPsf | None:
+    """The widths alone, from those of a PSF `near` them where one is known; what they leave unexplained is not."""
+    by_axis = _widths(block, shift, None if near is None else near.fwhm)
     if by_axis is None:
         return None
     widths, errors = by_axis
@@ -87,26 +92,31 @@ def estimate_psf(block: PairBlock, shift: Point) -> FoundPsf | None:
         abs(width - 1) > max(_LEAST_ODD, _SURE * error) for width, error in zip(widths, errors, strict=True)
     )
     fwhm = widths if odd else (1.0, 1.0)
-    axes = tuple(
-        AxisPsf.of_fwhm(width * axis.ratio)
-        for width, axis in zip(fwhm, (block.rows, block.cols), strict=True)
-    )
-    fitted = _Profiles(block, shift, (axes[0], axes[1])).fit()
+    psf = Psf.of_fwhm(fwhm[0] * block.rows.ratio, fwhm[1] * block.cols.ratio) if odd else WALD_PSF
+    return FoundPsf(psf, fwhm, errors, math.nan, odd, False)
+
+
+def with_profile(gaussian: FoundPsf, block: PairBlock, shift: Point) -> FoundPsf:
+    """The PSF with a profile of its own where one is told, and what it leaves unexplained; none on few pixels."""
+    axes = gaussian.psf.resolved(block.rows, block.cols).axes
+    fitted = None if axes is None else _Profiles(block, shift, axes).fit()
     if fitted is None:
-        return FoundPsf(Psf(axes=(axes[0], axes[1])) if odd else WALD_PSF, fwhm, errors, math.nan, odd, False)
+        return gaussian
     found, unexplained = fitted
     shaped = any(axis.correction for axis in found)
-    psf = Psf(axes=found) if odd or shaped else WALD_PSF
-    return FoundPsf(psf, fwhm, errors, unexplained, odd, shaped)
+    psf = Psf(axes=found) if gaussian.odd or shaped else WALD_PSF
+    return replace(gaussian, psf=psf, unexplained=unexplained, shaped=shaped)
 
 
-def _widths(block: PairBlock, shift: Point, start: float) -> tuple[Point, Point] | None:
+def _widths(block: PairBlock, shift: Point, near: Point | None) -> tuple[Point, Point] | None:
     """FWHM along rows and columns as shares of the ratio, and standard errors; None where none is told."""
     surface_of = width_surface(block, shift)
-    if surface_of is None:
+    same = estimate_width(block, shift) if near is None else None
+    start = near if same is None else (same.value, same.value)
+    if surface_of is None or start is None:
         return None
-    place = (math.log(start), math.log(start))
-    for step in _STEPS:
+    place = math.log(start[0]), math.log(start[1])
+    for step in _STEPS if near is None else _STEPS[-1:]:
         for _ in range(_NEIGHBOURS):
             around = surface_of(place, step)
             row, col = divmod(int(around.sum(axis=-1).argmin()), 3)
@@ -116,15 +126,15 @@ def _widths(block: PairBlock, shift: Point, start: float) -> tuple[Point, Point]
         found = valley(around.sum(axis=-1))
         if found is not None:
             place = place[0] + step * found[0], place[1] + step * found[1]
-    low, high = (math.log(width) for width in WIDTHS)
-    place = min(max(place[0], low), high), min(max(place[1], low), high)
-    valleys = [valley(rest) for rest in without_each(around)]
-    widths = math.exp(place[0]), math.exp(place[1])
-    errors = tuple(
-        width * _STEPS[-1] * jackknife([None if v is None else v[axis] for v in valleys])
-        for axis, width in enumerate(widths)
+    errors = valley_errors(around, _STEPS[-1])
+    if not all(map(math.isfinite, errors)):
+        return None
+    finer = valley(surface_of(place, _FINEST_STEP).sum(axis=-1)) or (0.0, 0.0)
+    low, high = WIDTHS
+    rows, cols = (
+        min(max(math.exp(at + _FINEST_STEP * by), low), high) for at, by in zip(place, finer, strict=True)
     )
-    return widths, (errors[0], errors[1])
+    return (rows, cols), (rows * errors[0], cols * errors[1])
 
 
 class _Profiles:
@@ -149,7 +159,7 @@ class _Profiles:
         self._kept = self._seen(block, distances, counts)
         self._corrections = [np.zeros(count) for count in counts]
         self._directions: Doubles | None = None
-        components = leading_components(block.hsi, block.valid, COMPONENTS)
+        components = all_components(block.hsi, block.valid)
         if components is not None and len(components) and self._kept.sum() >= _LEAST_PIXELS:
             self._directions = np.asarray(orthonormal(components[:, self._kept]), np.float64)
         rows, cols = np.nonzero(self._kept)
@@ -186,9 +196,11 @@ class _Profiles:
         other = self._functions[1 - axis]
         along = _normalised(other[0] + np.tensordot(self._corrections[1 - axis], other[1:], axes=1))
         if axis == 0:
-            images = np.stack([rows @ (self._msi @ along.T) for rows in self._functions[0]])
+            narrowed = self._msi @ along.T
+            images = np.stack([rows @ narrowed for rows in self._functions[0]])
         else:
-            images = np.stack([(along @ self._msi) @ cols.T for cols in self._functions[1]])
+            narrowed = along @ self._msi
+            images = np.stack([narrowed @ cols.T for cols in self._functions[1]])
         values = images[:, :, self._kept]
         values = values - values.mean(axis=-1, keepdims=True)
         rest = values - (values @ directions) @ directions.T

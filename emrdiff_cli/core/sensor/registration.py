@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.sensor.degradation import COVERED, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Strip, observe_msi
-from emrdiff_cli.core.sensor.optimum import dip, jackknife, valley, without_each
+from emrdiff_cli.core.sensor.optimum import dip, jackknife, valley, valley_errors, without_each
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, gaussian_downsampler
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 from emrdiff_cli.core.subspace import find_basis
@@ -33,8 +33,9 @@ REACH = 3  # LR pixels: the farthest displacement looked for, along each axis
 TOLERANCE = 0.1  # LR pixels: the error that `confidence` is about
 WIDTHS = (0.4, 2.5)  # the narrowest and the widest PSF looked for
 
-COMPONENTS = 8  # leading components of the LR-HSI that the MSI is regressed on
-_PIXELS_EACH = 8  # LR pixels that each of them needs
+COMPONENTS = 8  # leading components of the LR-HSI that the MSI is regressed on,
+_MOST_COMPONENTS = 32  # and in fine: what so few leave of the spectra would be taken for an error of the PSF
+_PIXELS_EACH, _PIXELS_EACH_BEYOND = 8, 32  # LR pixels that each of them needs, and of those beyond the first
 _BASIS_PIXELS = 4096  # LR pixels on which they are found
 _INSIDE = 0.97  # share of it, on each axis, that must lie within the MSI
 _STEPS = (0.5, 0.25, 0.1)  # LR pixels between the displacements tried in each refinement
@@ -120,7 +121,7 @@ def estimate_shift(block: PairBlock, width: float = 1.0) -> Shift:
         return Shift()
     fit = _Fit(block, components, lattice.pixels_around(start))
     point, surface = _descend(lambda at, step: fit.surface(at, step, width), start)
-    errors = _standard_errors(surface, _STEPS[-1])
+    errors = valley_errors(surface, _STEPS[-1])
     found = Shift(
         *point,
         confidence=_confidence(point, errors),
@@ -171,7 +172,7 @@ def width_surface(block: PairBlock, shift: Point) -> Callable[[Point, float], Fl
 
 def _width_fit(block: PairBlock, shift: Point) -> _Fit | None:
     """The regression for widths of a block moved by `shift`; None with too few pixels."""
-    components, block = leading_components(block.hsi, block.valid, COMPONENTS), _without_constant_bands(block)
+    components, block = all_components(block.hsi, block.valid), _without_constant_bands(block)
     if components is None or not len(components) or not len(block.msi):
         return None
     kept = _Lattice(block, components, max(WIDTHS)).pixels_around((round(shift[0]), round(shift[1])))
@@ -208,6 +209,13 @@ def leading_components(hsi: Floats, valid: Mask, most: int) -> Floats | None:
     centre, spread = inside.mean(axis=1), inside.std(axis=1)
     varied = spread > max(1e-6 * float(np.abs(pixels).max()), 1e-30)
     return np.asarray((values - centre[:, None, None])[varied] / spread[varied, None, None])
+
+
+def all_components(hsi: Floats, valid: Mask) -> Floats | None:
+    """As many leading components as the pixels support."""
+    return leading_components(
+        hsi, valid, max(COMPONENTS, min(_MOST_COMPONENTS, int(valid.sum()) // _PIXELS_EACH_BEYOND))
+    )
 
 
 def _without_constant_bands(block: PairBlock) -> PairBlock:
@@ -390,10 +398,3 @@ def _confidence(point: Point, errors: Point) -> float:
         return 0.0
     sure = math.prod(math.erf(TOLERANCE / (math.sqrt(2) * max(error, 1e-9))) for error in errors)
     return sure if sure >= _LEAST_CONFIDENCE else 0.0
-
-
-def _standard_errors(surface: Floats, step: float) -> Point:
-    """The jackknife's, of the valley of (3, 3, parts) values; infinite where a part alone makes the valley."""
-    valleys = [valley(rest) for rest in without_each(surface)]
-    down, right = (jackknife([None if v is None else v[axis] for v in valleys]) for axis in (0, 1))
-    return step * down, step * right

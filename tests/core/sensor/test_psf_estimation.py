@@ -41,6 +41,15 @@ def test_widths_are_found_along_rows_and_columns(ratio: float, side: int, fwhm: 
     assert found.fwhm == pytest.approx(fwhm, rel=0.01)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_spectra_of_many_materials_are_not_taken_for_a_width(noise: float) -> None:
+    truth = np.concatenate([textured(8, 160, 160, seed) for seed in range(3)])
+    lr = noisy(seen_at(truth, 4, lattice((160, 160), 4), (0.9, 1.3)), noise)
+    found = estimate_psf(block(lr, see(truth), 4), ON_GRID)
+    assert found is not None
+    assert found.fwhm == pytest.approx((0.9, 1.3), rel=0.004)
+
+
 @pytest.mark.parametrize("fwhm", [(0.8, 1.1), (1.4, 1.4)])
 @pytest.mark.parametrize("ratio", [3, 10 / 3, 4])
 def test_widths_are_found_on_a_grid_that_begins_between_pixels(
