@@ -144,7 +144,6 @@ def test_what_a_detector_does_not_see_is_not_taken_for_a_field(tmp_path: Path) -
         used = find_geometry(opened).used
     assert not used.field
     assert [group.shift for group in used.groups] == [pytest.approx((0.24, -0.32), abs=0.02)]
-    assert used.psf is None
 
 
 def test_a_pair_that_lies_far_off_is_put_right(run: Any) -> None:
