@@ -39,7 +39,7 @@ class ModelConfig:
     from the image's centre; for cameras of which an image is a whole frame, or the middle of one.
     `tile`: side in HR pixels that the model was trained on and is best run at. Found in training:
     `residual_gain`, each channel's residual at HR over what the LR pixels leave unexplained, and the HSI's
-    and MSI's wavelengths.
+    and MSI's wavelengths; by those of its bands a scene's are found, in whatever order it has them.
     """
 
     msi_bands: int
@@ -64,6 +64,7 @@ class ModelConfig:
     tile: int = 64
     residual_gain: tuple[float, ...] = ()
     hsi_range_nm: tuple[float, ...] = ()
+    hsi_centres_nm: tuple[float, ...] = ()
     msi_centres_nm: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -99,6 +100,8 @@ class ModelConfig:
             "false without a detail_filter",
         )
         _check(len(self.hsi_range_nm) in (0, 2), "hsi_range_nm", self.hsi_range_nm, "two numbers, or none")
+        listed = len(self.hsi_centres_nm)
+        _check(listed in (0, self.hsi_bands), "hsi_centres_nm", listed, "a number an HSI band, or none")
         centres = self.msi_centres_nm
         _check(
             len(centres) in (0, self.msi_bands), "msi_centres_nm", centres, "a number an MSI band, or none"

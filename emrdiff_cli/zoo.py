@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from emrdiff_cli.config import ModelConfig, build_config
+from emrdiff_cli.core.band_matching import Positions, by_rank, in_direction, match_bands, unless_in_order
 from emrdiff_cli.errors import ModelError
 from emrdiff_cli.raster_info import RasterInfo
 
@@ -88,6 +89,39 @@ def fits(config: ModelConfig, lr: RasterInfo, msi: RasterInfo, ratio: float) -> 
     return all(_spectrally_near(config, lr, msi))
 
 
+def hsi_order(config: ModelConfig, lr: RasterInfo) -> Positions | None:
+    """Positions (0-based) in an LR-HSI of a model's bands, by wavelength; None where they stand as in the file.
+
+    None too without wavelengths. A model that takes any bands has them in the direction of its training. Raises
+    ModelError where one of a model's fixed bands is not there.
+    """
+    found, wanted = lr.bands.wavelengths_nm, config.hsi_centres_nm
+    if found is None:
+        return None
+    positions = match_bands(wanted, found)
+    if positions is None and not config.fixed_bands:
+        positions = in_direction(wanted, found)
+    if positions is None and not wanted and list(found) == sorted(found):
+        return None
+    if positions is None:
+        why = "its bands are not at the model's wavelengths"
+        if not wanted:
+            why = "its bands do not ascend in wavelength, and the model does not record its own"
+        raise ModelError(
+            f"{lr.path.name}: {why}: choose another model (`emrdiff models`), train one (`emrdiff train --scene`), "
+            "or use --method kriging"
+        )
+    return unless_in_order(positions)
+
+
+def msi_order(config: ModelConfig, msi: RasterInfo) -> Positions | None:
+    """Positions (0-based) in an HR-MSI of a model's bands, by the ranks of wavelengths; None as `hsi_order`."""
+    found = msi.bands.wavelengths_nm
+    if found is None or len(config.msi_centres_nm) != len(found):
+        return None
+    return unless_in_order(by_rank(config.msi_centres_nm, found))
+
+
 def read_config(path: Path) -> ModelConfig:
     """The configuration in a weights file, without its weights; raises ModelError when it holds none."""
     from safetensors import SafetensorError, safe_open
@@ -117,6 +151,8 @@ def _spectrally_near(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> It
     slack = _RANGE_TOLERANCE * (high - low)
     yield abs(min(lr.bands.wavelengths_nm) - low) <= slack
     yield abs(max(lr.bands.wavelengths_nm) - high) <= slack
+    if config.fixed_bands and config.hsi_centres_nm:
+        yield match_bands(config.hsi_centres_nm, lr.bands.wavelengths_nm) is not None
     if config.msi_centres_nm and msi.bands.wavelengths_nm is not None:
-        centres = zip(config.msi_centres_nm, msi.bands.wavelengths_nm, strict=True)
+        centres = zip(sorted(config.msi_centres_nm), sorted(msi.bands.wavelengths_nm), strict=True)
         yield all(abs(a - b) <= _CENTRE_TOLERANCE_NM for a, b in centres)

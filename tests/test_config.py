@@ -152,7 +152,7 @@ def test_paper_preset_is_the_papers_choice() -> None:
     assert (training.chain, training.amplitude_power, training.pseudo_weight) == ("truth", 0, 1)
     assert set(PAPER_MODEL) >= model_keys() - set(FACTS) - {
         "tile",
-        *("residual_gain", "hsi_range_nm", "msi_centres_nm"),
+        *("residual_gain", "hsi_range_nm", "hsi_centres_nm", "msi_centres_nm"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,6 +88,32 @@ def test_tiles_agree_with_the_whole_and_show_no_seam(fuse: Fuse) -> None:
         scene = np.abs(np.diff(whole, axis=axis)).mean(axis=(0, 3 - axis))
         lines = np.array([63, 127])
         assert steps[lines].mean() < 0.05 * np.delete(scene, lines).mean()
+
+
+def test_the_model_finds_the_sample_s_bands_in_any_order(fuse: Fuse, tmp_path: Path) -> None:
+    """Descending in the LR-HSI, NIR first in the MSI, as it is by the wavelengths of both."""
+    with rasterio.open(SAMPLE / "lr_hsi.bsq") as source:
+        source.read()[::-1].tofile(tmp_path / "lr.bsq")
+    text = PAIR[0].read_text()
+    for key in ("wavelength", "fwhm"):
+        (listed,) = re.findall(rf"^{key} = {{(.*)}}$", text, re.MULTILINE)
+        text = text.replace(listed, ", ".join(listed.split(", ")[::-1]))
+    (tmp_path / "lr.hdr").write_text(text)
+    with rasterio.open(PAIR[1]) as source:
+        msi, profile, scales = source.read(), source.profile, source.scales
+        tags = [source.tags(band) for band in source.indexes]
+    for name, known in (("tagged", tags[::-1]), ("bare", [])):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as dataset:
+            dataset.write(msi[::-1])
+            dataset.scales = scales
+            for band, told in enumerate(known, 1):
+                dataset.update_tags(band, **told)
+    turned = tmp_path / "turned.tif"
+    report = json.loads(succeed("fuse", tmp_path / "lr.hdr", tmp_path / "tagged.tif", turned, "--json", "-q"))
+    assert np.abs(stored(turned)[::-1] - stored(fuse("ours"))).max() <= 1
+    assert sum("another order" in note for note in report["notes"]) == 2
+    bare = succeed("fuse", PAIR[0], tmp_path / "bare.tif", tmp_path / "fused.tif", "--json", "-q")
+    assert any(said.endswith("in the order 4, 3, 2, 1") for said in json.loads(bare)["warnings"])
 
 
 def test_draws(fuse: Fuse, tmp_path: Path) -> None:

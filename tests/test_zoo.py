@@ -88,10 +88,14 @@ def test_trainings_of_shipped_models_can_be_repeated() -> None:
 def test_shipped_models_are_found_for_the_pairs_they_were_made_for() -> None:
     for model in SHIPPED:
         settings = model.config
-        first, last = settings.hsi_range_nm
-        hsi = tuple(np.linspace(first, last, settings.hsi_bands))
-        pair = info(settings.hsi_bands, hsi), info(settings.msi_bands, settings.msi_centres_nm)
-        assert model in [m for m in SHIPPED if zoo.fits(m.config, *pair, settings.ratio)]
+        hsi, msi = settings.hsi_centres_nm, settings.msi_centres_nm
+        assert (min(hsi), max(hsi)) == settings.hsi_range_nm
+        for turned, seen in ((hsi, msi), (hsi[::-1], msi[::-1])):
+            pair = info(settings.hsi_bands, turned), info(settings.msi_bands, seen)
+            assert model in [m for m in SHIPPED if zoo.fits(m.config, *pair, settings.ratio)]
+        unlike = tuple(np.geomspace(hsi[0], hsi[-1], settings.hsi_bands))
+        pair = info(settings.hsi_bands, unlike), info(settings.msi_bands, msi)
+        assert not zoo.fits(settings, *pair, settings.ratio)
 
 
 def test_shipped_models_are_listed_by_name() -> None:
@@ -191,6 +195,9 @@ def test_weights_of_another_tool_are_refused(tmp_path: Path) -> None:
         ({}, tuple(nm + 200 for nm in HSI_NM), MSI_NM, 4.0, False),
         ({}, HSI_NM, None, 4.0, True),
         ({}, HSI_NM, (450.0, 550.0, 700.0), 4.0, False),
+        ({}, HSI_NM, MSI_NM[::-1], 4.0, True),
+        ({"hsi_centres_nm": HSI_NM}, HSI_NM[::-1], MSI_NM, 4.0, True),
+        ({"hsi_centres_nm": HSI_NM}, (400, 440, 600, 700, 800, 900), MSI_NM, 4.0, False),
         ({"calibration": "scene"}, (*HSI_NM[:-1], 850.0, 900.0), MSI_NM, 4.0, True),
         ({"hsi_range_nm": ()}, HSI_NM, MSI_NM, 4.0, False),
         ({"hsi_range_nm": ()}, None, None, 4.0, True),

@@ -17,7 +17,7 @@ Floats = NDArray[np.floating[Any]]
 class Basis:
     """Spectra = mean + vectors x coefficients: `mean` (B,), `vectors` (B, k) orthonormal.
 
-    The identity basis (mean 0, vectors I) keeps the bands as they are.
+    The identity basis (mean 0, vectors I) keeps the bands as they are, one of a permutation in another order.
     """
 
     mean: NDArray[np.float32]
@@ -30,7 +30,12 @@ class Basis:
 
     @property
     def is_identity(self) -> bool:
-        """True for the full basis, in which coefficients are the bands themselves."""
+        """True for the full basis, in which coefficients are the bands themselves, in their order."""
+        return self.is_full and bool(self.vectors.diagonal().all())
+
+    @property
+    def is_full(self) -> bool:
+        """True where coefficients are the bands, in whatever order: nothing lies outside."""
         return bool(self.vectors.shape[0] == self.vectors.shape[1])
 
     def project(self, spectra: Floats) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import Any
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
 from emrdiff_cli.errors import ModelError, UsageError, WriteError
+from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
 from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
 from emrdiff_cli.fusion.options import FusionOptions
@@ -32,6 +33,7 @@ from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import RasterInfo, Window
 from emrdiff_cli.runtime.interruption import deferred
 from emrdiff_cli.runtime.sole_run import sole_run
+from emrdiff_cli.zoo import hsi_order
 
 __all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
 
@@ -148,7 +150,20 @@ def fuse(
                 raise
             if run.journal is not None:
                 run.journal.discard()
-    return _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
+        order, unlike = _band_order(pair, sampler, seen)
+    done = _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
+    return replace(done, notes=(*order, *done.notes), warnings=(*unlike, *done.warnings))
+
+
+def _band_order(
+    pair: PairReader, sampler: Sampler | None, seen: Coverage
+) -> tuple[tuple[str, ...], list[str]]:
+    """Notes and warnings on the order of the model's bands in the pair."""
+    if sampler is None:
+        return (), []
+    lr, msi = pair.lr_info, pair.msi_info
+    order = BandOrder.of(sampler.config, lr, msi)
+    return order.notes, order_concerns(sampler.config, seen, lr.bands, msi.bands)
 
 
 def _end_point(method: MethodName, config: ModelConfig | None) -> EndPoint:
@@ -293,3 +308,4 @@ def check_fit(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> None:
             f"the model takes {config.hsi_bands} HSI bands, {lr.path} has {lr.bands.count}: "
             "choose another model (`emrdiff models`) or train one (`emrdiff train --scene`)"
         )
+    hsi_order(config, lr)

@@ -81,6 +81,8 @@ def choose_model(job: FusionJob) -> ChosenModel | None:
         f"{chosen.name} was made for ratio {chosen.config.ratio:g} or other wavelengths; this pair has ratio "
         f"{ratio:.3g}"
     )
+    if lr.bands.wavelengths_nm is None:
+        concern += f", and {lr.path.name} records no wavelengths: its bands are taken in the model's order"
     return ChosenModel(chosen, (concern,))
 
 

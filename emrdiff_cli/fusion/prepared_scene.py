@@ -23,6 +23,7 @@ from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.errors import InputError, ModelError
+from emrdiff_cli.fusion.band_order import BandOrder
 from emrdiff_cli.fusion.row_blocks import RowBlocks
 from emrdiff_cli.methods import METHODS, EndPoint
 from emrdiff_cli.pair.fill_warnings import fill_warnings
@@ -250,14 +251,16 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
     _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
     lr, ground = _without_changes(lr, ~unusable)
-    factor = 1.0 if sampler is None else _msi_factor(sampler, pair, lr, ~unusable)
+    order = BandOrder() if sampler is None else BandOrder.of(sampler.config, pair.lr_info, pair.msi_info)
+    factor = 1.0 if sampler is None else _msi_factor(sampler, pair, order, lr, ~unusable)
     if factor != 1:
         pair, seen = pair.rescaled(factor), _rescaled(seen, factor)
         lr = replace(lr, msi=(lr.msi * np.float32(factor)).astype(np.float32))
     all_bands = not unusable.any() or (sampler is not None and sampler.config.fixed_bands)
     fused = np.arange(len(hsi)) if all_bands else np.flatnonzero(~unusable)
     fitted = lr if all_bands else replace(lr, hsi=hsi[fused])
-    calibration = None if sampler is None else _calibration(sampler, fitted, ~unusable[fused])
+    arranged = order.among(fused)
+    calibration = None if sampler is None else _calibration(sampler, arranged, fitted, ~unusable[fused])
     basis = choose_basis(fitted, _own_subspace(method, fitted)) if calibration is None else calibration.basis
     end_point = method if sampler is None else sampler.config.end_point
     return PreparedScene(
@@ -317,22 +320,33 @@ def _passed(values: Field, unusable: NDArray[np.bool_]) -> PassedBands:
     return PassedBands(bands, *fill_each_band(values[bands]))
 
 
-def _msi_factor(sampler: Sampler, pair: PairReader, lr: LrScene, usable: NDArray[np.bool_]) -> float:
+def _msi_factor(
+    sampler: Sampler, pair: PairReader, order: BandOrder, lr: LrScene, usable: NDArray[np.bool_]
+) -> float:
     """Factor that brings the MSI onto the scale of the model's archive; 1 where the model has none."""
     calibration = sampler.calibration
     if calibration is None or not (lr.valid.any() and usable.any()):
         return 1.0
-    usable = usable & calibration.basis.known
-    centres = sampler.config.msi_centres_nm or pair.msi_info.bands.wavelengths_nm
-    beside = nearest_bands(lr, usable, pair.lr_info.bands.wavelengths_nm, centres)
+    lr, usable = order.of_scene(lr), order.of_hsi(usable) & calibration.basis.known
+    hsi, msi = pair.lr_info.bands, pair.msi_info.bands
+    if order.hsi is not None:
+        hsi = hsi.take(order.hsi.tolist())
+    centres = sampler.config.msi_centres_nm or msi.wavelengths_nm
+    beside = nearest_bands(lr, usable, hsi.wavelengths_nm, centres)
     known = known_relations(calibration, beside)
     return 1.0 if known is None else msi_factor(scale_relations(lr, beside), known)
 
 
-def _calibration(sampler: Sampler, scene: LrScene, usable: NDArray[np.bool_]) -> Calibration:
-    """The model's calibration, or the scene's own; raises ModelError when the values are in other units."""
+def _calibration(
+    sampler: Sampler, order: BandOrder, scene: LrScene, usable: NDArray[np.bool_]
+) -> Calibration:
+    """The model's calibration, or the scene's own, for bands in the order of the scene.
+
+    Raises ModelError when the values are in other units.
+    """
+    scene, usable = order.of_scene(scene), order.of_hsi(usable)
     if sampler.calibration is None:
-        return calibrate(sampler.config, [scene], usable)
+        return order.in_files(calibrate(sampler.config, [scene], usable))
     usual = usual_levels(sampler.calibration)
     hsi = scene.hsi[usable & sampler.calibration.basis.known]
     for name, values, level in zip(("LR-HSI", "HR-MSI"), (hsi, scene.msi), usual, strict=True):
@@ -342,7 +356,7 @@ def _calibration(sampler: Sampler, scene: LrScene, usable: NDArray[np.bool_]) ->
                 f"the {name}'s values are on average {found:.3g}, those the model was trained on {level:.3g}: "
                 "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
             )
-    return sampler.calibration
+    return order.in_files(sampler.calibration)
 
 
 def _own_subspace(method: EndPoint, scene: LrScene) -> int:

@@ -27,7 +27,10 @@ from emrdiff_cli.version import __version__
 from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
 
 _FILES = (WEIGHTS, STATE, CARD, TRAINING, REPORT)
-_FOUND_IN_TRAINING = ("residual_gain", "hsi_range_nm", "msi_centres_nm", "msi_bands", "hsi_bands", "ratio")
+_FOUND_IN_TRAINING = (
+    *("residual_gain", "hsi_range_nm", "hsi_centres_nm", "msi_centres_nm"),
+    *("msi_bands", "hsi_bands", "ratio"),
+)
 
 # With few bands a subspace saves little and costs accuracy: all are kept, in a network as narrow as else.
 _FEW_BANDS = 40
@@ -109,6 +112,7 @@ def make_job(
         "ratio": examples.ratio,
         "hsi_bands": examples.hsi.bands.count,
         "hsi_range_nm": _range(examples),
+        "hsi_centres_nm": examples.hsi.bands.wavelengths_nm or (),
         "msi_centres_nm": tuple(round(v, 2) for v in examples.msi_centres_nm),
     }
     for key in (*_FOUND_IN_TRAINING, "tile"):

@@ -35,7 +35,8 @@ class Channels:
 
     Chain channels are (value - shift) / scale for the HSI's k, then the MSI's m; the pseudo-MSI is
     `pseudo_map` (m, k) x coefficients + `pseudo_offset` (m,), in the MSI's place. `detail_filter` (k, 1 + m, n)
-    is an archive's (core.diffusion.detail_filter); None: the end point stays as it is.
+    is an archive's (core.diffusion.detail_filter); None: the end point stays as it is. `msi_order` (m,): positions
+    in a scene's MSI of the channels' m; None: they are in its order.
     """
 
     hsi_shift: Field
@@ -47,6 +48,11 @@ class Channels:
     unit: Field
     unexplained_rms: Field
     detail_filter: Field | None = None
+    msi_order: NDArray[np.intp] | None = None
+
+    def ordered(self, msi: Floats) -> Floats:
+        """A scene's MSI (m, ...) in the order of the channels."""
+        return msi if self.msi_order is None else msi[self.msi_order]
 
 
 @dataclass(frozen=True)
@@ -112,17 +118,12 @@ def _describe_channels(config: ModelConfig, scene: LrScene, basis: Basis) -> Cha
     rms = np.concatenate([_rms(unexplained) / hsi_scale, _rms(gap) / msi_scale])[: config.channels]
     gain = np.asarray(config.residual_gain or np.ones(config.channels))
     unit = np.ones(config.channels) if config.units == "range" else np.maximum(rms, 1e-3) * gain
-    arrays = (
-        hsi_shift,
-        hsi_scale,
-        msi_shift,
-        msi_scale,
-        pseudo_map,
-        pseudo_offset,
-        unit,
+    floats = (
+        *(hsi_shift, hsi_scale, msi_shift, msi_scale, pseudo_map, pseudo_offset, unit),
         _floor(_rms(unexplained)),
     )
-    return Channels(*(np.asarray(array, np.float32) for array in arrays))
+    arrays: list[Any] = [np.asarray(array, np.float32) for array in floats]
+    return Channels(*arrays)
 
 
 def _range_scales(lr: Floats, msi: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -171,9 +172,10 @@ def tile_inputs(
     tile = end.fitted.tile(z, *up)
     if channels.detail_filter is not None:
         inputs = FilterInputs.of(tile, z, end.msi, up)
+        inputs = replace(inputs, msi=channels.ordered(inputs.msi))
         tile = replace(tile, refinement=apply_detail_filter(channels.detail_filter, inputs))
     hsi = _normal(tile.refined, channels.hsi_shift, channels.hsi_scale)
-    msi = _normal(z, channels.msi_shift, channels.msi_scale)
+    msi = _normal(channels.ordered(z), channels.msi_shift, channels.msi_scale)
     extras = {
         "unexplained": lambda: _normal(
             apply_taps(end.unexplained, *up), np.float32(0), channels.unexplained_rms

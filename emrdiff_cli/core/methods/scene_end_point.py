@@ -58,7 +58,7 @@ def find_end_point(
 ) -> SceneEndPoint:
     """Fit the end point on the LR pixels, in the coefficients of a basis."""
     lr = basis.project(scene.hsi)
-    outside = None if basis.is_identity else scene.hsi - basis.expand(lr)
+    outside = None if basis.is_full else scene.hsi - basis.expand(lr)
     in_basis = replace(scene, hsi=lr)
     linear = regress(in_basis)
     fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear))
