@@ -92,6 +92,7 @@ class RasterInfo:
     `scale_recorded` says whether the file states its scale (a reflectance scale factor or GDAL's scale);
     otherwise `scale` is 1. `tags` are the dataset's own key-value pairs. A mask of its own (`has_mask`) and an
     alpha band (`has_alpha`), which is none of the `bands`, make pixels invalid besides nodata.
+    `unplaced`: what the file is placed by that is no transform, and how to bring it to one.
     """
 
     path: Path
@@ -106,6 +107,7 @@ class RasterInfo:
     tags: Mapping[str, str] = field(default_factory=dict)
     has_mask: bool = False
     has_alpha: bool = False
+    unplaced: str | None = None
 
     @property
     def masked_by(self) -> str | None:

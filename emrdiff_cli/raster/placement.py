@@ -31,8 +31,12 @@ def placed_by(a: RasterInfo, b: RasterInfo) -> By:
     """Means of laying two rasters on each other.
 
     `CRS`: both are georeferenced. `geotransforms`: neither is, but one at least has a geotransform, in units that
-    both count in. `sizes`: neither says where it lies. Raises GridError where one alone is georeferenced.
+    both count in. `sizes`: neither says where it lies. Raises GridError where one alone is georeferenced,
+    and for one that is placed by other means than a transform.
     """
+    for info in (a, b):
+        if info.unplaced is not None:
+            raise GridError(f"{_names(info, b if info is a else a)[0]} {info.unplaced}")
     for bare, other in ((a, b), (b, a)):
         if other.grid.georeferenced and not bare.grid.georeferenced:
             lacking = "CRS" if bare.grid.crs_wkt is None else "geotransform"

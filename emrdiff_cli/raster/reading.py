@@ -26,6 +26,7 @@ from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.envi import check_text, entries_beside, find_header
 from emrdiff_cli.raster.envi_header import as_gdal_reads
 from emrdiff_cli.raster.files import locate
+from emrdiff_cli.raster.georeference import georeference, unplaced_remedy
 from emrdiff_cli.raster.metadata import (
     StoredTags,
     common_value,
@@ -302,7 +303,8 @@ def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
             f"{path}: records scale {scale:g} and offset {offset:g}: correct them, e.g. with "
             f"`gdal_edit.py -scale 1 -offset 0 {path.name}`"
         )
-    if dataset.transform.is_degenerate:
+    transform, crs_wkt = georeference(path, dataset)
+    if transform.is_degenerate:
         raise InputError(
             f"{path}: has pixels of no size: correct its geotransform, e.g. with `gdal_edit.py -a_ullr ... "
             f"{path.name}`"
@@ -310,7 +312,7 @@ def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
     return RasterInfo(
         path=path,
         driver=dataset.driver,
-        grid=Grid(dataset.height, dataset.width, dataset.transform, _crs_wkt(dataset)),
+        grid=Grid(dataset.height, dataset.width, transform, crs_wkt),
         bands=read_bands(tags),
         dtype=dtype,
         nodata=stored_nodata(
@@ -323,6 +325,7 @@ def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
         offset=offset,
         scale_recorded=recorded,
         tags=tags.user_tags(),
+        unplaced=unplaced_remedy(path, dataset),
     )
 
 
@@ -332,12 +335,6 @@ def _rgb(meanings: Sequence[ColorInterp]) -> tuple[int, int, int] | None:
         return None
     red, green, blue = (list(meanings).index(meaning) for meaning in wanted)
     return red, green, blue
-
-
-def _crs_wkt(dataset: Any) -> str | None:
-    """Return the CRS; none for ENVI's "Arbitrary", which GDAL writes for a transform without a CRS."""
-    wkt = str(dataset.crs.to_wkt()) if dataset.crs else ""
-    return None if not wkt or wkt.startswith('LOCAL_CS["Arbitrary"') else wkt
 
 
 def _stored_tags(path: Path, dataset: Any, indexes: Sequence[int]) -> StoredTags:
