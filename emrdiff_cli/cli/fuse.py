@@ -61,6 +61,7 @@ def fuse(
     clip: fuse_options.Clip = False,
     physical: fuse_options.Physical = True,
     changed: fuse_options.Changed = None,
+    uncertainty: fuse_options.Uncertainty = None,
     report: fuse_options.Report = None,
     overwrite: Overwrite = False,
     resume: fuse_options.Resume = False,

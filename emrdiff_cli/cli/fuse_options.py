@@ -78,6 +78,14 @@ Clip = Annotated[
     bool,
     typer.Option("--clip", help="Allow a --dtype that cuts off more than 1 % of the LR-HSI's values."),
 ]
+Uncertainty = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also write the standard deviation of each band, on the output's grid, and beside it FILE_mean.tif, "
+        "their mean; by kriging alone.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Manifest = Annotated[

@@ -21,6 +21,7 @@ from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.fusion.stored_type import refuse_small_type
 from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
+from emrdiff_cli.fusion.uncertainty import refuse_uncertainty, write_uncertainty
 from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
 from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
@@ -144,6 +145,9 @@ def fuse(
                     files.refuse_changed()
                     if options.changed is not None:
                         write_changed(run.scene, options.changed, options.overwrite)
+                    if options.uncertainty is not None:
+                        spec = with_detail(run.plan.spec, seen)
+                        write_uncertainty(run.scene, run.plan.area, spec, options)
             except BaseException:
                 if run.journal is not None:
                     run.journal.drop_if_empty()
@@ -194,6 +198,7 @@ def _check(
     VerifiedWriter(output, spec, options.overwrite)
     refuse_changed_mask(pair, output, options)
     refuse_small_type(pair, spec, options)
+    refuse_uncertainty(pair, output, method if sampler is None else "emrdiff", spec, options)
     return choice
 
 

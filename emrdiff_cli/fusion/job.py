@@ -96,7 +96,7 @@ def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodName:
 
 def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
     """Whether the output is there and was made from these files, by this model, with these settings."""
-    if job.settings.changed is not None and not job.settings.changed.exists():
+    if not all(path.exists() for path in job.settings.side_files):
         return False
     return job.output.exists() and holds_run(job.output, _record(job, chosen))
 
@@ -105,9 +105,9 @@ def refuse_existing(job: FusionJob) -> None:
     """Raise OutputExistsError where something would be replaced without `overwrite`."""
     if job.output.exists() and not job.settings.overwrite:
         raise OutputExistsError(f"{job.output} is there already: give --overwrite to replace it")
-    mask = job.settings.changed
-    if mask is not None and mask.exists() and not job.settings.overwrite:
-        raise OutputExistsError(f"{mask} is there already: give --overwrite to replace it")
+    for path in job.settings.side_files:
+        if path.exists() and not job.settings.overwrite:
+            raise OutputExistsError(f"{path} is there already: give --overwrite to replace it")
     if job.settings.report is not None:
         check_report(job.settings.report, job.settings.overwrite)
 

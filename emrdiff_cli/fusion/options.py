@@ -42,6 +42,11 @@ def option(flag: str, cell: option_cells.Cell, *columns: str, decides: bool = Fa
     return {_OPTION: Option(flag, cell, columns or (own,), decides)}
 
 
+def uncertainty_files(path: Path) -> tuple[Path, Path]:
+    """The raster of all bands' uncertainty, and beside it that of their mean."""
+    return path, path.with_name(f"{path.stem}_mean.tif")
+
+
 @dataclass(frozen=True)
 class FusionOptions:
     """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for.
@@ -51,9 +56,10 @@ class FusionOptions:
     geometry, as `pair.registration.register` takes them. `src_nodata`: as `open_pair` takes it. `srf`:
     the MSI's response, as `choose_response` takes it. `clip`: a `dtype` may cut values off. `physical`: values that
     cannot be are corrected. `changed`: where the mask of changed ground is written as
-    well. `resume`: go on with the unfinished run of the same output, if there is one. `max_memory`: bytes that
-    the process may hold, by `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags
-    of the output, on which nothing else depends. Raises UsageError.
+    well, `uncertainty`: where the standard deviations are. `resume`: go on with the unfinished run of the same
+    output, if there is one. `max_memory`: bytes that the process may hold, by `estimate_memory`. `driver` None:
+    as the output's name asks for. `provenance`: tags of the output, on which nothing else depends. Raises
+    UsageError.
     """
 
     bounds: tuple[float, float, float, float] | None = field(
@@ -93,6 +99,7 @@ class FusionOptions:
     physical: bool = field(default=True, metadata=option("--physical", option_cells.truth, decides=True))
     overwrite: bool = field(default=False, metadata=option("--overwrite", option_cells.truth))
     changed: Path | None = field(default=None, metadata=option("--changed", option_cells.below))
+    uncertainty: Path | None = field(default=None, metadata=option("--uncertainty", option_cells.below))
     resume: bool = field(default=False, metadata=option("--resume", option_cells.truth))
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -109,6 +116,12 @@ class FusionOptions:
             )
         if self.dtype is not None and self.dtype not in RASTER_DTYPES:
             raise UsageError(f"--dtype {self.dtype}: must be one of {', '.join(RASTER_DTYPES)}")
+
+    @property
+    def side_files(self) -> tuple[Path, ...]:
+        """The rasters that are written beside the output."""
+        places = () if self.changed is None else (self.changed,)
+        return places if self.uncertainty is None else (*places, *uncertainty_files(self.uncertainty))
 
     def driver_for(self, output: Path) -> Driver:
         """The format of an output. Raises UsageError where its name is of another kind of file."""

@@ -84,11 +84,16 @@ class ColourKernel:
         apart = np.square(place).sum(axis=0) - 2 * (self.landmarks @ place)
         apart += np.square(self.landmarks).sum(axis=1, keepdims=True)
         features = np.exp(-0.5 * np.maximum(apart, 0))
+        features *= self.brightness_factor(pixels)
+        return np.asarray(features.reshape(-1, *msi.shape[1:]), np.float32)
+
+    def brightness_factor(self, msi: Floats) -> Field:
+        """The root (...) of the kernel's value of a pixel of the MSI (m, ...) with itself."""
         lowest, brightness, dark, power = np.array(
             [self.lowest, self.brightness, self.dark_level, self.brightness_power], np.float32
         )
-        features *= (np.maximum(pixels - lowest, 0).mean(axis=0) / brightness + dark) ** power
-        return np.asarray(features.reshape(-1, *msi.shape[1:]), np.float32)
+        factor = (np.maximum(msi - lowest, 0).mean(axis=0) / brightness + dark) ** power
+        return np.asarray(factor, np.float32)
 
     def _places(self, pixels: Floats, around: Floats) -> Field:
         roots = np.sqrt(np.maximum(np.concatenate([pixels, around]) - np.float32(self.lowest), 0))

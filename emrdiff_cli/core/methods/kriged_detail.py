@@ -17,7 +17,7 @@ from emrdiff_cli.core.methods.colour_kernel import (
 )
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_glp
-from emrdiff_cli.core.methods.kriging import ColourTerm, KrigingData, krige
+from emrdiff_cli.core.methods.kriging import ColourTerm, Kriged, KrigingData, krige
 from emrdiff_cli.core.methods.texture import psf_overlap
 
 Field = NDArray[np.float32]
@@ -65,7 +65,12 @@ def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> Prepar
 def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInjection:
     """The scene-wide map's detail and the kriged prediction of the residual that it leaves."""
     prepared = prepare_kriging(scene, covariance)
-    kriged, injection = krige(prepared.data, covariance), prepared.injection
+    return injected(prepared, krige(prepared.data, covariance), scene)
+
+
+def injected(prepared: PreparedKriging, kriged: Kriged, scene: SceneToFit) -> DetailInjection:
+    """The scene-wide map's detail and a kriged prediction, back-projected."""
+    injection = prepared.injection
     at_lr = np.zeros_like(injection.base)
     colour = ColourTerm(prepared.kernel, kriged.weights, prepared.neighbourhood, at_lr)
     slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, prepared.axes)

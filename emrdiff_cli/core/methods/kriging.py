@@ -30,7 +30,7 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-_BLOCK = 8  # LR pixels along a side that are solved together,
+BLOCK = 8  # LR pixels along a side that are solved together,
 _HALO = 6  # with so many around them
 _NODE = 4  # LR pixels between nodes
 _SAMPLED = 16  # blocks by which the slopes' prior and the nuggets are chosen
@@ -69,7 +69,12 @@ class Kriged(NamedTuple):
 
 def krige(data: KrigingData, covariance: Covariance = USUAL) -> Kriged:
     """The predictor of the residual from the valid LR pixels."""
-    field = GaussianProcess.likeliest(data, covariance)
+    return predictor(GaussianProcess.likeliest(data, covariance))
+
+
+def predictor(field: GaussianProcess) -> Kriged:
+    """The predictor of a field's residual."""
+    data = field.data
     k, (height, width) = len(data.residual), data.valid.shape
     nodes = (-(-height // _NODE), -(-width // _NODE))
     weights = np.zeros((*nodes, len(data.features), k), np.float32)
@@ -114,19 +119,19 @@ class GaussianProcess:
         """Standard deviations (k,) that nothing is divided by zero by."""
         return np.maximum(self.data.spread, _LEAST_SPREAD)
 
-    def block(self, top: int, left: int) -> Block:
+    def block(self, top: int, left: int, halo: int = _HALO) -> Block:
         """The valid LR pixels of the block at (top, left) and of its halo."""
         data, (height, width) = self.data, self.data.valid.shape
         around = (
-            slice(max(0, top - _HALO), top + _BLOCK + _HALO),
-            slice(max(0, left - _HALO), left + _BLOCK + _HALO),
+            slice(max(0, top - halo), top + BLOCK + halo),
+            slice(max(0, left - halo), left + BLOCK + halo),
         )
         rows, cols = np.nonzero(data.valid[around])
         rows, cols = rows + around[0].start, cols + around[1].start
         return Block(
             covariance=self.covariance,
             slope_prior=self.slope_prior,
-            core=(slice(top, min(top + _BLOCK, height)), slice(left, min(left + _BLOCK, width))),
+            core=(slice(top, min(top + BLOCK, height)), slice(left, min(left + BLOCK, width))),
             window=data.valid[around].shape,
             places=np.stack([rows, cols], axis=1).astype(np.float64),
             residual=(data.residual[:, rows, cols] / self.spread[:, None]).astype(np.float64),
@@ -238,6 +243,20 @@ class Block:
         near = _correlation(np.array([[row, col]]), self.places, prior.colour_range)
         return np.asarray(prior.colour_sill * (self.features * near) @ alpha)
 
+    def covariance_with(self, rows: Doubles, cols: Doubles, features: Doubles, msi: Doubles) -> Doubles:
+        """The covariance (N, H W) with HR pixels at `rows` (H,), `cols` (W,), of such whitened features and MSI."""
+        prior, (sill, reach) = self.covariance, self.slope_prior
+
+        def near(sigma: float) -> Doubles:
+            by_row = np.exp(-0.5 * np.square((self.places[:, :1] - rows) / sigma))
+            by_col = np.exp(-0.5 * np.square((self.places[:, 1:] - cols) / sigma))
+            return np.asarray((by_row[:, :, None] * by_col[:, None]).reshape(len(self.places), -1))
+
+        result = self.features.T @ features
+        result *= prior.colour_sill * near(prior.colour_range)
+        result += (sill * near(reach) + prior.common_slope_sill) * (self.msi.T @ msi)
+        return np.asarray(result + prior.ground_sill * near(prior.ground_range))
+
     def slopes(self, alpha: Doubles) -> Doubles:
         """The slopes (k, m, rows, columns) of the core's pixels."""
         rows, cols = np.mgrid[self.core]
@@ -311,13 +330,13 @@ def _cells(taps: Taps, count: int) -> Iterator[_Cell]:
 def corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """The top left pixels of a scene's blocks."""
     height, width = valid.shape
-    return list(product(range(0, height, _BLOCK), range(0, width, _BLOCK)))
+    return list(product(range(0, height, BLOCK), range(0, width, BLOCK)))
 
 
 def _nodes_in(top: int, left: int, nodes: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """The nodes in the block at (top, left)."""
     rows, cols = (
-        range(first // _NODE, min((first + _BLOCK) // _NODE, count))
+        range(first // _NODE, min((first + BLOCK) // _NODE, count))
         for first, count in zip((top, left), nodes, strict=True)
     )
     yield from product(rows, cols)

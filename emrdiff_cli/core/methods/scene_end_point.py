@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pkgutil import resolve_name
-from typing import cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
 from emrdiff_cli.core.subspace import Basis, find_basis, identity_basis
 from emrdiff_cli.methods import METHODS, EndPoint
 
+Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 
@@ -37,6 +39,13 @@ class SceneEndPoint:
     def channels(self) -> int:
         """Channels k that are fused."""
         return len(self.unexplained)
+
+    def bands(self, msi: Floats, rows: Taps, cols: Taps) -> Field:
+        """All bands (B, H, W) of a tile's end point; its MSI (m, H, W) and LR -> HR as in `Fitted.tile`."""
+        values = self.basis.expand(self.fitted.tile(msi, rows, cols).values)
+        if self.outside is not None:
+            values += apply_taps(self.outside, rows, cols)
+        return values
 
 
 def choose_basis(scene: LrScene, subspace: int, used: NDArray[np.bool_] | None = None) -> Basis:

@@ -1,0 +1,195 @@
+"""How much wider than its posterior kriging's errors are on a pair, told by what the pair shows of itself.
+
+- At reduced resolution (Wald's protocol, by a factor of 2) all bands have a truth: the scale by band. Bands under
+  an MSI band are better known than the posterior tells, those under none less.
+- MSI bands held out at full resolution show how edges and flat ground differ, and how much more goes wrong at the
+  true scale than at the reduced one.
+
+The constants that join both were settled on CAVE's train scenes and on AVIRIS (`tests.benchmarks.calibration`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
+from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
+from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
+from emrdiff_cli.core.methods.covariance import USUAL
+from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
+from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
+from emrdiff_cli.core.methods.posterior import posterior_of
+from emrdiff_cli.core.methods.scene_end_point import choose_basis, find_end_point
+from emrdiff_cli.core.sensor.degradation import Psf
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip
+
+Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+Z50, Z90 = 0.67449, 1.64485
+"""Standard deviations within which half, and nine tenths, of a Gaussian lie."""
+
+_COMPONENTS = 32  # of the subspace that is fused at reduced resolution
+_FACTOR = 2.0  # of the reduced resolution
+_SHARES = (0.0, 0.5, 0.8, 1.0)  # of the pixels, by edge magnitude: flat ground, between, edges
+_USUAL = 1.6  # scale of held-out bands where there are none, or no reduced resolution
+_LEVEL, _POWER = 1.12, 0.25  # by band: reduced resolution's x level x (held-out bands' / usual)^power
+_TRUSTED = 50  # pixels at reduced resolution for which a band's own scale counts as much as its neighbours'
+_EDGES_TRUSTED = 0.8  # power of the edges' factor, told by other bands
+_LEAST_PIXELS = 16  # valid LR pixels of an excerpt for each MSI band
+_USUAL_HALF = 0.85
+_USUAL_EDGES = (0.9, 1.05, 1.2)
+_HALVES = (0.5, 1.0)  # that are taken for possible
+_NEIGHBOURS = 9  # bands
+_LEAST, _MOST = 0.01, 4.0  # of a scale: where more is missing the nugget is all, and it is the LR-HSI's noise
+_SHARE_WITHIN = {Z50: 0.5, Z90: 0.9}
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a scene held whole: `lr`, the MSI (m, H, W) and its `valid` pixels, and their maps."""
+
+    lr: LrScene
+    msi: Field
+    valid: Mask
+    resampling: Resampling
+
+    def strips(self) -> Iterator[Strip]:
+        """All of it as one strip."""
+        yield Strip(0, self.msi, self.valid)
+
+
+def find_interval_scale(
+    scene: LrScene, excerpt: Excerpt, psf: Psf, ratio: tuple[float, float], most: int = 4
+) -> IntervalScale:
+    """The scale of a scene's bands (B,), of whose MSI `excerpt` is a part; `ratio` along rows and columns.
+
+    `most` MSI bands are held out, spread over all.
+    """
+    held = list(_errors_held_out(excerpt, most))
+    level = float(np.median([np.minimum(errors.scale(Z90), _MOST) for errors in held])) if held else _USUAL
+    reduced = ReducedPair.of(scene, psf, ratio, _FACTOR)
+    if reduced is None:
+        bands, half = np.full(len(scene.hsi), level), _USUAL_HALF
+    else:
+        by_band, half = _at_reduced_resolution(reduced)
+        bands = by_band * _LEVEL * (level / _USUAL) ** _POWER
+    spread = excerpt.lr.msi[:, excerpt.lr.valid].std(axis=1)
+    edges, by_edge = _by_edge(held, edge_magnitude(_padded(excerpt.msi), spread)[excerpt.valid])
+    names = ("reduced resolution",) * (reduced is not None) + ("held-out bands",) * bool(held)
+    return IntervalScale(bands, edges, by_edge, half, names or ("usual",))
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """Squared errors (n, N) of bands, the variances (n, N) expected, and the edges' `magnitude` (N,)."""
+
+    squares: Doubles
+    expected: Doubles
+    magnitude: Floats
+
+    @property
+    def count(self) -> int:
+        """Pixels N."""
+        return len(self.magnitude)
+
+    def scale(self, width: float, where: Mask | slice = slice(None)) -> Doubles:
+        """The scale (n,) of the expected deviations under which as many errors lie within `width` as should."""
+        share = _SHARE_WITHIN[width]
+        needed = np.quantile(self.squares[:, where] / self.expected[:, where], share, axis=1)
+        return np.asarray(np.maximum(np.sqrt(needed) / width, _LEAST))
+
+
+def _errors_held_out(excerpt: Excerpt, most: int) -> Iterator[_Errors]:
+    """The errors of MSI bands held out of an excerpt; of none where it is too small."""
+    count = len(excerpt.lr.msi)
+    if excerpt.lr.valid.sum() < _LEAST_PIXELS * count:
+        return
+    chosen = set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist())
+    for held in held_out_bands(excerpt.lr, excerpt.strips, excerpt.resampling):
+        if held.band in chosen and held.spread > 0:
+            errors = _errors_of(held)
+            if errors.count:
+                yield errors
+
+
+def _errors_of(held: HeldOutBand) -> _Errors:
+    problem, seen = held.problem, held.problem.lr.valid
+    prepared = prepare_kriging(problem)
+    field = GaussianProcess.likeliest(prepared.data, USUAL)
+    fitted = injected(prepared, predictor(field), problem)
+    posterior = posterior_of(field, prepared, problem.resampling)
+    rows, cols = problem.resampling.nearest_lr
+    ((_, msi, valid),), ((_, truth, _),) = list(problem.strips()), list(held.truth())
+    values = fitted.tile(msi, *problem.resampling.up).values
+    scored = valid & seen[rows][:, cols]
+    expected = posterior.scene_variances(msi)
+    spread = problem.lr.msi[:, seen].std(axis=1)
+    magnitude = edge_magnitude(_padded(msi), spread)
+    return _Errors(
+        np.square(values - truth, dtype=np.float64)[:, scored],
+        expected[:, scored].astype(np.float64),
+        magnitude[scored],
+    )
+
+
+def _at_reduced_resolution(reduced: ReducedPair) -> tuple[Doubles, float]:
+    """The scale of each band (B,) at reduced resolution, and the factor for half of the errors."""
+    lower, truth, resampling = reduced.lower, reduced.truth, reduced.resampling
+
+    def strips() -> Iterator[Strip]:
+        yield Strip(0, truth.msi, truth.valid)
+
+    subspace = min(_COMPONENTS, int(lower.valid.sum()) - 1)
+    basis = choose_basis(lower, subspace if 0 < subspace < len(lower.hsi) else 0)
+    end = find_end_point(lower, strips, resampling, "kriging", basis)
+    expected = BandVariances.of_scene(lower, strips, resampling, basis)
+    rows, cols = resampling.nearest_lr
+    scored = truth.valid & lower.valid[rows][:, cols]
+    wrong = end.bands(truth.msi, *resampling.up)[:, scored] - truth.hsi[:, scored]
+    errors = _Errors(
+        np.square(wrong, dtype=np.float64),
+        expected.of(expected.posterior.scene_variances(truth.msi)[:, scored]).astype(np.float64),
+        np.zeros(int(scored.sum())),
+    )
+    scale = np.minimum(errors.scale(Z90), _MOST)
+    trusted = errors.count / (errors.count + _TRUSTED)
+    around = ndimage.median_filter(np.log(scale), _NEIGHBOURS, mode="nearest")
+    half = float(np.median(errors.scale(Z50) / scale))
+    return np.exp(trusted * np.log(scale) + (1 - trusted) * around), float(np.clip(half, *_HALVES))
+
+
+def _by_edge(held: list[_Errors], magnitude: Floats) -> tuple[Doubles, Doubles]:
+    """Edge magnitudes in the middle of flat ground, edges and between, and the scale there over that of all."""
+    limits = np.quantile(magnitude, _SHARES) if len(magnitude) else np.zeros(len(_SHARES))
+    middles = (
+        np.quantile(magnitude, [np.mean(_SHARES[i : i + 2]) for i in range(3)])
+        if len(magnitude)
+        else limits[:3]
+    )
+    if not held:
+        return np.asarray(middles), np.asarray(_USUAL_EDGES)
+    factors = []
+    for errors in held:
+        low, high = np.quantile(errors.magnitude, _SHARES[1:3])
+        parts = (
+            errors.magnitude < low,
+            (errors.magnitude >= low) & (errors.magnitude < high),
+            errors.magnitude >= high,
+        )
+        whole = errors.scale(Z90)
+        factors.append([float((errors.scale(Z90, part) / whole)[0]) if part.any() else 1.0 for part in parts])
+    return np.asarray(middles), np.asarray(np.median(factors, axis=0) ** _EDGES_TRUSTED)
+
+
+def _padded(image: Floats) -> Floats:
+    """With a pixel more on each side, the edge's again."""
+    return np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="edge")

@@ -1,0 +1,99 @@
+"""The standard deviation of a pair fused by kriging by band: the posterior's, made as wide as the errors are.
+
+A posterior takes its covariance for true, and is too narrow. By how much each band's is, edges and flat ground
+apart, is told by the evidence of the pair (core.evidence.interval_scale).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.methods.end_point import SceneToFit, regress
+from emrdiff_cli.core.methods.posterior import Posterior, kriged_posterior, white_parts
+from emrdiff_cli.core.sensor.edges import sobel_magnitude
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.core.subspace import Basis
+
+Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+Field = NDArray[np.float32]
+
+_LEAST = 1e-30  # variance: nothing is divided by zero
+
+
+@dataclass(frozen=True)
+class IntervalScale:
+    """What the posterior's standard deviation is multiplied by so that 90 % of the errors lie within 1.645 of it.
+
+    `bands` (B,), times a factor of the MSI's edges: `by_edge` (e,) at the magnitudes `edges` (e,), between them
+    linear, beyond them as at the ends. `half`: what 0.6745 standard deviations are multiplied by so that they hold
+    half of the errors. `by` names the evidence, in order of weight.
+    """
+
+    bands: Doubles
+    edges: Doubles
+    by_edge: Doubles
+    half: float
+    by: tuple[str, ...]
+
+    def at(self, magnitude: Floats) -> Field:
+        """The edges' factor at edge magnitudes (n, W)."""
+        return np.interp(magnitude, self.edges, self.by_edge).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class BandVariances:
+    """Variances by band of a scene that was kriged in the coefficients of a basis.
+
+    `outside` (B,): the mean square of the LR-HSI outside of the basis, of which no detail is known; `texture`
+    (B,) the variance of texture that the MSI tells nothing of, which the bands' scale does not change.
+    """
+
+    posterior: Posterior
+    basis: Basis
+    outside: Doubles
+    texture: Doubles
+
+    @classmethod
+    def of_scene(cls, scene: LrScene, strips: Strips, resampling: Resampling, basis: Basis) -> BandVariances:
+        """Those of the kriging of a scene."""
+        coefficients = basis.project(scene.hsi)
+        in_basis = replace(scene, hsi=coefficients)
+        posterior = kriged_posterior(SceneToFit(in_basis, strips, resampling, regress(in_basis)))
+        outside = (scene.hsi - basis.expand(coefficients))[:, scene.valid]
+        shares = np.square(basis.vectors, dtype=np.float64)
+        return cls(
+            posterior=posterior,
+            basis=basis,
+            outside=np.square(outside, dtype=np.float64).mean(axis=1),
+            texture=shares @ white_parts(posterior).texture,
+        )
+
+    def of(self, channels: Field) -> Field:
+        """The posterior's (B, ...) from those of the channels (k, ...), taken as uncorrelated."""
+        shares = np.square(self.basis.vectors)
+        flat = shares @ channels.reshape(len(channels), -1)
+        flat += np.maximum(self.outside, _LEAST).astype(np.float32)[:, None]
+        return np.asarray(flat.reshape(-1, *channels.shape[1:]), np.float32)
+
+    def deviation(self, channels: Field, scale: IntervalScale, magnitude: Floats) -> Field:
+        """Standard deviations (B, n, W), scaled, at such edge magnitudes (n, W)."""
+        variance = self.of(channels)
+        variance *= np.square(scale.bands).astype(np.float32)[:, None, None]
+        edges = scale.at(magnitude)
+        variance *= np.square(edges)
+        variance += self.texture.astype(np.float32)[:, None, None] * edges
+        return np.sqrt(variance)
+
+
+def edge_magnitude(msi: Floats, spread: Floats) -> Field:
+    """The root mean square, over the MSI's bands, of their gradients in units of each one's spread (m,).
+
+    (m, n + 2, W + 2) -> (n, W), with a pixel more on each side.
+    """
+    squares = [np.square(sobel_magnitude(msi[[band]]) / spread[band]) for band in range(len(msi))]
+    return np.asarray(np.sqrt(np.mean(squares, axis=0)), np.float32)

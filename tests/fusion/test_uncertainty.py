@@ -1,0 +1,93 @@
+"""`fuse --uncertainty`: deviations on the output's grid, about as large as the errors; refused where unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from tests.support.front_door import Run, front_door
+from tests.support.pairs import write_pair
+from tests.support.scenes import read, textured
+
+BANDS, HEIGHT, WIDTH = 8, 64, 72
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    return front_door(monkeypatch, capfd)
+
+
+def test_it_lies_on_the_output_and_tells_its_errors(command: Run, tmp_path: Path) -> None:
+    hole = np.s_[:, 8:12, 8:12]
+    lr, msi = write_pair(tmp_path, HEIGHT, WIDTH, msi_holes=hole)
+    out, told, mean = (tmp_path / name for name in ("out.tif", "told.tif", "told_mean.tif"))
+    options = ("--method", "kriging", "--register", "off", "--uncertainty", told, "--quiet")
+    assert command("fuse", lr, msi, out, *options).code == 0
+    with rasterio.open(out) as fused, rasterio.open(told) as source, rasterio.open(mean) as of_mean:
+        for raster in (source, of_mean):
+            assert (raster.crs, raster.transform, raster.shape) == (fused.crs, fused.transform, fused.shape)
+            assert set(raster.dtypes) == {"float32"}
+            assert raster.tags()["emrdiff_method"] == "kriging"
+        assert (source.count, of_mean.count) == (fused.count, 1)
+        assert source.scales == fused.scales
+        assert source.descriptions == fused.descriptions
+        for band in fused.indexes:
+            known = source.tags(band)
+            assert known["wavelength"] == fused.tags(band)["wavelength"]
+            assert 0 < float(known["emrdiff_interval_scale"]) < 20
+        assert 0.5 <= float(source.tags()["emrdiff_interval_half"]) <= 1
+        assert "reduced resolution" in source.tags()["emrdiff_interval_scale_by"]
+    values, deviation = read(out), read(told)
+    np.testing.assert_array_equal(np.isnan(deviation), np.isnan(values))
+    assert np.isnan(deviation[hole]).all()
+    np.testing.assert_allclose(read(mean)[0], deviation.mean(axis=0), rtol=1e-5)
+    z = (np.abs(values - textured(BANDS, HEIGHT, WIDTH)) / deviation)[:, ~np.isnan(deviation[0])]
+    assert 0.75 < (z < 1.645).mean() < 0.99
+
+
+@pytest.mark.slow
+def test_a_part_is_as_in_the_whole(command: Run, tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, HEIGHT, WIDTH)
+    found = []
+    with rasterio.open(msi) as source:
+        left, bottom, right, top = source.bounds
+        side = source.res[0]
+    part = (left + 8 * side, bottom + 12 * side, right - 16 * side, top - 20 * side)
+    for name, bounds in (("whole", ()), ("part", ("--bounds", *part))):
+        told = tmp_path / f"{name}_told.tif"
+        options = ("--method", "kriging", "--register", "off", "--uncertainty", told, "--quiet")
+        assert command("fuse", lr, msi, tmp_path / f"{name}.tif", *options, *bounds).code == 0
+        found.append(read(told))
+    np.testing.assert_array_equal(found[1], found[0][:, 20 : HEIGHT - 12, 8 : WIDTH - 16])
+
+
+def test_it_replaces_nothing_unasked_and_is_krigings_alone(command: Run, tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, 32, 32)
+    out, told = tmp_path / "out.tif", tmp_path / "told.tif"
+    refused = command("fuse", lr, msi, out, "--method", "glp", "--uncertainty", told)
+    assert refused.code == 2
+    assert "--method kriging" in refused.err
+    for place in (lr, msi, out):
+        options = ("--method", "kriging", "--uncertainty", place, "--overwrite")
+        assert command("fuse", lr, msi, out, *options).code == 2
+    for name in ("told.tif", "told_mean.tif"):
+        there = tmp_path / name
+        there.write_text("of somebody")
+        refused = command("fuse", lr, msi, out, "--method", "kriging", "--uncertainty", told)
+        assert "--overwrite" in refused.err
+        assert (there.read_text(), out.exists()) == ("of somebody", False)
+        there.unlink()
+
+
+def test_a_manifest_names_it(command: Run, tmp_path: Path) -> None:
+    write_pair(tmp_path, 32, 32)
+    lr, msi = (path.name for path in write_pair(tmp_path, 32, 32))
+    listed = tmp_path / "pairs.csv"
+    listed.write_text(f"lr_hsi,hr_msi,output,uncertainty\n{lr},{msi},out.tif,told.tif\n")
+    asked = ("fuse", "--manifest", listed, "--method", "kriging", "--register", "off")
+    assert command(*asked, "--quiet").code == 0
+    assert np.isfinite(read(tmp_path / "told.tif")).all()
+    assert "skipped" in command(*asked, "--skip-done").out
