@@ -52,18 +52,25 @@ class Grid:
         return replace(self, height=window.height, width=window.width, transform=shifted)
 
 
+_BY_BAND = ("wavelengths_nm", "fwhm_nm", "good", "names", "units")
+
+
 @dataclass(frozen=True)
 class Bands:
-    """Description of the bands: tuples with one entry a band, or None where nothing is known."""
+    """Description of the bands: tuples with one entry a band, or None where nothing is known.
+
+    `units` are those of the values, "" where a band has none.
+    """
 
     count: int
     wavelengths_nm: tuple[float, ...] | None = None
     fwhm_nm: tuple[float, ...] | None = None
     good: tuple[bool, ...] | None = None
     names: tuple[str, ...] | None = None
+    units: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for label in ("wavelengths_nm", "fwhm_nm", "good", "names"):
+        for label in _BY_BAND:
             values = getattr(self, label)
             if values is not None and len(values) != self.count:
                 raise ValueError(f"{label} has {len(values)} entries for {self.count} bands")
@@ -80,7 +87,7 @@ class Bands:
         order = list(indices)
         picked = {
             label: None if (values := getattr(self, label)) is None else tuple(values[i] for i in order)
-            for label in ("wavelengths_nm", "fwhm_nm", "good", "names")
+            for label in _BY_BAND
         }
         return Bands(count=len(order), **picked)
 
@@ -90,7 +97,8 @@ class RasterInfo:
     """A raster on disk: physical value = stored value x `scale` + `offset`, in `dtype`; `nodata` is a stored value.
 
     `scale_recorded` says whether the file states its scale (a reflectance scale factor or GDAL's scale);
-    otherwise `scale` is 1. `tags` are the dataset's own key-value pairs. A mask of its own (`has_mask`) and an
+    otherwise `scale` is 1. `tags` are the dataset's own key-value pairs,
+    `band_tags` the bands', with "" for a band without. A mask of its own (`has_mask`) and an
     alpha band (`has_alpha`), which is none of the `bands`, make pixels invalid besides nodata.
     `unplaced`: what the file is placed by that is no transform, and how to bring it to one.
     """
@@ -105,6 +113,7 @@ class RasterInfo:
     offset: float = 0.0
     scale_recorded: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    band_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_mask: bool = False
     has_alpha: bool = False
     unplaced: str | None = None

@@ -29,7 +29,7 @@ from emrdiff_cli.errors import GridError, InputError, UsageError
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
-from emrdiff_cli.raster.tags import carried_tags, scene_tags
+from emrdiff_cli.raster.tags import carried_band_tags, carried_tags, scene_tags
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
 from emrdiff_cli.responses import read_response
@@ -224,9 +224,15 @@ def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Driver) -> RasterSpec:
     shift = recipe.sampling_offset_px
     moved = info.grid.transform @ Affine.translation(shift, shift) @ Affine.scale(recipe.ratio)
     grid = Grid(info.grid.height // recipe.ratio, info.grid.width // recipe.ratio, moved, info.grid.crs_wkt)
-    return RasterSpec.like(info, grid=grid, driver=driver, tags=carried_tags(info.tags))
+    return RasterSpec.like(
+        info,
+        grid=grid,
+        driver=driver,
+        tags=carried_tags(info.tags),
+        band_tags=carried_band_tags(info.band_tags),
+    )
 
 
 def _msi_spec(info: RasterInfo, response: SpectralResponse) -> RasterSpec:
     bands = Bands(len(response.names), response.centres_nm(), response.fwhm_nm(), names=response.names)
-    return RasterSpec.like(info, bands=bands, driver="GTiff", tags=scene_tags(info.tags))
+    return RasterSpec.like(info, bands=bands, driver="GTiff", tags=scene_tags(info.tags), band_tags={})

@@ -152,7 +152,10 @@ def _degraded(values: Field, lower: tuple[int, int], ratios: tuple[float, float]
 
 def _write(path: Path, like: RasterInfo, grid: Grid, values: Field) -> None:
     bands = Bands(
-        *(getattr(like.bands, key) for key in ("count", "wavelengths_nm", "fwhm_nm", "good", "names"))
+        *(
+            getattr(like.bands, key)
+            for key in ("count", "wavelengths_nm", "fwhm_nm", "good", "names", "units")
+        )
     )
     spec = RasterSpec(grid, bands, "float32", nodata=float("nan"), scale_recorded=like.scale_recorded)
     with VerifiedWriter(path, spec) as writer:

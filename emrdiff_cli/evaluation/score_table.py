@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.runtime.atomic import target_of
+from emrdiff_cli.runtime.csv_text import guarded
 
 _LONGEST_HEADER = 2**16  # bytes
 
@@ -65,7 +66,7 @@ class ScoreTable:
             writer.writerow(self._columns)
         elif os.pread(descriptor, 1, size - 1) != b"\n":
             text.write("\n")
-        writer.writerows(rows)
+        writer.writerows([guarded(cell) for cell in row] for row in rows)
         return text.getvalue().encode()
 
     def _write(self, descriptor: int, text: bytes) -> None:

@@ -18,8 +18,8 @@ from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.spec import RasterSpec
-from emrdiff_cli.raster.tags import carried_tags
-from emrdiff_cli.raster_info import Bands, Grid, Window
+from emrdiff_cli.raster.tags import carried_band_tags, carried_tags
+from emrdiff_cli.raster_info import Grid, Window
 from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
@@ -55,13 +55,7 @@ def output_spec(pair: PairReader, output: Path, method: str, options: FusionOpti
     }
     return RasterSpec(
         grid=_common_grid(pair).crop(output_area(pair, options)),
-        bands=Bands(
-            info.bands.count,
-            info.bands.wavelengths_nm,
-            info.bands.fwhm_nm,
-            info.bands.good,
-            info.bands.names,
-        ),
+        bands=info.bands,
         dtype=dtype,
         nodata=info.nodata if info.nodata is not None and dtype == info.dtype else _nodata(dtype),
         scale=info.scale,
@@ -69,6 +63,7 @@ def output_spec(pair: PairReader, output: Path, method: str, options: FusionOpti
         scale_recorded=info.scale_recorded,
         driver=options.driver_for(output),
         tags=tags,
+        band_tags=carried_band_tags(info.band_tags),
         creation_options=options.creation_options,
     )
 
@@ -82,7 +77,7 @@ def with_detail(spec: RasterSpec, seen: Coverage) -> RasterSpec:
     residuals = seen.residuals()
     if residuals is not None:
         tags["emrdiff_srf_residual"] = ",".join(f"{left:.4f}" for left in residuals)
-    return replace(spec, tags=tags, band_tags={"emrdiff_detail": seen.labels()})
+    return replace(spec, tags=tags, band_tags={**spec.band_tags, "emrdiff_detail": seen.labels()})
 
 
 def output_area(pair: PairReader, options: FusionOptions) -> Window:

@@ -12,7 +12,7 @@ from rasterio.errors import CRSError
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.creation_options import creation_options, geotiff_defaults
 from emrdiff_cli.raster.envi import clean_name, clean_value
-from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor, join_list
+from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor, is_structure, join_list
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.tags import clean_tags, printable
 
@@ -63,7 +63,11 @@ def write_metadata(dataset: Any, spec: RasterSpec) -> None:
             dataset.update_tags(band + 1, ns="IMAGERY", **imagery)
         if spec.bands.names is not None:
             dataset.set_band_description(band + 1, printable(spec.bands.names[band]))
-        dataset.update_tags(band + 1, **{key: values[band] for key, values in spec.band_tags.items()})
+        dataset.update_tags(
+            band + 1, **clean_tags({key: values[band] for key, values in spec.band_tags.items()})
+        )
+    if spec.bands.units is not None:
+        dataset.units = tuple(printable(unit) for unit in spec.bands.units)
     tags = clean_tags(spec.tags)
     if (spec.scale, spec.offset) != (1.0, 0.0):
         _write_scale(dataset, spec)
@@ -74,7 +78,10 @@ def write_metadata(dataset: Any, spec: RasterSpec) -> None:
 
 def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
     fields = {key: clean_value(value) for key, value in clean_tags(spec.tags).items()} | lists
-    fields |= {key: join_list(clean_name(v) for v in values) for key, values in spec.band_tags.items()}
+    by_band = {key: values for key, values in spec.band_tags.items() if not is_structure(key)}
+    if spec.bands.units is not None:
+        by_band["band_units"] = [printable(unit) for unit in spec.bands.units]
+    fields |= {key: join_list(clean_name(v) for v in values) for key, values in by_band.items()}
     if spec.offset != 0.0 or spec.scale < 0:
         _write_scale(dataset, spec)
     elif spec.scale != 1.0 or spec.scale_recorded:

@@ -33,7 +33,7 @@ from emrdiff_cli.raster_info import Bands
 _log = logging.getLogger(__name__)
 
 _OWN_TAGS = {
-    *("wavelength", "wavelength_units", "fwhm", "bbl", "band_names"),
+    *("wavelength", "wavelength_units", "fwhm", "bbl", "band_names", "band_units"),
     *("reflectance_scale_factor", "data_ignore_value", "data_gain_values", "data_offset_values"),
     *("samples", "lines", "bands", "header_offset", "file_type", "file_compression", "data_type"),
     *("interleave", "byte_order", "map_info", "projection_info", "coordinate_system_string"),
@@ -49,6 +49,7 @@ _BAND_KEYS = {"wavelength", "wavelength_units", "fwhm", "bbl"}
 class StoredTags:
     """The key-value pairs of a raster as GDAL gives them: of the dataset, its ENVI domain and each band.
 
+    `units`: of the bands' values, "" for none; `name`: the raster's, for messages.
     `header_alone`: `envi` is an ENVI raster's own header, and what GDAL made of that elsewhere does not count.
     `beside`: the header of another ENVI file of the same image, for what the raster itself does not tell.
     """
@@ -58,8 +59,15 @@ class StoredTags:
     bands: Sequence[Mapping[str, str]]
     imagery: Sequence[Mapping[str, str]]
     names: Sequence[str]
+    units: Sequence[str] = ()
+    name: str = ""
     header_alone: bool = False
     beside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of a message about this raster."""
+        return f"{self.name}: " if self.name else ""
 
     def user_tags(self) -> dict[str, str]:
         """Collect the pairs that say something other than the structure and the bands."""
@@ -87,14 +95,19 @@ def normal_key(key: str) -> str:
     return re.sub(r"[\s-]+", "_", key.strip().lower())
 
 
+def is_structure(key: str) -> bool:
+    """Whether a header's entry of that key, in any spelling, is of the file's structure or the bands."""
+    return normal_key(key) in _OWN_TAGS
+
+
 def read_bands(tags: StoredTags) -> Bands:
     """The bands' metadata from the tags; what these do not tell of all bands is None."""
     count = len(tags.bands)
     tags = _spelt_alike(tags)
     good = (
-        _envi_numbers(tags.envi, "bbl", count)
+        _envi_numbers(tags.envi, "bbl", tags)
         or parse_numbers(pairs.get("bbl", "") for pairs in tags.bands)
-        or _envi_numbers(tags.beside, "bbl", count)
+        or _envi_numbers(tags.beside, "bbl", tags)
     )
     stated = _stated(tags, "wavelength", "CENTRAL_WAVELENGTH_UM")
     wavelengths = None if stated is None else wavelengths_nm(stated)
@@ -105,7 +118,15 @@ def read_bands(tags: StoredTags) -> Bands:
         fwhm_nm=None if width is None else fwhm_nm(width, wavelengths),
         good=None if good is None else tuple(value != 0 for value in good),
         names=_names(tags.names),
+        units=_units(tags),
     )
+
+
+def _units(tags: StoredTags) -> tuple[str, ...] | None:
+    """The units of the bands' values; those of an ENVI header where GDAL has none."""
+    listed = split_list(tags.envi.get("band_units", ""))
+    units = tuple(tags.units) if any(tags.units) else tuple(listed)
+    return units if any(units) and len(units) == len(tags.bands) else None
 
 
 def _spelt_alike(tags: StoredTags) -> StoredTags:
@@ -125,57 +146,59 @@ def _spelt_alike(tags: StoredTags) -> StoredTags:
 
 def _stated(tags: StoredTags, key: str, imagery_key: str) -> Stated | None:
     """What the first source to state them for all bands says; None, with a warning for each that fails, if none."""
-    count = len(tags.bands)
     unit = tags.envi.get("wavelength_units") or tags.dataset.get("wavelength_units", "")
-    found = _listed(tags.envi, key, unit, count)
+    found = _listed(tags.envi, key, unit, tags)
     if found is not None or (tags.header_alone and key in tags.envi):
         return found
-    found = _banded(tags.bands, key, unit) or _imagery(tags.imagery, key, imagery_key)
+    found = _banded(tags, key, unit) or _imagery(tags.imagery, key, imagery_key)
     for pairs in (tags.dataset, tags.beside):
-        found = found or _listed(pairs, key, pairs.get("wavelength_units", ""), count)
+        found = found or _listed(pairs, key, pairs.get("wavelength_units", ""), tags)
     in_names = key == "wavelength" and not any(
         key in pairs for pairs in (tags.envi, *tags.bands, tags.beside)
     )
     return lengths_in_names(tags.names) if found is None and in_names else found
 
 
-def _listed(pairs: Mapping[str, str], key: str, unit: str, count: int) -> Stated | None:
-    numbers = _envi_numbers(pairs, key, count)
-    return None if numbers is None else Stated(tuple(numbers), (unit,) * count, f"the list '{key}'")
+def _listed(pairs: Mapping[str, str], key: str, unit: str, tags: StoredTags) -> Stated | None:
+    numbers = _envi_numbers(pairs, key, tags)
+    if numbers is None:
+        return None
+    return Stated(tuple(numbers), (unit,) * len(numbers), f"{tags.prefix}the list '{key}'")
 
 
-def _envi_numbers(pairs: Mapping[str, str], key: str, count: int) -> list[Decimal] | None:
+def _envi_numbers(pairs: Mapping[str, str], key: str, tags: StoredTags) -> list[Decimal] | None:
     """Read a list of numbers; None, with a warning, if it does not fit the bands."""
-    text = pairs.get(key)
+    text, count = pairs.get(key), len(tags.bands)
     if text is None:
         return None
     numbers = parse_numbers(split_list(text))
     if numbers is None or len(numbers) != count:
         found = "holds something other than numbers" if numbers is None else f"has {len(numbers)} entries"
-        _log.warning("the list '%s' %s for %d bands: ignored", key, found, count)
+        _log.warning("%sthe list '%s' %s for %d bands: ignored", tags.prefix, key, found, count)
         return None
     return numbers
 
 
-def _banded(bands: Sequence[Mapping[str, str]], key: str, unit: str) -> Stated | None:
+def _banded(tags: StoredTags, key: str, unit: str) -> Stated | None:
     """Read the bands' own tags; None, with a warning where some are there, if they do not tell of all."""
-    lacking = [i for i, tags in enumerate(bands, 1) if key not in tags]
+    bands, label = tags.bands, f"{tags.prefix}the band tag '{key}'"
+    lacking = [i for i, own in enumerate(bands, 1) if key not in own]
     if len(lacking) == len(bands):
         return None
     if lacking:
-        _log.warning("the band tag '%s' is missing in %s: ignored", key, numbered_bands(lacking))
+        _log.warning("%s is missing in %s: ignored", label, numbered_bands(lacking))
         return None
-    units = [tags["wavelength_units"] for tags in bands if "wavelength_units" in tags]
+    units = [own["wavelength_units"] for own in bands if "wavelength_units" in own]
     usual = units[0] if units else unit
-    each = [parse_lengths([tags[key]], tags.get("wavelength_units", usual), key) for tags in bands]
+    each = [parse_lengths([own[key]], own.get("wavelength_units", usual), key) for own in bands]
     other = [i for i, stated in enumerate(each, 1) if stated is None]
     if other:
         said = bands[other[0] - 1][key]
-        _log.warning("the band tag '%s' is no number (%r) in %s: ignored", key, said, numbered_bands(other))
+        _log.warning("%s is no number (%r) in %s: ignored", label, said, numbered_bands(other))
         return None
     known = [stated for stated in each if stated is not None]
     numbers, told = (tuple(getattr(stated, name)[0] for stated in known) for name in ("numbers", "units"))
-    return Stated(numbers, told, f"the band tags '{key}'")
+    return Stated(numbers, told, f"{tags.prefix}the band tags '{key}'")
 
 
 def _imagery(bands: Sequence[Mapping[str, str]], key: str, imagery_key: str) -> Stated | None:
@@ -220,7 +243,7 @@ def read_scale(tags: StoredTags, gdal: tuple[float, float]) -> tuple[float, floa
 
 def _listed_scale(tags: StoredTags, key: str) -> float | None:
     """The one value of all bands in the header beside a raster, if any. Raises InputError where they differ."""
-    numbers = _envi_numbers(tags.beside, key, len(tags.bands))
+    numbers = _envi_numbers(tags.beside, key, tags)
     return None if numbers is None else common_value([float(n) for n in numbers], key, "the header beside it")
 
 

@@ -22,6 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.alpha import alpha_bands
 from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.envi import check_text, entries_beside, find_header
 from emrdiff_cli.raster.envi_header import as_gdal_reads
@@ -97,7 +98,7 @@ class RasterReader:
 
     def __init__(self, path: Path, dataset: Any, nodata: float | None = None) -> None:
         self._dataset = dataset
-        self._alpha = _alpha_bands(dataset)
+        self._alpha = alpha_bands(path, dataset)
         self._indexes = [i for i in dataset.indexes if i not in self._alpha]
         self._own_mask = any(_is_mask(flags) for flags in dataset.mask_flag_enums)
         known = _describe(path, dataset, self._indexes)
@@ -263,26 +264,6 @@ def _any_nodata() -> AbstractContextManager[Any]:
     return np.errstate(over="ignore")
 
 
-def _alpha_bands(dataset: Any) -> list[int]:
-    """Numbers (from 1) of a GeoTIFF's alpha bands.
-
-    One of a known wavelength is a band like others: GDAL calls the fourth of four uint8 bands alpha unasked.
-    """
-    if dataset.driver != "GTiff":
-        return []
-    listed = split_list(dataset.tags(ns="ENVI").get("wavelength", ""))
-    spectral = len(listed) == dataset.count
-    found = [
-        i
-        for i, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
-        if meaning == ColorInterp.alpha
-        and not spectral
-        and "wavelength" not in dataset.tags(i)
-        and "CENTRAL_WAVELENGTH_UM" not in dataset.tags(i, ns="IMAGERY")
-    ]
-    return found if len(found) < dataset.count else []
-
-
 def _is_mask(flags: Sequence[MaskFlags]) -> bool:
     """Whether a band's pixels are masked by something other than its nodata value or an alpha band."""
     by_nodata = MaskFlags.nodata in flags and MaskFlags.per_dataset not in flags
@@ -326,6 +307,7 @@ def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
         scale_recorded=recorded,
         tags=tags.user_tags(),
         unplaced=unplaced_remedy(path, dataset),
+        band_tags=tags.user_band_tags(),
     )
 
 
@@ -350,9 +332,11 @@ def _stored_tags(path: Path, dataset: Any, indexes: Sequence[int]) -> StoredTags
     return StoredTags(
         dataset=dataset.tags(),
         envi=envi,
+        name=path.name,
         bands=[dataset.tags(i) for i in indexes],
         imagery=[dataset.tags(i, ns="IMAGERY") for i in indexes],
         names=names,
+        units=[dataset.units[i - 1] or "" for i in indexes],
         header_alone=dataset.driver == "ENVI",
         beside=beside if len(indexes) == dataset.count else {},
     )

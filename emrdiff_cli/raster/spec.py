@@ -37,8 +37,8 @@ class RasterSpec:
     """Grid, bands and storage of an output: stored value = (physical value - `offset`) / `scale`.
 
     `nodata` is a stored value. `scale_recorded` writes a scale of 1 down too. `band_tags` have a value for each
-    band, `creation_options` are GDAL's, and win over the defaults. Raises UsageError where the format cannot
-    hold what is asked.
+    band, "" for none, `creation_options` are GDAL's, and win over the defaults. Raises UsageError where the format
+    cannot hold what is asked.
     """
 
     grid: Grid
@@ -80,6 +80,7 @@ class RasterSpec:
             "scale_recorded": info.scale_recorded,
             "driver": info.driver,
             "tags": info.tags,
+            "band_tags": info.band_tags,
         }
         return cls(**(same | changes))
 

@@ -29,6 +29,11 @@ def carried_tags(tags: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def carried_band_tags(tags: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Pick the bands' tags that hold on another grid: all but what this program found."""
+    return {key: values for key, values in tags.items() if not key.lower().startswith(_OWN_PREFIX)}
+
+
 def scene_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Pick the tags that hold for another sensor's bands too: when, and under what sun and clouds."""
     return {

@@ -69,6 +69,7 @@ def _of_metadata(info: RasterInfo, spec: RasterSpec) -> str | None:
         "FWHM": (held.fwhm_nm, wanted.fwhm_nm),
         "bad-band list": (held.good, wanted.good),
         "band names": (held.names, wanted.names),
+        "band units": (held.units, wanted.units),
         "nodata": (str(info.nodata), str(_stored(spec))),
         "scale": ((info.scale, info.offset), (spec.scale, spec.offset)),
     }
@@ -90,7 +91,8 @@ def _comparable(bands: Bands, envi: bool = False) -> Bands:
     shown = [printable(name) for name in bands.names or ()]
     names = tuple(" ".join((clean_name(name) if envi else name).split()) for name in shown)
     unnamed = all(not name or name == f"Band {i}" for i, name in enumerate(names, 1))
-    return replace(bands, names=None if unnamed else names)
+    units = tuple(clean_name(printable(unit)) if envi else printable(unit) for unit in bands.units or ())
+    return replace(bands, names=None if unnamed else names, units=units if any(units) else None)
 
 
 def _stored(spec: RasterSpec) -> float | None:

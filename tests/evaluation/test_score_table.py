@@ -37,6 +37,21 @@ def test_a_last_line_without_an_end_is_ended_first(tmp_path: Path) -> None:
     assert path.read_text() == "a,b\n1,2\n3,4\n"
 
 
+def test_text_that_a_spreadsheet_would_run_is_guarded(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    ScoreTable(path, ["a", "b"]).append(
+        [["=1+1", "+a"], ["-x.tif", "@SUM(A1)"], [-1.5, "-1.5"], ["\t=1", "a=b"], ["-inf", None]]
+    )
+    _, *rows = csv.reader(path.read_text().splitlines())
+    assert rows == [
+        ["'=1+1", "'+a"],
+        ["'-x.tif", "'@SUM(A1)"],
+        ["-1.5", "-1.5"],
+        ["'\t=1", "a=b"],
+        ["-inf", ""],
+    ]
+
+
 def test_columns_that_change_before_the_rows_come_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     table = ScoreTable(path, ["a", "b"])

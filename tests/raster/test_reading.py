@@ -180,6 +180,25 @@ def test_alpha_of_a_known_wavelength_is_a_band(tmp_path: Path) -> None:
         assert np.isfinite(reader.read()).all()
 
 
+def test_alpha_of_many_grey_values_is_a_band(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The near infrared of RGB and NIR in bytes, 0 over water; a mask smoothed at its edges stays one."""
+    values = np.concatenate([pixels(3, 40, 50, "uint8"), np.zeros((1, 40, 50), np.uint8)])
+    values[3, 10:] = pixels(1, 30, 50, "uint8")
+    soft = np.zeros((40, 50), np.uint8)
+    soft[:, 10:] = 255
+    soft[:, 10:15] = 20 * np.arange(1, 6)[None] + np.arange(40)[:, None]
+    for name, fourth, bands in (("nir.tif", values[3], 4), ("soft.tif", soft, 3)):
+        profile = {"count": 4, "height": 40, "width": 50, "dtype": "uint8", "photometric": "RGB"}
+        placed = {"crs": UTM33, "transform": NORTH_UP, "alpha": "YES"}
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", **placed, **profile) as dataset:
+            dataset.write(np.concatenate([values[:3], fourth[None]]))
+        with open_raster(tmp_path / name) as reader:
+            assert (reader.info.bands.count, reader.masked) == (bands, bands == 3)
+            assert np.isnan(reader.read()).any() == (bands == 3)
+    assert "nir.tif: band 4 is marked as alpha but holds many grey values" in caplog.text
+    assert "soft.tif" not in caplog.text
+
+
 def test_alpha_and_a_mask_and_nodata_all_count(tmp_path: Path) -> None:
     path = write_alpha(tmp_path / "a.tif", "rgbA")
     mask = np.full((3, 4), 255, np.uint8)
