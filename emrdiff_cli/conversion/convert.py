@@ -22,6 +22,7 @@ from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.matlab import MatCube, MatFile, Variable, find_cube, is_mat, open_mat, wavelengths_in
 from emrdiff_cli.raster.metadata import value_beside
+from emrdiff_cli.raster.nodata import is_nodata
 from emrdiff_cli.raster.png_bands import PngBands, find_bands
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
@@ -103,7 +104,9 @@ def convert(
         refuse_inputs_as_outputs(files_written(output, spec.driver, {}), [source, *image.files, *listed])
         with VerifiedWriter(output, spec, options.overwrite) as writer:
             for rows in image.strips():
-                writer.append_stored(_marked(rows, writer.rows_written, image.valid, spec))
+                valid = image.valid
+                mask = None if valid is None else valid[writer.rows_written :][: rows.shape[1]]
+                writer.append_stored(_marked(rows, mask, image.info.nodata, spec))
                 del rows
                 if progress is not None:
                     progress(writer.rows_written, spec.grid.height)
@@ -329,16 +332,24 @@ def _crs_wkt(text: str) -> str:
         raise UsageError(f"--crs {text}: is no CRS known to PROJ, such as EPSG:32654") from error
 
 
-def _marked(rows: NDArray[Any], top: int, mask: NDArray[np.bool_] | None, spec: RasterSpec) -> NDArray[Any]:
-    """Put nodata where the mask says so, and beside it where a valid value is the same."""
-    if mask is None or spec.nodata is None:
+def _marked(
+    rows: NDArray[Any], mask: NDArray[np.bool_] | None, stored: float | None, spec: RasterSpec
+) -> NDArray[Any]:
+    """Put nodata where the mask or the input's own nodata says so; a valid value that is the same goes beside it."""
+    renamed = stored is not None and not _same(stored, spec.nodata)
+    if spec.nodata is None or (mask is None and not renamed):
         return rows
-    valid = mask[top : top + rows.shape[1]]
+    valid = np.ones(rows.shape, bool) if mask is None else np.broadcast_to(mask, rows.shape).copy()
+    if stored is not None:
+        valid &= ~(is_nodata(rows, stored) | (np.isnan(rows) if rows.dtype.kind == "f" else False))
     marked = rows.copy()
-    if not math.isnan(spec.nodata):
-        marked[(rows == spec.nodata) & valid] = value_beside(spec.nodata, rows.dtype)
-    marked[:, ~valid] = spec.nodata
+    marked[is_nodata(rows, spec.nodata) & valid] = value_beside(spec.nodata, rows.dtype)
+    marked[~valid] = spec.nodata
     return marked
+
+
+def _same(nodata: float, other: float | None) -> bool:
+    return other is not None and (nodata == other or (math.isnan(nodata) and math.isnan(other)))
 
 
 def _report(output: Path, image: _Image, spec: RasterSpec) -> Conversion:

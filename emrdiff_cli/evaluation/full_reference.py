@@ -19,6 +19,7 @@ from emrdiff_cli.core.metrics.cube import CHEAP, GRAIN, KEYS, NEED_PEAK, FullRef
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.evaluation.alignment import find_alignment
 from emrdiff_cli.evaluation.common_ground import Cube, Part, Source, Upsampled, pair, upsample
+from emrdiff_cli.evaluation.levels import Levels
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
 from emrdiff_cli.raster_info import Window
@@ -186,7 +187,8 @@ class _Comparison:
 
     def evaluate(self, peak: float | None, ratio: float | None, hashes: bool, report: _Report) -> Evaluation:
         ratio, ratio_source = self._ratio(ratio)
-        scores, baseline, settled = self._scores(peak, ratio, report)
+        levels = Levels()
+        scores, baseline, settled = self._scores(peak, ratio, report, levels)
         wavelengths = self.reference.reader.info.bands.wavelengths_nm
         return Evaluation(
             fused=self.fused.reader.info.path,
@@ -195,7 +197,7 @@ class _Comparison:
             peak_source=settled.source,
             ratio_source=ratio_source,
             wavelengths_nm=None if wavelengths is None else tuple(wavelengths[b - 1] for b in scores.bands),
-            notes=self.notes,
+            notes=(*self.notes, *levels.notes()),
             area=self.reference.area,
             reflectance=settled.reflectance,
             border_px=self.border,
@@ -249,7 +251,7 @@ class _Comparison:
         return (tagged, f"tag {RATIO_TAG}") if math.isfinite(tagged) and tagged > 0 else (None, None)
 
     def _scores(
-        self, chosen: float | None, ratio: float | None, report: _Report
+        self, chosen: float | None, ratio: float | None, report: _Report, levels: Levels
     ) -> tuple[Scores, Scores | None, _Peak]:
         """One pass over the tiles; the baseline is scored where the fused raster is valid too."""
         peak = self._peak(chosen)
@@ -266,6 +268,7 @@ class _Comparison:
         for tile, (fused, reference, upsampled) in self._read_ahead(own.halo):
             core = tile.height, tile.width
             own.update(fused, reference, core)
+            levels.add(fused, reference)
             if bicubic is not None and upsampled is not None:
                 upsampled[:, ~np.isfinite(fused[kept]).all(axis=0)] = np.nan
                 bicubic.update(upsampled, reference, core)

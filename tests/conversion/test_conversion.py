@@ -377,3 +377,27 @@ def test_a_mask_that_is_none(tmp_path: Path) -> None:
     source = write_mat5(tmp_path / "a.mat", ref=matrix(8, 9, 31), lbl=np.zeros((8, 9)))
     with pytest.raises(InputError, match="lbl marks all pixels invalid"):
         convert(source, tmp_path / "out.tif", AUTO)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "declared", "asked"),
+    [
+        ("int16", -9999, -1),
+        ("int16", 0, 7),
+        ("float32", float("nan"), -1),
+        ("float32", -3.4028234663852886e38, 0),
+    ],
+)
+def test_another_nodata_value_is_written_into_the_holes(
+    tmp_path: Path, dtype: str, declared: float, asked: float
+) -> None:
+    values = pixels(3, 8, 9, dtype)
+    values[:, 0, 0] = asked  # measured, and what the holes shall be
+    values[:, 2:4, 3:5] = declared
+    source = write_tif(tmp_path / "a.tif", values, nodata=declared)
+    convert(source, tmp_path / "b.tif", ConversionOptions(nodata=asked))
+    with open_raster(source) as old, open_raster(tmp_path / "b.tif") as new:
+        assert new.info.nodata == asked
+        assert (new.read_stored()[:, 2:4, 3:5] == asked).all()
+        assert np.array_equal(np.isnan(new.read()), np.isnan(old.read()))
+        assert np.nanmax(np.abs(new.read() - old.read())) <= 1

@@ -17,7 +17,7 @@ from emrdiff_cli.evaluation.common_ground import pair, upsample
 from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.raster_info import Window
-from tests.support.rasters import write_envi, write_tif
+from tests.support.rasters import pixels, write_envi, write_tif
 from tests.support.scoring_rasters import ground, place, write_raster
 
 SHAPE = (4, 40, 48)
@@ -337,3 +337,13 @@ def test_baselines_that_do_not_fit_are_refused(tmp_path: Path, reference: Path) 
     lr = write_raster(tmp_path / "lr.tif", low, place(pixel=10), wavelengths_nm=[420])
     with pytest.raises(InputError, match=r"no band for 1 compared bands \(first: 1\)"):
         evaluate(full, full, baseline=lr)
+
+
+@pytest.mark.parametrize("units", [1e4, 1.0, 1e-4])
+def test_values_in_other_units_than_the_references_are_said(tmp_path: Path, units: float) -> None:
+    values = pixels(5, 24, 30, "float32")
+    reference = write_tif(tmp_path / "reference.tif", values)
+    fused = write_tif(tmp_path / "fused.tif", values * np.float32(units))
+    said = [note for note in evaluate(fused, reference, ratio=4).notes if "other units" in note]
+    assert bool(said) == (units != 1)
+    assert not said or f"{units:.4g} times" in said[0]
