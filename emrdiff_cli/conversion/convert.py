@@ -335,7 +335,7 @@ def _crs_wkt(text: str) -> str:
 def _marked(
     rows: NDArray[Any], mask: NDArray[np.bool_] | None, stored: float | None, spec: RasterSpec
 ) -> NDArray[Any]:
-    """Put nodata where the mask or the input's own nodata says so; a valid value that is the same goes beside it."""
+    """Put nodata where the mask or the input's own nodata says so; a valid value that is it goes beside it."""
     renamed = stored is not None and not _same(stored, spec.nodata)
     if spec.nodata is None or (mask is None and not renamed):
         return rows

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.sensor.holes import fill_invalid
 from emrdiff_cli.core.sensor.observation import observe_msi
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.fusion.prepared_scene import MSI_SCALE_TAG
+from emrdiff_cli.fusion.prepared_scene import MSI_OFFSET_TAG, MSI_SCALE_TAG
 from emrdiff_cli.pair.geometry import PairGeometry, Point, on_grid_of
 from emrdiff_cli.pair.geometry_notes import described
 from emrdiff_cli.pair.pair import PairReader
@@ -41,10 +41,15 @@ class RecordedPair:
         """
         try:
             geometry, factor = PairGeometry.from_tags(fused.tags), _factor(fused.tags.get(MSI_SCALE_TAG, "1"))
+            offset = _offset(fused.tags.get(MSI_OFFSET_TAG, "0"))
         except InputError as error:
             raise InputError(f"{fused.path}: {error}") from error
-        seen = geometry.applied(pair).rescaled(factor)
-        done = [*_moves(geometry, seen), *([] if factor == 1 else [f"the HR-MSI multiplied by {factor:g}"])]
+        seen = geometry.applied(pair).without_offset(offset).rescaled(factor)
+        done = [
+            *_moves(geometry, seen),
+            *([] if offset == 0 else [f"an offset of {offset:g} taken off the HR-MSI"]),
+            *([] if factor == 1 else [f"the HR-MSI multiplied by {factor:g}"]),
+        ]
         note = f"held against the pair as {fused.path.name} records it: {'; '.join(done)}"
         return cls(seen, geometry.move, (note,) if done else (), geometry.known)
 
@@ -78,6 +83,16 @@ def _moves(geometry: PairGeometry, pair: PairReader) -> list[str]:
     if pair.displacement is not None:
         done.append("what is displaced besides brought onto its grid")
     return done
+
+
+def _offset(text: str) -> float:
+    try:
+        offset = float(text)
+    except ValueError:
+        offset = math.nan
+    if not math.isfinite(offset):
+        raise InputError(f"its tag {MSI_OFFSET_TAG} is {text!r}: must be a number")
+    return offset
 
 
 def _factor(text: str) -> float:

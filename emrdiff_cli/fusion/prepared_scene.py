@@ -14,7 +14,13 @@ from emrdiff_cli.arrays import Arrays, from_arrays, part, to_arrays
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
-from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
+from emrdiff_cli.core.diffusion.msi_scale import (
+    common_offset,
+    known_relations,
+    msi_factor,
+    nearest_bands,
+    scale_relations,
+)
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
 from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
@@ -34,6 +40,7 @@ from emrdiff_cli.raster_info import RasterInfo, Window
 Field = NDArray[np.float32]
 
 MSI_SCALE_TAG = "emrdiff_msi_scale"
+MSI_OFFSET_TAG = "emrdiff_msi_offset"
 CHANGED_TAG = "emrdiff_changed_share"
 
 _LOCAL_COMPONENTS = 32
@@ -90,7 +97,8 @@ class PreparedScene:
 
     Nothing in it is of the HR scene's size. `fused`: the bands (0-based) that are fused; the others of
     `band_count` are passed through. `possible`: values that the fused bands can have. `channels` are None without a
-    sampler. `fill`: probable fill of the LR-HSI and of the HR-MSI. `msi_factor` is in the pair already.
+    sampler. `fill`: probable fill of the LR-HSI and of the HR-MSI. `msi_factor` and
+    `msi_offset`, which is taken off before, are in the pair already.
     """
 
     pair: PairReader
@@ -105,6 +113,7 @@ class PreparedScene:
     possible: PossibleValues
     fill: tuple[tuple[ProbableFill, ...], tuple[ProbableFill, ...]] = ((), ())
     msi_factor: float = 1.0
+    msi_offset: float = 0.0
 
     @property
     def height(self) -> int:
@@ -142,6 +151,11 @@ class PreparedScene:
         if bad := self.pair.lr_info.bands.bad:
             bands = numbered([band + 1 for band in bad])
             notes.append(f"bands marked bad are upsampled as they are, and used for no other: {bands}")
+        if self.msi_offset:
+            notes.append(
+                f"an offset of {self.msi_offset:g} was taken off the HR-MSI: all bands have it over the LR-HSI, "
+                "as Sentinel-2's have 1000 counts from processing baseline 04.00 on"
+            )
         if self.msi_factor != 1:
             notes.append(
                 f"the HR-MSI was multiplied by {self.msi_factor:g}: so it relates to the LR-HSI as in the model's "
@@ -164,6 +178,7 @@ class PreparedScene:
     def tags(self) -> dict[str, str]:
         """The same for the fused raster's provenance."""
         tags = {} if self.msi_factor == 1 else {MSI_SCALE_TAG: f"{self.msi_factor:g}"}
+        tags |= {MSI_OFFSET_TAG: f"{self.msi_offset:g}"} if self.msi_offset else {}
         return tags | ({CHANGED_TAG: f"{self.ground.share:.6f}"} if self.ground.share else {})
 
     def with_passed(self, fused: Field, window: Window) -> Field:
@@ -187,6 +202,7 @@ class PreparedScene:
             "band_count": np.array(self.band_count),
             "fused": self.fused,
             "msi_factor": np.array(self.msi_factor, np.float64),
+            "msi_offset": np.array(self.msi_offset, np.float64),
             "fill": np.array([(at, *astuple(fill)) for at in (0, 1) for fill in self.fill[at]]).reshape(
                 -1, 4
             ),
@@ -208,9 +224,9 @@ class PreparedScene:
         """The scene of a pair whose MSI is not rescaled yet. Raises KeyError where an array is missing."""
         end, channels = part("end", arrays), part("channels", arrays)
         low, high = arrays["edge_range"].tolist()
-        factor = float(arrays["msi_factor"])
+        factor, offset = float(arrays["msi_factor"]), float(arrays["msi_offset"])
         return cls(
-            pair=pair.rescaled(factor),
+            pair=pair.without_offset(offset).rescaled(factor),
             end=from_arrays(SceneEndPoint, end, fitted=fitted_class(end["method"].item())),
             channels=from_arrays(Channels, channels) if channels else None,
             edge_range=(low, high),
@@ -222,6 +238,7 @@ class PreparedScene:
             possible=from_arrays(PossibleValues, part("possible", arrays)),
             fill=_fill_of(arrays["fill"]),
             msi_factor=factor,
+            msi_offset=offset,
         )
 
 
@@ -252,6 +269,10 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
     _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
     lr, ground = _without_changes(lr, ~unusable)
     order = BandOrder() if sampler is None else BandOrder.of(sampler.config, pair.lr_info, pair.msi_info)
+    offset = 0.0 if sampler is None else _msi_offset(sampler, pair, order, lr, ~unusable)
+    if offset:
+        pair, lr = pair.without_offset(offset), replace(lr, msi=lr.msi - np.float32(offset))
+        seen = replace(seen, msi_at_lr=seen.msi_at_lr - np.float32(offset))
     factor = 1.0 if sampler is None else _msi_factor(sampler, pair, order, lr, ~unusable)
     if factor != 1:
         pair, seen = pair.rescaled(factor), _rescaled(seen, factor)
@@ -276,6 +297,7 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
         possible=possible.take(fused, unusable),
         fill=(of_lr, of_msi.result()),
         msi_factor=factor,
+        msi_offset=offset,
     )
 
 
@@ -320,6 +342,26 @@ def _passed(values: Field, unusable: NDArray[np.bool_]) -> PassedBands:
     return PassedBands(bands, *fill_each_band(values[bands]))
 
 
+def _msi_offset(
+    sampler: Sampler, pair: PairReader, order: BandOrder, lr: LrScene, usable: NDArray[np.bool_]
+) -> float:
+    """Offset of all MSI bands over the HSI's beside them; 0 without."""
+    if not (lr.valid.any() and usable.any()):
+        return 0.0
+    lr = order.of_scene(lr)
+    return common_offset(lr, _beside(sampler, pair, order, lr, order.of_hsi(usable)))
+
+
+def _beside(
+    sampler: Sampler, pair: PairReader, order: BandOrder, lr: LrScene, usable: NDArray[np.bool_]
+) -> tuple[int, ...]:
+    """The HSI band beside each MSI band, all in the model's order."""
+    hsi, msi = pair.lr_info.bands, pair.msi_info.bands
+    if order.hsi is not None:
+        hsi = hsi.take(order.hsi.tolist())
+    return nearest_bands(lr, usable, hsi.wavelengths_nm, sampler.config.msi_centres_nm or msi.wavelengths_nm)
+
+
 def _msi_factor(
     sampler: Sampler, pair: PairReader, order: BandOrder, lr: LrScene, usable: NDArray[np.bool_]
 ) -> float:
@@ -328,11 +370,7 @@ def _msi_factor(
     if calibration is None or not (lr.valid.any() and usable.any()):
         return 1.0
     lr, usable = order.of_scene(lr), order.of_hsi(usable) & calibration.basis.known
-    hsi, msi = pair.lr_info.bands, pair.msi_info.bands
-    if order.hsi is not None:
-        hsi = hsi.take(order.hsi.tolist())
-    centres = sampler.config.msi_centres_nm or msi.wavelengths_nm
-    beside = nearest_bands(lr, usable, hsi.wavelengths_nm, centres)
+    beside = _beside(sampler, pair, order, lr, usable)
     known = known_relations(calibration, beside)
     return 1.0 if known is None else msi_factor(scale_relations(lr, beside), known)
 

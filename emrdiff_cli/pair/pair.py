@@ -62,10 +62,11 @@ class PairReader:
         msi_factor: float = 1.0,
         psf: Psf = WALD_PSF,
         displacement: Displacement | None = None,
+        msi_offset: float = 0.0,
     ) -> None:
         self._lr, self._msi = lr, msi
         self.alignment, self.psf, self.displacement = alignment, psf, displacement
-        self._msi_factor = np.float32(msi_factor)
+        self._msi_factor, self._msi_offset = np.float32(msi_factor), np.float32(msi_offset)
 
     @property
     def lr_info(self) -> RasterInfo:
@@ -123,8 +124,12 @@ class PairReader:
 
     def seen_through(self, psf: Psf, displacement: Displacement | None = None) -> PairReader:
         """The same pair with another PSF, and with a displacement that no move undoes; None: with none."""
-        factor = float(self._msi_factor)
-        return PairReader(self._lr, self._msi, self.alignment, factor, psf, displacement)
+        values = float(self._msi_factor), float(self._msi_offset)
+        return PairReader(self._lr, self._msi, self.alignment, values[0], psf, displacement, values[1])
+
+    def without_offset(self, offset: float) -> PairReader:
+        """The same pair with an offset, in the MSI's own units, taken from its values before any factor."""
+        return self._like(offset=offset + float(self._msi_offset))
 
     def rescaled(self, factor: float) -> PairReader:
         """The same pair with the MSI's values multiplied by a factor."""
@@ -156,6 +161,7 @@ class PairReader:
         msi: RasterReader | None = None,
         alignment: Alignment | None = None,
         factor: float | None = None,
+        offset: float | None = None,
     ) -> PairReader:
         """The same pair but for what is given."""
         return PairReader(
@@ -165,6 +171,7 @@ class PairReader:
             float(self._msi_factor) if factor is None else factor,
             self.psf,
             self.displacement,
+            float(self._msi_offset) if offset is None else offset,
         )
 
     def read_lr(self, window: Window | None = None) -> Field:
@@ -183,6 +190,8 @@ class PairReader:
         placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
         values = self._msi.read(placed)
         refuse_undeclared_nan(values, self._msi)
+        if self._msi_offset != 0:
+            values -= self._msi_offset
         if self._msi_factor != 1:
             values *= self._msi_factor
         valid = np.asarray(np.isfinite(values).all(axis=0))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.evaluation.no_reference import check_consistency
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
 from emrdiff_cli.raster.reading import read_info
 from tests.support.pairs import FINE, write_pair
@@ -150,3 +151,23 @@ def test_an_msi_of_nothing_is_still_refused(tmp_path: Path) -> None:
     sampler = archive_fake((lr, msi))
     with pytest.raises(InputError, match=r"zero.tif: every band is of one value alone"):
         fuse_and_read(tmp_path, (lr, write_msi(tmp_path / "zero.tif", 0 * read(msi))), sampler)
+
+
+def test_an_offset_of_all_msi_bands_is_taken_off_and_recorded(tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path)
+    sampler = replace(archive_fake((lr, msi)), estimate=of_everything)
+    plain = fused_report((lr, msi), tmp_path / "plain.tif", sampler)
+    assert not any("offset" in note for note in plain.notes)
+    above = write_msi(tmp_path / "above.tif", (read(msi) + 0.3).astype(np.float32))
+    done = fused_report((lr, above), tmp_path / "fused.tif", sampler)
+    tags = read_info(tmp_path / "fused.tif").tags
+    assert float(tags["emrdiff_msi_offset"]) == pytest.approx(0.3, rel=0.1)
+    assert "emrdiff_msi_scale" not in tags
+    assert any("taken off the HR-MSI" in note for note in done.notes)
+    off = read(tmp_path / "fused.tif") - read(tmp_path / "plain.tif")
+    assert np.abs(off).max() < 0.02
+    told = check_consistency(tmp_path / "fused.tif", lr, above)
+    assert told.overall["srf_rmse"] == pytest.approx(
+        check_consistency(tmp_path / "plain.tif", lr, msi).overall["srf_rmse"], abs=0.01
+    )
+    assert any("taken off the HR-MSI" in note for note in told.notes)

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.correlation import correlations
 from emrdiff_cli.core.diffusion.conditioning import Calibration
 from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.radiometry import relate
 
 Floats = NDArray[np.floating[Any]]
 
 # Other scenes of a model's sensor pair came out between 1.00 and 1.08, a single MSI band at 1.25 at most (CAVE,
 # the sample): it is broader than the HSI band it is held against. Other units are a factor of 2 or more.
 _SAME_SCALE = 1.5
+# Of an offset: what bands may differ by, its least share of the rest, and how far below it a dark pixel may lie.
+_ALIKE, _LARGE, _NOT_BELOW = 0.25, 0.15, 0.9
 
 
 def scale_relations(scene: LrScene, beside: Sequence[int]) -> Floats:
@@ -27,6 +30,25 @@ def scale_relations(scene: LrScene, beside: Sequence[int]) -> Floats:
     """
     pairs = zip(scene.msi[:, scene.valid], scene.hsi[list(beside)][:, scene.valid], strict=True)
     return np.array([_slope(msi.astype(np.float64), hsi.astype(np.float64)) for msi, hsi in pairs])
+
+
+def common_offset(scene: LrScene, beside: Sequence[int]) -> float:
+    """Offset that all MSI bands have over the HSI band (0-based) `beside` each, to three digits; 0 where none is.
+
+    By robust lines at LR. It is one where all bands have it within a quarter, where it is a good part of what is
+    left of the MSI without it, and where hardly a pixel of any band lies below it: none that is measured does.
+    """
+    response = np.zeros((len(scene.msi), len(scene.hsi)))
+    response[np.arange(len(beside)), list(beside)] = 1
+    lines = relate(scene, response)
+    offset = float(np.median([line.offset for line in lines])) if lines else 0.0
+    seen = scene.msi[:, scene.valid].astype(np.float64)
+    if offset <= 0 or len(lines) < max(2, len(seen)):
+        return 0.0
+    alike = max(abs(line.offset - offset) for line in lines) <= _ALIKE * offset
+    large = offset >= _LARGE * float(np.median(seen.mean(axis=1) - offset))
+    below = float(np.percentile(seen, 1, axis=1).min()) < _NOT_BELOW * offset
+    return float(f"{offset:.3g}") if alike and large and not below else 0.0
 
 
 def known_relations(calibration: Calibration, beside: Sequence[int]) -> Floats | None:
