@@ -74,12 +74,30 @@ def displaced_table(records: Sequence[Record]) -> list[str]:
     )
     for record in records:
         lies, right, exact = (record["scores"][key][0] for key in ("lies", "right", "exact"))
-        lost = exact - lies
-        back = f"{100 * (right - lies) / lost:.0f}" if lost >= LEAST_LOSS_DB else ""
+        share = _share_back(record)
+        back = "" if share is None else f"{100 * share:.0f}"
         errors = f"{record['shift_error']:.3f}", f"{100 * record['fwhm_error']:.1f}"
         values = (f"{value:.2f}" for value in (lies, right, exact))
         lines.append(_line((record["scene"], record["case"], *values, back, *errors)))
-    return lines
+    return [*lines, "", *_put_right(records)]
+
+
+def _put_right(records: Sequence[Record]) -> Iterator[str]:
+    """Sentences on what comes back, and on the largest errors."""
+    shares = [share for share in map(_share_back, records) if share is not None]
+    if shares:
+        yield (
+            f"Of {len(records)} pairs {len(shares)} lost something; at least {100 * min(shares):.0f} % of the lost "
+            f"dB come back, {100 * fmean(shares):.0f} % on average."
+        )
+    shift, fwhm = (max(record[error] for record in records) for error in ("shift_error", "fwhm_error"))
+    yield f"The displacement is off by {shift:.3f} LR pixels at most, the FWHM by {100 * fwhm:.1f} %."
+
+
+def _share_back(record: Record) -> float | None:
+    """The share of what the pair lost that comes back; None where it lost nothing to speak of."""
+    lies, right, exact = (record["scores"][key][0] for key in ("lies", "right", "exact"))
+    return (right - lies) / (exact - lies) if exact - lies >= LEAST_LOSS_DB else None
 
 
 def _mean(scores: Sequence[Mapping[str, Sequence[float]]], row: str) -> tuple[float, float]:

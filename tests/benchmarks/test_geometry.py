@@ -164,6 +164,8 @@ def test_pairs_that_are_done_are_not_fused_again_and_the_tables_tell_all(
     assert "in PSNR on 1 of 2 pairs, by 0.75 dB on average, and in SAM on 1." in table
     assert "on 1 of 1 pairs, 0.25 dB below it at most." in table
     assert "| field | displaced by 5, 3 | 20.00 | 29.00 | 30.00 | 90 | 0.020 | 1.1 |" in table
+    assert "Of 1 pairs 1 lost something; at least 90 % of the lost dB come back, 90 % on average." in table
+    assert "off by 0.020 LR pixels at most, the FWHM by 1.1 %." in table
     assert capsys.readouterr().out == table
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 3
 
