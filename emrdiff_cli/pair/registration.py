@@ -312,7 +312,7 @@ def _with_groups(used: PairGeometry, groups: Sequence[FoundGroup]) -> PairGeomet
     main = groups[0].shift
     return replace(
         used,
-        move=(round(used.move[0] + main[0], 4), round(used.move[1] + main[1], 4)),
+        move=(round(used.move[0] + main[0], 4) + 0.0, round(used.move[1] + main[1], 4) + 0.0),
         groups=tuple(moved),
     )
 

@@ -95,7 +95,7 @@ def test_detectors_that_lie_apart(run: Run, tmp_path: Path) -> None:
         assert (block["rows_lr_px"], block["cols_lr_px"]) == pytest.approx((0, 0), abs=0.05)
     text = run(*pair).out
     assert "SWIR bands" in text
-    assert "; fuse moves it by " in text
+    assert "; left by fuse" in text
     assert "16-24: 0." in text
     assert "would put them on the VNIR bands (LR pixels); undone by fuse" in text
 
