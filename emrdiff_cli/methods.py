@@ -39,8 +39,9 @@ METHODS: Mapping[str, Method] = {
     ),
 }
 AUTO = "auto"
-"""The model that fits a pair, and where none does the best method without one."""
-WITHOUT_MODEL = "kriging"
+"""The model that fits a pair and is better than kriging; where none is, what the pair's own evidence names."""
+Effort = Literal["fast", "normal", "thorough"]
+"""How much of a pair is looked at for that evidence."""
 END_POINTS = tuple(name for name, method in METHODS.items() if not method.needs_model)
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,6 +16,7 @@ from emrdiff_cli.raster_info import RasterInfo
 
 WEIGHTS = "model.safetensors"
 CARD = "card.md"
+VALIDATED = "validated.json"
 TRAINING = "training.toml"
 CONFIG_KEY = "emrdiff_config"
 
@@ -37,6 +39,15 @@ class ZooModel:
         path = self.folder / CARD
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         return "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
+
+    @property
+    def gain_over_kriging_db(self) -> float | None:
+        """By how many dB it was better than kriging on what its training held out; None where that is not known."""
+        try:
+            gain = json.loads((self.folder / VALIDATED).read_text(encoding="utf-8"))["gain_over_kriging_db"]
+            return float(gain) if math.isfinite(gain) else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
 
     @property
     def megabytes(self) -> float:

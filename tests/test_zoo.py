@@ -75,6 +75,9 @@ def test_shipped_cards_tell_what_the_models_are_for() -> None:
         assert f"MSI: {settings.msi_bands} bands" in card
         assert str(settings.hsi_bands) in card
         assert "No note was given" not in card
+        gain = model.gain_over_kriging_db
+        assert gain is not None
+        assert f"{gain:.2f} dB less" in card
 
 
 def test_trainings_of_shipped_models_can_be_repeated() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from emrdiff_cli.cli import fuse_options
+from emrdiff_cli.cli.evidence_table import print_evidence
 from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
 from emrdiff_cli.cli.options import (
     AsJson,
@@ -42,6 +42,7 @@ def fuse(
     output: fuse_options.Output = None,
     model: fuse_options.Model = None,
     method: fuse_options.Method = "auto",
+    effort: fuse_options.Effort = "normal",
     bounds: fuse_options.Bounds = None,
     register: Registration = "auto",
     shift: Shift = None,
@@ -189,7 +190,7 @@ def _run(
 
 def _print_result(result: FusionReport, quiet: bool, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(result)))
+        typer.echo(json.dumps(result.record()))
     if quiet:
         return
     if not as_json:
@@ -198,6 +199,8 @@ def _print_result(result: FusionReport, quiet: bool, as_json: bool) -> None:
             f"in {result.seconds:.1f} s",
             err=True,
         )
+    if result.verdict is not None and result.verdict.standings and not as_json:
+        print_evidence(result.verdict)
     for note in result.notes:
         typer.echo(f"Note: {note}", err=True)
     for warning in result.warnings:

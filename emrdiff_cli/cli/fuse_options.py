@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.methods import METHODS, WITHOUT_MODEL, MethodChoice
+from emrdiff_cli.methods import METHODS, MethodChoice
+from emrdiff_cli.methods import Effort as EffortChoice
 
 LrHsi = Annotated[Path | None, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
 HrMsi = Annotated[Path | None, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
@@ -18,7 +19,13 @@ Model = Annotated[
 ]
 _METHODS = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
 Method = Annotated[
-    MethodChoice, typer.Option(help=f"auto: the shipped model that fits, else {WITHOUT_MODEL}; {_METHODS}.")
+    MethodChoice,
+    typer.Option(
+        help=f"auto: a shipped model that fits and beats kriging, else what the pair itself names; {_METHODS}."
+    ),
+]
+Effort = Annotated[
+    EffortChoice, typer.Option(help="How much of the pair is looked at for --method auto to choose by.")
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
 Seed = Annotated[int, typer.Option(help="Seed of the draw.")]

@@ -127,11 +127,15 @@ def _run(
 
     try:
         with progress("train", quiet) as report:
-            run_job(job, output, device, resume=resume, note=note, watch=_watcher(report, quiet), group=group)
+            compared = run_job(
+                job, output, device, resume=resume, note=note, watch=_watcher(report, quiet), group=group
+            )
     except KeyboardInterrupt:
         if group.leads:
             typer.echo("To go on, repeat the command with --resume.", err=True)
         raise
+    if compared is not None and not quiet:
+        typer.echo(f"Note: {compared.sentence}", err=True)
 
 
 def _gather(

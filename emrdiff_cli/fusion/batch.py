@@ -135,6 +135,6 @@ def _fuse_unless_done(
         refuse_foreign(job)
     result = run_job(job, chosen, progress, workers)
     page = write_report(job, result)
-    record = asdict(result)
+    record = result.record()
     record["warnings"] = [*(() if chosen is None else chosen.concerns), *record["warnings"]]
     return record if page is None else record | {"page": str(page)}

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.evidence.verdict import Verdict
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
 from emrdiff_cli.errors import ModelError, UsageError, WriteError
 from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
 from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.fusion.output import output_area, output_spec, with_detail
+from emrdiff_cli.fusion.output import output_area, output_spec, with_detail, with_verdict
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.fusion.stored_type import refuse_small_type
 from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
 from emrdiff_cli.fusion.uncertainty import refuse_uncertainty, write_uncertainty
-from emrdiff_cli.methods import END_POINTS, METHODS, EndPoint, MethodName
+from emrdiff_cli.methods import AUTO, END_POINTS, METHODS, MethodChoice
 from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
@@ -44,6 +45,14 @@ _MANY_LEFT = 0.001  # and as they are written
 
 
 @dataclass(frozen=True)
+class ModelClaim:
+    """A model that fits a pair, and by how many dB it was better than kriging on what its training held out."""
+
+    name: str
+    gain_db: float
+
+
+@dataclass(frozen=True)
 class FusionReport:
     """Record of a fusion, printed as text and as JSON.
 
@@ -54,6 +63,7 @@ class FusionReport:
     rest of the pair contradicts. `impossible_share`: of the fused values, what came out beyond what can be
     (`core.sensor.possible_values`), `impossible_left` what still is, all of it without `physical`.
     `network_seconds` of `seconds` went into the sampler, by all workers together.
+    `verdict`: why this method, where it was not asked for by name.
     """
 
     output: str
@@ -80,6 +90,12 @@ class FusionReport:
     bad_bands: tuple[int, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    verdict: Verdict | None = None
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values for JSON."""
+        verdict = None if self.verdict is None else self.verdict.record()
+        return asdict(replace(self, verdict=None)) | {"verdict": verdict}
 
 
 @dataclass(frozen=True)
@@ -112,15 +128,20 @@ def fuse(
     lr_path: Path | str,
     msi_path: Path | str,
     output: Path | str,
-    method: MethodName,
+    method: MethodChoice,
     sampler: Sampler | None,
     options: FusionOptions,
     *,
+    model: ModelClaim | None = None,
     geometry: PairGeometry | None = None,
     progress: Progress | None = None,
     sampling: RowSampling | None = None,
 ) -> FusionReport:
     """Fuse a pair on the MSI's grid; with a sampler its model's end point and chain, else `method` alone.
+
+    `auto`: without a sampler the method that the pair's own evidence names, looked for by `options.effort`.
+    `model`: what is claimed for the sampler's, where it was chosen for the pair. The verdict is reported, and in
+    the tags.
 
     The output changes only when everything is written and verified. With a sampler, what was done before an
     interruption is kept beside it, for `options.resume`. `geometry`: the pair's, where it is known; None: as the
@@ -140,7 +161,9 @@ def fuse(
             try:
                 dead = set(run.scene.passed.bands)
                 seen = find_coverage(choice, run.scene.pair, dead, placed=run.geometry.known)
-                with VerifiedWriter(output, with_detail(run.plan.spec, seen), options.overwrite) as writer:
+                verdict = _settled(run, model, seen)
+                spec = with_verdict(with_detail(run.plan.spec, seen), verdict)
+                with VerifiedWriter(output, spec, options.overwrite) as writer:
                     tally = write_rows(run, sampling, writer, progress)
                     files.refuse_changed()
                     if options.changed is not None:
@@ -156,7 +179,9 @@ def fuse(
                 run.journal.discard()
         order, unlike = _band_order(pair, sampler, seen)
     done = _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
-    return replace(done, notes=(*order, *done.notes), warnings=(*unlike, *done.warnings))
+    said = () if verdict is None else (verdict.sentence,)
+    notes, warnings = (*said, *order, *done.notes), (*unlike, *done.warnings)
+    return replace(done, verdict=verdict, notes=notes, warnings=warnings)
 
 
 def _band_order(
@@ -170,10 +195,23 @@ def _band_order(
     return order.notes, order_concerns(sampler.config, seen, lr.bands, msi.bands)
 
 
-def _end_point(method: MethodName, config: ModelConfig | None) -> EndPoint:
+def _settled(run: FusionRun, model: ModelClaim | None, seen: Coverage) -> Verdict | None:
+    """The run's verdict, or the one on a model that was chosen, with what the coverage adds to it."""
+    verdict = run.verdict
+    if model is not None:
+        verdict = Verdict(
+            model.name, changed=run.scene.ground.share, model=model.name, model_gain_db=model.gain_db
+        )
+    count = seen.count - len(seen.bad)
+    return None if verdict is None else replace(verdict, uncovered=len(seen.uncovered) / max(1, count))
+
+
+def _end_point(method: MethodChoice, config: ModelConfig | None) -> MethodChoice:
     """The chain's end in a model of this configuration, or the method that is all. Raises UsageError."""
     if config is not None:
         return config.end_point
+    if method == AUTO:
+        return method
     if method not in METHODS:
         raise UsageError(f"--method {method}: must be one of {', '.join(METHODS)}")
     if METHODS[method].needs_model:
@@ -265,7 +303,7 @@ def plan(
     msi_path: Path | str,
     output: Path | str,
     config: ModelConfig | None,
-    method: MethodName,
+    method: MethodChoice,
     options: FusionOptions,
 ) -> FusionPlan:
     """Plan what `fuse` would do, without reading a pixel; `config`: of the sampler's model.

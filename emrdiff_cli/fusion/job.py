@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
-from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan
+from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, ModelClaim, check_fit, fuse, plan
 from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import Progress
 from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
-from emrdiff_cli.methods import AUTO, METHODS, WITHOUT_MODEL, MethodName
+from emrdiff_cli.methods import AUTO, METHODS, MethodChoice
 from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
@@ -59,7 +59,8 @@ class ChosenModel:
 def choose_model(job: FusionJob) -> ChosenModel | None:
     """The model that was asked for, or the shipped one that fits; None for a method that needs none.
 
-    None too where the method is left to the pair and no model fits. Raises InputError's children.
+    Where the method is left to the pair, a shipped model has to be known to be better than kriging; None too where
+    none is. Raises InputError's children.
     """
     method = job.settings.method
     if method != AUTO and not METHODS[method].needs_model:
@@ -68,11 +69,12 @@ def choose_model(job: FusionJob) -> ChosenModel | None:
     ratio = place(lr, msi).ratio
     if job.settings.model is None:
         try:
-            return ChosenModel(zoo.match(lr, msi, ratio))
+            found = zoo.match(lr, msi, ratio)
         except ModelError:
             if method == AUTO:
                 return None
             raise
+        return None if method == AUTO and (found.gain_over_kriging_db or 0) <= 0 else ChosenModel(found)
     chosen = zoo.find(job.settings.model)
     check_fit(chosen.config, lr, msi)
     if zoo.fits(chosen.config, lr, msi, ratio):
@@ -86,12 +88,9 @@ def choose_model(job: FusionJob) -> ChosenModel | None:
     return ChosenModel(chosen, (concern,))
 
 
-def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodName:
-    """The method that a job comes to, with the model chosen for it."""
-    method = job.settings.method
-    if method != AUTO:
-        return method
-    return WITHOUT_MODEL if chosen is None else "emrdiff"
+def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodChoice:
+    """The method that a job comes to, with the model chosen for it; `auto` where the pair itself decides."""
+    return "emrdiff" if job.settings.method == AUTO and chosen is not None else job.settings.method
 
 
 def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
@@ -158,11 +157,10 @@ def run_job(
     options = replace(asked, provenance=provenance)
     pair = job.lr_hsi, job.hr_msi
     method = method_of(job, chosen)
-    done = fuse(*pair, job.output, method, sampler, options, progress=progress, sampling=sampling)
-    if asked.method != AUTO or chosen is not None:
-        return done
-    note = f"fused by {method}: no shipped model is made for this sensor, bands and ratio (--model names another)"
-    return replace(done, notes=(note, *done.notes))
+    claim = _claim(chosen) if chosen is not None and asked.method == AUTO and asked.model is None else None
+    return fuse(
+        *pair, job.output, method, sampler, options, model=claim, progress=progress, sampling=sampling
+    )
 
 
 def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) -> Sampler:
@@ -182,6 +180,11 @@ def write_report(job: FusionJob, result: FusionReport) -> Path | None:
     return write_fusion_report(
         result, job.lr_hsi, job.hr_msi, job.settings.report, overwrite=job.settings.overwrite
     )
+
+
+def _claim(chosen: ChosenModel) -> ModelClaim | None:
+    gain = chosen.model.gain_over_kriging_db
+    return None if gain is None else ModelClaim(chosen.model.name, gain)
 
 
 def _record(job: FusionJob, chosen: ChosenModel | None) -> str:

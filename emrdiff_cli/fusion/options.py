@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion import option_cells
-from emrdiff_cli.methods import AUTO, METHODS, MethodChoice
+from emrdiff_cli.methods import AUTO, METHODS, Effort, MethodChoice
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
 
@@ -53,13 +53,13 @@ class FusionOptions:
 
     `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right,
     top in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
-    geometry, as `pair.registration.register` takes them. `src_nodata`: as `open_pair` takes it. `srf`:
-    the MSI's response, as `choose_response` takes it. `clip`: a `dtype` may cut values off. `physical`: values that
-    cannot be are corrected. `changed`: where the mask of changed ground is written as
-    well, `uncertainty`: where the standard deviations are. `resume`: go on with the unfinished run of the same
-    output, if there is one. `max_memory`: bytes that the process may hold, by `estimate_memory`. `driver` None:
-    as the output's name asks for. `provenance`: tags of the output, on which nothing else depends. Raises
-    UsageError.
+    geometry, as `pair.registration.register` takes them. `effort`: how much of the pair is looked at where the
+    method is left to it. `src_nodata`: as `open_pair` takes it. `srf`: the MSI's response, as `choose_response`
+    takes it. `clip`: a `dtype` may cut values off. `physical`: values that cannot be are corrected. `changed`:
+    where the mask of changed ground is written as well, `uncertainty`: where the standard deviations are.
+    `resume`: go on with the unfinished run of the same output, if there is one. `max_memory`: bytes that the
+    process may hold, by `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags of
+    the output, on which nothing else depends. Raises UsageError.
     """
 
     bounds: tuple[float, float, float, float] | None = field(
@@ -78,6 +78,9 @@ class FusionOptions:
     )
     src_nodata: tuple[float | None, float | None] | None = field(
         default=None, metadata=option("--src-nodata", option_cells.nodata, decides=True)
+    )
+    effort: Effort = field(
+        default="normal", metadata=option("--effort", option_cells.one_of(get_args(Effort)), decides=True)
     )
     srf: str | None = field(default=None, metadata=option("--srf", option_cells.response, decides=True))
     tile: int = field(default=0, metadata=option("--tile", option_cells.at_least(0), decides=True))

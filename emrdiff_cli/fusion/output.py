@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.evidence.verdict import Verdict
 from emrdiff_cli.core.sensor.coverage import Coverage
 from emrdiff_cli.core.sensor.grid import bounds_window
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -23,6 +25,9 @@ from emrdiff_cli.raster_info import Grid, Window
 from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
+
+VERDICT_TAG = "emrdiff_verdict"
+EVIDENCE_TAG = "emrdiff_evidence"
 
 
 class Expanded(NamedTuple):
@@ -78,6 +83,14 @@ def with_detail(spec: RasterSpec, seen: Coverage) -> RasterSpec:
     if residuals is not None:
         tags["emrdiff_srf_residual"] = ",".join(f"{left:.4f}" for left in residuals)
     return replace(spec, tags=tags, band_tags={**spec.band_tags, "emrdiff_detail": seen.labels()})
+
+
+def with_verdict(spec: RasterSpec, verdict: Verdict | None) -> RasterSpec:
+    """The spec with the verdict in its tags: its sentence, and all that it rests on."""
+    if verdict is None:
+        return spec
+    found = {VERDICT_TAG: verdict.sentence, EVIDENCE_TAG: json.dumps(verdict.record())}
+    return replace(spec, tags={**spec.tags, **found})
 
 
 def output_area(pair: PairReader, options: FusionOptions) -> Window:

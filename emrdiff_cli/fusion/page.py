@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +57,7 @@ def write_fusion_report(
         lead = f"{lr_hsi} and {hr_msi}, fused by {result.method}"
         remarks = notes([*(f"Warning: {text}" for text in result.warnings), *result.notes])
         text = page(
-            f"Fusion into {fused.info.path.name}", lead, [("Notes", remarks), *sections], asdict(result)
+            f"Fusion into {fused.info.path.name}", lead, [("Notes", remarks), *sections], result.record()
         )
     return write_report(folder, text, overwrite)
 

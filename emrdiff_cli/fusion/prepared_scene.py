@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,20 +22,18 @@ from emrdiff_cli.core.diffusion.msi_scale import (
     scale_relations,
 )
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
-from emrdiff_cli.core.sensor.changes import find_changes
-from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
-from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
-from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling, Strip, observe_msi
+from emrdiff_cli.core.sensor.fill import ProbableFill
+from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.errors import InputError, ModelError
+from emrdiff_cli.errors import ModelError
 from emrdiff_cli.fusion.band_order import BandOrder
+from emrdiff_cli.fusion.observed_scene import ChangedGround, Fill, ObservedScene, PassedBands, observe_scene
 from emrdiff_cli.fusion.row_blocks import RowBlocks
 from emrdiff_cli.methods import METHODS, EndPoint
 from emrdiff_cli.pair.fill_warnings import fill_warnings
-from emrdiff_cli.pair.geometry import on_grid_of
 from emrdiff_cli.pair.pair import PairReader
-from emrdiff_cli.raster_info import RasterInfo, Window
+from emrdiff_cli.raster_info import Window
 
 Field = NDArray[np.float32]
 
@@ -44,7 +42,6 @@ MSI_OFFSET_TAG = "emrdiff_msi_offset"
 CHANGED_TAG = "emrdiff_changed_share"
 
 _LOCAL_COMPONENTS = 32
-_ROUNDING = 1e-6
 _UNIT_FACTOR = 20.0  # values further off than that are in other units than the model's
 
 
@@ -67,31 +64,6 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True)
-class PassedBands:
-    """Bands of the LR-HSI (0-based) that are upsampled as they are.
-
-    `values` (n, h, w) without holes, and where each is `valid`.
-    """
-
-    bands: NDArray[np.intp]
-    values: Field
-    valid: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class ChangedGround:
-    """LR pixels (h, w) that were `compared` with the MSI, and those that show other ground than it (`changed`)."""
-
-    changed: NDArray[np.bool_]
-    compared: NDArray[np.bool_]
-
-    @property
-    def share(self) -> float:
-        """Share of the compared pixels that are changed; 0 without any."""
-        return float(self.changed.sum() / max(1, self.compared.sum()))
-
-
-@dataclass(frozen=True)
 class PreparedScene:
     """Scene-wide state of a fusion: the end point, the chain's channels, the masks.
 
@@ -111,7 +83,7 @@ class PreparedScene:
     passed: PassedBands
     ground: ChangedGround
     possible: PossibleValues
-    fill: tuple[tuple[ProbableFill, ...], tuple[ProbableFill, ...]] = ((), ())
+    fill: Fill = ((), ())
     msi_factor: float = 1.0
     msi_offset: float = 0.0
 
@@ -242,32 +214,25 @@ class PreparedScene:
         )
 
 
-def _fill_of(rows: NDArray[Any]) -> tuple[tuple[ProbableFill, ...], tuple[ProbableFill, ...]]:
+def _fill_of(rows: NDArray[Any]) -> Fill:
     found: tuple[list[ProbableFill], list[ProbableFill]] = [], []
     for at, value, share, at_border in rows.tolist():
         found[int(at)].append(ProbableFill(value, share, bool(at_border)))
     return tuple(found[0]), tuple(found[1])
 
 
-def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -> PreparedScene:
+def prepare_scene(
+    pair: PairReader, method: EndPoint, sampler: Sampler | None, observed: ObservedScene | None = None
+) -> PreparedScene:
     """Work out everything scene-wide of a pair, in passes over the MSI by strips.
 
-    Bands of the LR-HSI that are marked bad, or hold nothing, are passed through: none of their values enters
-    anything but themselves. A model with fixed bands sees them interpolated between the others. LR pixels that
-    the rest of the pair contradicts take no part in what is found on the scene.
+    `observed`: the pair at LR; None: it is observed here. A model with fixed bands sees the unusable ones
+    interpolated between the others. LR pixels that the rest of the pair contradicts take no part in what is found
+    on the scene.
     """
-    values, known = pair.read_lr(), pair.lr_info.bands
-    hsi, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
-    passed = _passed(values, unusable)
-    of_lr, of_msi = probable_fill(_varied(values[~unusable])), FillSurvey(pair.alignment.hr_window.height)
-    del values
-    possible = PossibleValues.of(hsi, lr_valid, pair.resampling.down)
-    seen = observe_msi(partial(_surveyed, pair, of_msi), pair.resampling.down)
-    hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr)
-    lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
-    _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
-    _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
-    lr, ground = _without_changes(lr, ~unusable)
+    observed = observed or observe_scene(pair)
+    seen, lr, unusable = observed.seen, observed.lr, observed.unusable
+    hsi = lr.hsi
     order = BandOrder() if sampler is None else BandOrder.of(sampler.config, pair.lr_info, pair.msi_info)
     offset = 0.0 if sampler is None else _msi_offset(sampler, pair, order, lr, ~unusable)
     if offset:
@@ -289,57 +254,22 @@ def prepare_scene(pair: PairReader, method: EndPoint, sampler: Sampler | None) -
         end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis),
         channels=None if calibration is None else calibration.channels,
         edge_range=seen.edge_range,
-        lr_valid=lr_valid,
+        lr_valid=observed.lr_valid,
         band_count=len(hsi),
         fused=fused,
-        passed=passed,
-        ground=ground,
-        possible=possible.take(fused, unusable),
-        fill=(of_lr, of_msi.result()),
+        passed=observed.passed,
+        ground=observed.ground,
+        possible=observed.possible.take(fused, unusable),
+        fill=observed.fill,
         msi_factor=factor,
         msi_offset=offset,
     )
-
-
-def _surveyed(pair: PairReader, survey: FillSurvey) -> Iterator[Strip]:
-    """The strips of the MSI, looked at for fill on the way."""
-    for strip in pair.strips():
-        survey.update(np.where(strip.valid, strip.values, np.float32(np.nan)))
-        yield strip
-
-
-def _varied(values: Field) -> Field:
-    """The bands that are not of one value alone."""
-    varied: Field = values[np.nanmin(values, axis=(1, 2)) < np.nanmax(values, axis=(1, 2))]
-    return varied
-
-
-def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, ChangedGround]:
-    """The scene with the changed pixels that its usable bands tell of."""
-    changes = find_changes(lr if usable.all() else replace(lr, hsi=lr.hsi[usable]))
-    if changes is None:
-        return lr, ChangedGround(np.zeros_like(lr.valid), lr.valid)
-    return changes.applied(lr), ChangedGround(changes.changed, lr.valid)
-
-
-def _refuse_flat(info: RasterInfo, values: Field) -> None:
-    """Raise InputError where every band (rows of `values`) is of one value, but for float32's rounding."""
-    if values.size and (np.ptp(values, axis=1) <= _ROUNDING * np.abs(values).max(axis=1)).all():
-        raise InputError(
-            f"{info.path.name}: every band is of one value alone where the two rasters meet, so there is nothing "
-            "to fuse: look at it with `emrdiff quicklook`"
-        )
 
 
 def _rescaled(seen: Observation, factor: float) -> Observation:
     low, high = seen.edge_range
     msi = (seen.msi_at_lr * np.float32(factor)).astype(np.float32)
     return replace(seen, msi_at_lr=msi, edge_range=(low * factor, high * factor))
-
-
-def _passed(values: Field, unusable: NDArray[np.bool_]) -> PassedBands:
-    bands = np.flatnonzero(unusable)
-    return PassedBands(bands, *fill_each_band(values[bands]))
 
 
 def _msi_offset(

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.evidence.verdict import Verdict
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
 from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk
+from emrdiff_cli.fusion.observed_scene import observe_scene
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import Expanded, expanded, output_area, output_spec, plain_rows
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
 from emrdiff_cli.fusion.run_key import run_key
 from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
-from emrdiff_cli.methods import EndPoint
+from emrdiff_cli.methods import AUTO, MethodChoice
 from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.pair.registration import register
@@ -51,7 +54,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class FusionRun:
-    """A plan with its scene; `journal` is None without a sampler. `kept`: tile rows that are done already."""
+    """A plan with its scene; `journal` is None without a sampler. `kept`: tile rows that are done already.
+
+    `verdict`: what the pair says of the methods, where they were left to it.
+    """
 
     plan: Plan
     scene: PreparedScene
@@ -59,6 +65,7 @@ class FusionRun:
     journal: Journal | None
     kept: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
 
 @dataclass
@@ -101,7 +108,7 @@ def make_plan(
 def begin(
     pair: PairReader,
     output: Path,
-    method: EndPoint,
+    method: MethodChoice,
     sampler: Sampler | None,
     choice: ResponseChoice,
     options: FusionOptions,
@@ -109,6 +116,7 @@ def begin(
 ) -> FusionRun:
     """Begin a run, or go on with the unfinished one of this output. Raises EmrdiffError's children.
 
+    Without a sampler the method `auto` is the one that the pair's own evidence names.
     `known`: the pair's geometry; None: as the options ask, or as the unfinished run has it.
     A run with a sampler keeps a journal; one without is quick, and is not resumed.
     """
@@ -123,15 +131,22 @@ def begin(
             geometry = known or register(pair, options.register, options.shift, options.psf_fwhm)
     pair = geometry.applied(pair)
     options = replace(options, provenance=options.provenance | geometry.tags)
+    observed, verdict = None, None
+    if sampler is None and method == AUTO:
+        with at_once():
+            observed = observe_scene(pair)
+            verdict = verdict_on(observed, options.effort)
+        method = verdict.method
     named = method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
     scene = None if begun is None else _kept_scene(pair, begun)
     if scene is None:
         with at_once():
-            scene = prepare_scene(pair, method, sampler)
+            scene = prepare_scene(pair, method, sampler, observed)
     plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
     if sampler is None or plan.tiling is None:
-        return FusionRun(plan, scene, geometry, None, notes=(_NOTHING,) if options.resume else ())
+        notes = (_NOTHING,) if options.resume else ()
+        return FusionRun(plan, scene, geometry, None, notes=notes, verdict=verdict)
     if begun is None:
         journal.begin(key, {"batch_size": plan.batch_size, "geometry": geometry.record()}, scene.arrays())
         return FusionRun(plan, scene, geometry, journal, notes=(_NOTHING,) if options.resume else ())

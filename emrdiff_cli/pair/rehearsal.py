@@ -58,10 +58,7 @@ def rehearse(scene: LrScene, ratio: Point, shift: Point = (0.0, 0.0), width: flo
     lower = LrScene(apply_taps(scene.hsi, *actual), seen.msi_at_lr, seen.covered)
     basis = choose_basis(lower, min(_COMPONENTS, len(scene.hsi), int(lower.valid.sum()) - 1))
     end = find_end_point(lower, strips, assumed, "glp-local", basis)
-    fused = basis.expand(end.fitted.tile(scene.msi, *assumed.up).values)
-    if end.outside is not None:
-        fused += apply_taps(end.outside, *assumed.up)
-    return _relative_psnr(fused, scene.hsi, _scored(scene, ratio))
+    return _relative_psnr(end.bands(scene.msi, *assumed.up), scene.hsi, _scored(scene, ratio))
 
 
 def _placed(ratio: Point, shift: Point = (0.0, 0.0)) -> tuple[AxisPlacement, AxisPlacement]:

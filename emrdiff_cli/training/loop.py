@@ -34,6 +34,7 @@ from emrdiff_cli.core.diffusion.supervision import (
     TrainingSample,
     end_point_image,
     fuse_sample,
+    fused_without_model,
     mean_psnr,
     training_scene,
 )
@@ -55,6 +56,30 @@ class Validation:
     iteration: int
     psnr_by_step_db: tuple[float, ...]
     end_point_db: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """PSNR (dB) of a model and of kriging on what was held out: the model's whole worth."""
+
+    psnr_db: float
+    kriging_db: float
+
+    @property
+    def gain_db(self) -> float:
+        """By how many dB the model is better."""
+        return self.psnr_db - self.kriging_db
+
+    @property
+    def sentence(self) -> str:
+        """Which of the two is better, and by how much."""
+        told = f"({self.psnr_db:.2f} and {self.kriging_db:.2f} dB)"
+        if self.gain_db > 0:
+            return f"on what was held out the model is {self.gain_db:.2f} dB better than kriging {told}"
+        return (
+            f"on what was held out the model is {-self.gain_db:.2f} dB worse than kriging {told}: use "
+            "`emrdiff fuse --method kriging`"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,6 +197,15 @@ def validate(
     ]
     mean = tuple(sum(values) / len(values) for values in zip(*curves, strict=True))
     return Validation(iteration, mean, sum(starts) / len(starts))
+
+
+def against_kriging(best: Validation, training_set: TrainingSet) -> Comparison:
+    """The model's last validation beside kriging, untrained, on the same held-out samples."""
+    kriged = [
+        mean_psnr(fused_without_model(sample.pair, "kriging"), sample, training_set.peak)
+        for sample in training_set.held_out
+    ]
+    return Comparison(best.psnr_by_step_db[-1], sum(kriged) / len(kriged))
 
 
 def _finished(

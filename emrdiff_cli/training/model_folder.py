@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,13 +21,22 @@ from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.runtime.atomic import check_target, make_folder, sweep_parts, write_whole
 from emrdiff_cli.runtime.sole_run import sole_run
 from emrdiff_cli.training.examples import LONGEST_SIDE, Examples, make_samples
-from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, require_state, train
+from emrdiff_cli.training.loop import (
+    STATE,
+    Comparison,
+    TrainingSet,
+    TrainingStatus,
+    Validation,
+    against_kriging,
+    require_state,
+    train,
+)
 from emrdiff_cli.training.page import training_report
 from emrdiff_cli.training.process_group import ALONE, ProcessGroup
 from emrdiff_cli.version import __version__
-from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
+from emrdiff_cli.zoo import CARD, TRAINING, VALIDATED, WEIGHTS
 
-_FILES = (WEIGHTS, STATE, CARD, TRAINING, REPORT)
+_FILES = (WEIGHTS, STATE, CARD, TRAINING, VALIDATED, REPORT)
 _FOUND_IN_TRAINING = (
     *("residual_gain", "hsi_range_nm", "hsi_centres_nm", "msi_centres_nm"),
     *("msi_bands", "hsi_bands", "ratio"),
@@ -150,8 +160,8 @@ def run_job(
     note: str,
     watch: Callable[[TrainingStatus], None] | None = None,
     group: ProcessGroup = ALONE,
-) -> None:
-    """Train and write weights, card, the configuration and a report into the folder.
+) -> Comparison | None:
+    """Train and write weights, card, the configuration and a report into the folder; compare it with kriging.
 
     Of a group the first process alone writes, and tells `watch`. The weights come first, and stay where a later
     file cannot be written, which is a WriteError.
@@ -171,16 +181,31 @@ def run_job(
         job.training_set, job.model, job.training, folder, chosen, report=follow, resume=resume, group=group
     )
     if not group.leads:
-        return
+        return None
+    compared = against_kriging(history[-1], job.training_set)
     processes = f"{group.size} processes, " if group.size > 1 else ""
     effort = f"{chosen.type}, {processes}{(time.monotonic() - started) / 60:.0f} minutes"
-    card = _card(folder.name, job, model, history, note, effort)
+    card = _card(folder.name, job, model, history, compared, note, effort)
     report = _report(folder.name, job, history, losses)
-    for name, text in ((CARD, card), (TRAINING, _toml(job)), (REPORT, report)):
+    validated = _validated(compared, job)
+    texts = ((CARD, card), (TRAINING, _toml(job)), (VALIDATED, validated), (REPORT, report))
+    for name, text in texts:
         try:
             write_whole(folder / name, text.encode())
         except WriteError as error:
             raise WriteError(f"{error}; the weights are kept in {folder / WEIGHTS}") from error
+    return compared
+
+
+def _validated(compared: Comparison, job: Job) -> str:
+    """What `fuse --method auto` goes by: the model against kriging on what was held out."""
+    found = {
+        "psnr_db": round(compared.psnr_db, 4),
+        "kriging_db": round(compared.kriging_db, 4),
+        "gain_over_kriging_db": round(compared.gain_db, 4),
+        "held_out": job.source,
+    }
+    return json.dumps(found, indent=1) + "\n"
 
 
 def _report(name: str, job: Job, history: list[Validation], losses: list[tuple[int, float]]) -> str:
@@ -229,7 +254,15 @@ def _nm(between: str, wavelengths: tuple[float, ...]) -> str:
     return f"{between.join(f'{v:.0f}' for v in wavelengths)} nm" if wavelengths else "not recorded"
 
 
-def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: str, effort: str) -> str:
+def _card(
+    name: str,
+    job: Job,
+    model: EMRDiff,
+    history: list[Validation],
+    compared: Comparison,
+    note: str,
+    effort: str,
+) -> str:
     config = job.model
     best = history[-1]
     curve = ", ".join(f"{value:.2f}" for value in best.psnr_by_step_db)
@@ -250,6 +283,7 @@ def _card(name: str, job: Job, model: EMRDiff, history: list[Validation], note: 
         f"- Held out: PSNR {best.psnr_by_step_db[-1]:.2f} dB (mean over bands, "
         f"peak {job.training_set.peak:g}; after each sampling step {curve}); "
         f"its end point alone {best.end_point_db:.2f} dB",
+        f"- Against kriging, which needs no training: {compared.sentence}",
         "",
         "Every option stands in `training.toml` (`emrdiff train --config`).",
         "",

@@ -434,15 +434,31 @@ def test_a_report_goes_along_and_tiles_are_recorded(
     assert not (tmp_path / "other.tif").exists()
 
 
-def test_without_a_model_that_fits_the_best_method_without_one_fuses(
+def test_a_method_left_to_the_pair_is_told_with_its_evidence(
     run: Run, tmp_path: Path, pair: tuple[Path, Path]
 ) -> None:
     ended = run(*pair, tmp_path / "plain.tif", "--json")
     assert ended.code == 0
     report = json.loads(ended.out)
     assert report["method"] == "kriging"
-    assert "no shipped model is made for this" in report["notes"][0]
+    verdict = report["verdict"]
+    assert report["notes"][0] == verdict["sentence"]
+    assert verdict["sentence"].startswith("fused by kriging: on MSI bands held out at full resolution")
+    assert {row["method"] for row in verdict["evidence"]} == {"bicubic", "glp", "glp-local", "kriging"}
     assert run(*pair, tmp_path / "asked.tif", "--method", "kriging", "-q").code == 0
     with rasterio.open(tmp_path / "plain.tif") as plain, rasterio.open(tmp_path / "asked.tif") as asked:
         np.testing.assert_array_equal(plain.read(), asked.read())
-        assert plain.tags()["emrdiff_run"] == asked.tags()["emrdiff_run"]
+        assert plain.tags()["emrdiff_verdict"] == verdict["sentence"]
+        assert json.loads(plain.tags()["emrdiff_evidence"]) == verdict
+        assert "emrdiff_verdict" not in asked.tags()
+        assert plain.tags()["emrdiff_run"] != asked.tags()["emrdiff_run"]
+    first = (tmp_path / "plain.tif").read_bytes()
+    done = json.loads(run(*pair, tmp_path / "plain.tif", "--skip-done", "--json").out)
+    assert done["status"] == "skipped"
+    assert run(*pair, tmp_path / "plain.tif", "--overwrite", "-q").code == 0
+    assert (tmp_path / "plain.tif").read_bytes() == first
+    table = run(*pair, tmp_path / "plain.tif", "--overwrite", "--effort", "fast").err
+    assert "kriging *" in table
+    assert "band held out" in table
+    plan = json.loads(run(*pair, tmp_path / "other.tif", "--dry-run", "--json").out)
+    assert plan["method"] == "auto"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from emrdiff_cli import zoo
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.config import PAPER_MODEL, PAPER_TRAINING, read_toml
 from emrdiff_cli.core.diffusion.supervision import training_scene
@@ -26,7 +27,7 @@ from emrdiff_cli.training import loop as training
 from emrdiff_cli.training.examples import Examples, read_archive, read_scene
 from emrdiff_cli.training.loop import STATE, TrainingSet, TrainingStatus, Validation, train
 from emrdiff_cli.training.model_folder import Job, check_free, make_job, run_job
-from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
+from emrdiff_cli.zoo import CARD, TRAINING, VALIDATED, WEIGHTS
 from tests.support.pairs import BANDS, FINE, RATIO, displaced, write_pair
 from tests.support.scenes import COUNT, read, textured, write_cube
 from tests.support.training_archives import (
@@ -415,7 +416,12 @@ def test_a_model_folder_holds_weights_card_and_what_repeats_it(
     folder = tmp_path / "tiny-x4"
     check_free(folder, resume=False, overwrite=False)
     run_job(job, folder, "cpu", resume=False, note="Made of textures; free to use.")
-    assert sorted(path.name for path in folder.iterdir()) == sorted([WEIGHTS, CARD, TRAINING, REPORT])
+    written = [WEIGHTS, CARD, TRAINING, VALIDATED, REPORT]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(written)
+    gain = zoo.find(str(folder)).gain_over_kriging_db
+    assert gain is not None
+    better = "better" if gain > 0 else "worse"
+    assert f"the model is {abs(gain):.2f} dB {better} than kriging" in (folder / CARD).read_text()
     card = (folder / CARD).read_text()
     for said in ("# tiny-x4", "Made of textures", "Ratio: 4", "HSI: 8 bands", "MSI: 3 bands", "seed 0"):
         assert said in card

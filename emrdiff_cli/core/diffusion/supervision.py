@@ -24,15 +24,18 @@ from emrdiff_cli.core.diffusion.detail_filter import DetailSample, FilterInputs,
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.core.diffusion.learning import TrainingScene, channel_weights
 from emrdiff_cli.core.diffusion.noise import edge_noise
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, find_end_point
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point
 from emrdiff_cli.core.metrics.decibels import psnr_db
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.core.tiling import tile_windows
+from emrdiff_cli.methods import METHODS, EndPoint
 from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
+
+_SUBSPACE = 32  # spectral directions of a method that works in a subspace
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,15 @@ def fuse_sample(
 def end_point_image(sample: TrainingSample) -> Field:
     """The end point itself (B, H, W), with the archive's detail filter where there is one."""
     return _expanded(sample, sample.inputs.end_point.refined)
+
+
+def fused_without_model(pair: SupervisedPair, method: EndPoint) -> Field:
+    """The pair fused (B, H, W) by a method alone, in the subspace that it has without a model."""
+    scene, _ = at_lr(pair)
+    size = min(_SUBSPACE, int(scene.valid.sum()) - 1) if METHODS[method].subspace else 0
+    basis = choose_basis(scene, size if 0 < size < len(scene.hsi) else 0)
+    end = find_end_point(scene, lambda: _one_strip(pair), pair.resampling, method, basis)
+    return end.bands(pair.hr_msi, *pair.resampling.up)
 
 
 def mean_psnr(fused: Floats, sample: TrainingSample, peak: float) -> float:

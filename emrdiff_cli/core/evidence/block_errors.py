@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,11 @@ class BlockErrors:
     def none(cls, bands: int, blocks: tuple[int, int]) -> BlockErrors:
         """No errors yet."""
         return cls(np.zeros((bands, *blocks)), np.zeros(blocks))
+
+    @classmethod
+    def of_bands(cls, bands: Sequence[BlockErrors]) -> BlockErrors:
+        """The errors of several bands on the same pixels as one."""
+        return cls(np.concatenate([band.squares for band in bands]), bands[0].counts)
 
     def with_rows(self, errors: Floats, counted: Mask, rows: Indices, cols: Indices) -> BlockErrors:
         """With the errors (n, H, W) of further pixels, where `counted` (H, W), in the blocks `rows` x `cols`."""

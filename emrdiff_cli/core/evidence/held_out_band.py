@@ -1,7 +1,9 @@
-"""A band held out at full resolution: an MSI band degraded, fused from the others, and scored against itself.
+"""A band held out at full resolution: an MSI band taken to LR, fused from the others, and scored against itself.
 
-The scale is the true one and the truth is exact, but for the MSI's own noise; what is said is of bands that the MSI
-covers, and nothing of the geometry, since band and others are one image.
+The scale is the true one, and the truth exact but for the MSI's own noise; what is said is of the ground's detail
+in bands that the MSI covers. Degraded from the MSI, the band tells nothing of the geometry, since it and the
+others are one image. As the LR-HSI sees it, by the sum of its bands that is nearest to the MSI's, it lies where
+the LR-HSI lies, through its PSF and with its noise: then whatever is wrong with them counts.
 """
 
 from __future__ import annotations
@@ -14,18 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
-from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
+from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, fit_linear, regress
 from emrdiff_cli.core.methods.scene_end_point import fit_method
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
+from emrdiff_cli.core.subspace import find_basis
 from emrdiff_cli.methods import EndPoint
 from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.floating[Any]]
+Field = NDArray[np.float32]
+
+_COMPONENTS = 24  # of the LR-HSI, at most, that the MSI's bands are made of
+_PIXELS_EACH = 12  # LR pixels that each of them needs
 
 
 @dataclass(frozen=True)
 class HeldOutBand:
-    """A band (its number from 0) of an MSI held out: `problem` has it, degraded, as the one channel of its HSI.
+    """A band (its number from 0) of an MSI held out: `problem` has it, at LR, as the one channel of its HSI.
 
     The other bands are the problem's MSI; `truth` gives the band itself, strips of (1, n, W) at the same rows.
     """
@@ -56,17 +63,31 @@ class HeldOutBand:
         return found
 
 
-def held_out_bands(scene: LrScene, strips: Strips, resampling: Resampling) -> Iterator[HeldOutBand]:
+def held_out_bands(
+    scene: LrScene, strips: Strips, resampling: Resampling, seen: Field | None = None
+) -> Iterator[HeldOutBand]:
     """Each band of the MSI held out; none where it has but one.
 
-    Of `scene` the MSI at LR and the valid pixels count. Raises InputError with too few of them to fit.
+    At LR it is as the MSI degraded has it, or as in `seen` (m, h, w): `seen_by_hsi` makes that. Of `scene` the MSI
+    and the valid pixels count. Raises InputError with too few of them to fit.
     """
-    count = len(scene.msi)
+    count, at_lr = len(scene.msi), scene.msi if seen is None else seen
     for band in range(count if count > 1 else 0):
         others = [other for other in range(count) if other != band]
-        lr = replace(scene, hsi=scene.msi[[band]], msi=scene.msi[others])
+        lr = replace(scene, hsi=at_lr[[band]], msi=scene.msi[others])
         problem = SceneToFit(lr, _bands_of(strips, others), resampling, regress(lr))
         yield HeldOutBand(band, problem, _bands_of(strips, [band]))
+
+
+def seen_by_hsi(scene: LrScene) -> Field:
+    """The MSI's bands (m, h, w) as the LR-HSI has them: the sums of its leading components that are nearest."""
+    pixels = scene.hsi[:, scene.valid]
+    size = min(_COMPONENTS, len(pixels), pixels.shape[1] // _PIXELS_EACH)
+    components = scene.hsi
+    if 0 < size < len(pixels):
+        components = find_basis(pixels, size).project(scene.hsi)
+    slopes, intercept = fit_linear(components[:, scene.valid], scene.msi[:, scene.valid])
+    return np.asarray(np.tensordot(slopes, components, axes=1) + intercept[:, None, None], np.float32)
 
 
 def _bands_of(strips: Strips, bands: list[int]) -> Strips:

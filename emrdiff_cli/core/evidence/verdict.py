@@ -1,0 +1,190 @@
+"""The verdict on a pair: what its evidence says of each method, which of them is chosen, and one sentence why.
+
+Kriging is the favourite: on most pairs of a known truth it is the best, and seldom far from it. It is left for a
+method that the evidence puts above it by more than its error. A band held out as the LR-HSI sees it decides where
+the MSI has several bands; reduced resolution only where it has one, since it is of another scale and misleads
+more often (`python -m tests.benchmarks.verdict`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from emrdiff_cli.core.evidence.bootstrap import Estimate
+
+FAVOURITE = "kriging"
+HELD_OUT = "band held out"
+
+_ERRORS = 2.0  # standard errors by which another method must be above the favourite,
+_LEAST_DB = 0.1  # and dB
+_MOST_CHANGED = 0.02  # share of the LR pixels from which change is what to doubt first
+_UNEXPLAINED = 0.02  # share of the MSI's variance at LR that the LR-HSI leaves, from which the geometry is
+_UNCOVERED = 0.25  # share of the bands under no MSI band from which they are
+
+
+@dataclass(frozen=True)
+class Score:
+    """A method under one kind of evidence: `snr_db` (the bands' spread over the error), `gain_db` over kriging.
+
+    `sam_deg`, degrees; None where no whole spectra are compared.
+    """
+
+    snr_db: float
+    gain_db: Estimate
+    sam_deg: float | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A method with its scores, by kind of evidence."""
+
+    method: str
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Kriging's leave-one-out residuals at LR: `snr_db`, and their rms in units of the expected deviations."""
+
+    snr_db: float
+    standardised_rms: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The methods' evidence and the choice. `lr_pixels`: those that it rests on.
+
+    `unexplained`: share of the MSI's variance at LR that the LR-HSI leaves; `changed` and `uncovered`: shares of
+    the LR pixels that changed and of the bands under no MSI band. `model`: one that fits, and by how many dB it was
+    better than kriging on what was held out of its training, None where that is not known.
+    """
+
+    method: str
+    standings: tuple[Standing, ...] = ()
+    left_out: LeftOut | None = None
+    lr_pixels: int = 0
+    unexplained: float | None = None
+    changed: float = 0.0
+    uncovered: float = 0.0
+    model: str | None = None
+    model_gain_db: float | None = None
+    doubts: tuple[str, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "doubts", tuple(self._doubted()))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of evidence that there are, in order."""
+        return tuple(dict.fromkeys(kind for standing in self.standings for kind in standing.scores))
+
+    @property
+    def sentence(self) -> str:
+        """Which method, why, by how much, and what to doubt first."""
+        doubt = f"; doubt first: {self.doubts[0]}" if self.doubts else ""
+        return f"fused by {self.method}: {self._why()}{doubt}"
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values for JSON; what is not known is null."""
+        return {
+            "method": self.method,
+            "sentence": self.sentence,
+            "evidence": [
+                {"method": standing.method, "kind": kind, **_plain(score)}
+                for standing in self.standings
+                for kind, score in standing.scores.items()
+            ],
+            "leave_one_out": None if self.left_out is None else asdict(self.left_out),
+            "lr_pixels": self.lr_pixels,
+            "unexplained": self.unexplained,
+            "changed": self.changed,
+            "uncovered": self.uncovered,
+            "model": self.model,
+            "model_gain_db": self.model_gain_db,
+            "doubts": list(self.doubts),
+        }
+
+    def _why(self) -> str:
+        if self.model is not None and self.model_gain_db is not None and self.method not in self._tested():
+            return (
+                f"{self.model} fits, and was {self.model_gain_db:.2f} dB better than kriging on scenes held out of "
+                "its training"
+            )
+        kind = deciding_kind(self.standings)
+        if kind is None:
+            return "the pair is too small to tell more than that it is the best on most"
+        if self.method != FAVOURITE:
+            gain = _of(self.standings, self.method).scores[kind].gain_db
+            return f"{_told(kind)} it is {_db(gain)} better than {FAVOURITE}"
+        rivals = [standing for standing in self.standings if standing.method != FAVOURITE]
+        best = max(rivals, key=lambda standing: standing.scores[kind].gain_db.value)
+        gain = best.scores[kind].gain_db
+        if gain.value < -_ERRORS * gain.error:
+            lead = Estimate(-gain.value, gain.error)
+            return f"{_told(kind)} it is {_db(lead)} better than {best.method}, the next"
+        return f"{_told(kind)} no other is surely better ({best.method} by {_db(gain)})"
+
+    def _tested(self) -> set[str]:
+        return {standing.method for standing in self.standings}
+
+    def _doubted(self) -> list[str]:
+        doubts = []
+        if self.changed > _MOST_CHANGED:
+            doubts.append(f"change between the two images ({self.changed:.0%} of the LR pixels)")
+        if self.unexplained is not None and self.unexplained > _UNEXPLAINED:
+            doubts.append(
+                f"the geometry (the LR-HSI leaves {self.unexplained:.0%} of the MSI at LR unexplained)"
+            )
+        if self.uncovered > _UNCOVERED:
+            doubts.append(f"the detail of the bands under no MSI band ({self.uncovered:.0%} of them)")
+        return doubts
+
+
+def choose(standings: Sequence[Standing]) -> str:
+    """The favourite, or the method that the deciding evidence puts above it by more than its error."""
+    kind = deciding_kind(standings)
+    if kind is None:
+        return FAVOURITE
+    kinds = [kind] if kind == HELD_OUT else [k for k in standings[0].scores if k != HELD_OUT]
+
+    def gain(standing: Standing) -> float:
+        """What is sure of it by every kind that decides; -infinity where one contradicts."""
+        gains = [standing.scores[kind].gain_db for kind in kinds]
+        sure = all(gain.value > max(_LEAST_DB, _ERRORS * gain.error) for gain in gains)
+        return min(gain.value for gain in gains) if sure else -math.inf
+
+    best = max(standings, key=gain)
+    return best.method if gain(best) > 0 else FAVOURITE
+
+
+def deciding_kind(standings: Sequence[Standing]) -> str | None:
+    """The kind of evidence that decides; None without any."""
+    kinds = list(standings[0].scores) if standings else []
+    return HELD_OUT if HELD_OUT in kinds else next(iter(kinds), None)
+
+
+def _of(standings: Sequence[Standing], method: str) -> Standing:
+    return next(standing for standing in standings if standing.method == method)
+
+
+def _told(kind: str) -> str:
+    return "on MSI bands held out at full resolution" if kind == HELD_OUT else f"at {kind}"
+
+
+def _db(gain: Estimate) -> str:
+    error = f" ± {gain.error:.2f}" if math.isfinite(gain.error) else ""
+    return f"{gain.value:.2f}{error} dB"
+
+
+def _plain(score: Score) -> dict[str, float | None]:
+    gain = score.gain_db
+    told = {
+        "snr_db": score.snr_db,
+        "gain_db": gain.value,
+        "gain_error_db": gain.error,
+        "sam_deg": score.sam_deg,
+    }
+    return {key: value if value is not None and math.isfinite(value) else None for key, value in told.items()}
