@@ -63,6 +63,8 @@ def fuse(
     physical: fuse_options.Physical = True,
     changed: fuse_options.Changed = None,
     uncertainty: fuse_options.Uncertainty = None,
+    samples: fuse_options.Samples = 0,
+    samples_dir: fuse_options.SamplesDir = None,
     report: fuse_options.Report = None,
     overwrite: Overwrite = False,
     resume: fuse_options.Resume = False,

@@ -93,6 +93,14 @@ Uncertainty = Annotated[
         "their mean; by kriging alone.",
     ),
 ]
+Samples = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Also write N cubes drawn from kriging's posterior, by --seed."),
+]
+SamplesDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="With --samples: the folder of OUTPUT_sample_01.tif and so on."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Manifest = Annotated[

@@ -168,9 +168,8 @@ def fuse(
                     files.refuse_changed()
                     if options.changed is not None:
                         write_changed(run.scene, options.changed, options.overwrite)
-                    if options.uncertainty is not None:
-                        spec = with_detail(run.plan.spec, seen)
-                        write_uncertainty(run.scene, run.plan.area, spec, options)
+                    if options.uncertainty is not None or options.samples:
+                        write_uncertainty(run.scene, output, run.plan.area, spec, options)
             except BaseException:
                 if run.journal is not None:
                     run.journal.drop_if_empty()

@@ -95,7 +95,7 @@ def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodChoice:
 
 def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
     """Whether the output is there and was made from these files, by this model, with these settings."""
-    if not all(path.exists() for path in job.settings.side_files):
+    if not all(path.exists() for path in job.settings.side_files(job.output)):
         return False
     return job.output.exists() and holds_run(job.output, _record(job, chosen))
 
@@ -104,7 +104,7 @@ def refuse_existing(job: FusionJob) -> None:
     """Raise OutputExistsError where something would be replaced without `overwrite`."""
     if job.output.exists() and not job.settings.overwrite:
         raise OutputExistsError(f"{job.output} is there already: give --overwrite to replace it")
-    for path in job.settings.side_files:
+    for path in job.settings.side_files(job.output):
         if path.exists() and not job.settings.overwrite:
             raise OutputExistsError(f"{path} is there already: give --overwrite to replace it")
     if job.settings.report is not None:
@@ -190,6 +190,8 @@ def _claim(chosen: ChosenModel) -> ModelClaim | None:
 def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
     asked = job.settings
     draw = None if chosen is None else (file_sha256(chosen.weights), asked.seed, asked.steps)
+    if asked.samples:
+        draw = (*(draw or ()), "samples", asked.seed)
     return run_record(job.lr_hsi, job.hr_msi, job.output, (method_of(job, chosen), draw), asked)
 
 

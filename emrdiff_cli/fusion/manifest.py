@@ -125,7 +125,7 @@ def _output_places(job: FusionJob) -> Iterator[Path]:
     yield job.output.resolve()
     if job.settings.driver_for(job.output) == "ENVI":
         yield job.output.with_suffix(".hdr").resolve()
-    for path in job.settings.side_files:
+    for path in job.settings.side_files(job.output):
         yield path.resolve()
     if job.settings.report is not None:
         yield job.settings.report.resolve()

@@ -18,6 +18,7 @@ from emrdiff_cli.methods import AUTO, METHODS, Effort, MethodChoice
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
 
+_MOST_SAMPLES = 999
 _OPTION = "option"  # key of a field's metadata
 
 
@@ -56,10 +57,11 @@ class FusionOptions:
     geometry, as `pair.registration.register` takes them. `effort`: how much of the pair is looked at where the
     method is left to it. `src_nodata`: as `open_pair` takes it. `srf`: the MSI's response, as `choose_response`
     takes it. `clip`: a `dtype` may cut values off. `physical`: values that cannot be are corrected. `changed`:
-    where the mask of changed ground is written as well, `uncertainty`: where the standard deviations are.
-    `resume`: go on with the unfinished run of the same output, if there is one. `max_memory`: bytes that the
-    process may hold, by `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags of
-    the output, on which nothing else depends. Raises UsageError.
+    where the mask of changed ground is written as well, `uncertainty`: where the standard deviations are,
+    `samples_dir`: the folder of so many `samples`, drawn by `seed`. `resume`: go on with the unfinished run of the
+    same output, if there is one. `max_memory`: bytes that the process may hold, by `estimate_memory`. `driver`
+    None: as the output's name asks for. `provenance`: tags of the output, on which nothing else depends. Raises
+    UsageError.
     """
 
     bounds: tuple[float, float, float, float] | None = field(
@@ -103,6 +105,9 @@ class FusionOptions:
     overwrite: bool = field(default=False, metadata=option("--overwrite", option_cells.truth))
     changed: Path | None = field(default=None, metadata=option("--changed", option_cells.below))
     uncertainty: Path | None = field(default=None, metadata=option("--uncertainty", option_cells.below))
+    samples: int = field(default=0, metadata=option("--samples", option_cells.at_least(0)))
+    samples_dir: Path | None = field(default=None, metadata=option("--samples-dir", option_cells.below))
+    seed: int = field(default=0, metadata=option("--seed", option_cells.whole))
     resume: bool = field(default=False, metadata=option("--resume", option_cells.truth))
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -111,6 +116,10 @@ class FusionOptions:
             raise UsageError(f"--tile {self.tile}: must be 0 or more")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: must be 1 or more")
+        if (self.samples > 0) != (self.samples_dir is not None):
+            raise UsageError("--samples N and --samples-dir DIR: give both or neither")
+        if not 0 <= self.samples <= _MOST_SAMPLES:
+            raise UsageError(f"--samples {self.samples}: must be {_MOST_SAMPLES} or fewer")
         if self.shift is not None and not all(map(math.isfinite, self.shift)):
             raise UsageError(f"--shift {self.shift}: must be two finite numbers, LR pixels down and right")
         if self.psf_fwhm is not None and not all(0 < width < math.inf for width in self.psf_fwhm):
@@ -120,11 +129,18 @@ class FusionOptions:
         if self.dtype is not None and self.dtype not in RASTER_DTYPES:
             raise UsageError(f"--dtype {self.dtype}: must be one of {', '.join(RASTER_DTYPES)}")
 
-    @property
-    def side_files(self) -> tuple[Path, ...]:
+    def side_files(self, output: Path) -> tuple[Path, ...]:
         """The rasters that are written beside the output."""
         places = () if self.changed is None else (self.changed,)
-        return places if self.uncertainty is None else (*places, *uncertainty_files(self.uncertainty))
+        told = () if self.uncertainty is None else uncertainty_files(self.uncertainty)
+        return (*places, *told, *self.draw_files(output))
+
+    def draw_files(self, output: Path) -> tuple[Path, ...]:
+        """The files of the draws."""
+        if self.samples_dir is None:
+            return ()
+        names = (f"{output.stem}_sample_{number:02}.tif" for number in range(1, self.samples + 1))
+        return tuple(self.samples_dir / name for name in names)
 
     def driver_for(self, output: Path) -> Driver:
         """The format of an output. Raises UsageError where its name is of another kind of file."""
@@ -143,7 +159,6 @@ class FusionSettings(FusionOptions):
         default=AUTO, metadata=option("--method", option_cells.one_of((AUTO, *METHODS)))
     )
     model: str | None = field(default=None, metadata=option("--model", option_cells.model))
-    seed: int = field(default=0, metadata=option("--seed", option_cells.whole))
     steps: int | None = field(default=None, metadata=option("--steps", option_cells.at_least(1)))
     device: str = field(default="auto", metadata=option("--device", option_cells.words))
     report: Path | None = field(default=None, metadata=option("--report", option_cells.below))

@@ -38,7 +38,7 @@ Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 SOURCES = ("cave-train", "cave", "aviris-x4", "aviris-x8", "aviris-other-x4", "aviris-other-x8", "berlin9")
-_DEFAULT = "cave,aviris-x4,aviris-x8,aviris-other-x4,aviris-other-x8,berlin9"
+_DEFAULT = "cave,aviris-other-x4,aviris-other-x8,berlin9"
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,39 @@ def test_it_lies_on_the_output_and_tells_its_errors(command: Run, tmp_path: Path
     assert 0.75 < (z < 1.645).mean() < 0.99
 
 
+def test_draws_lie_around_the_fused_cube_as_wide_as_the_deviations(command: Run, tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, 32, 40)
+    out, told, again = tmp_path / "out.tif", tmp_path / "told.tif", tmp_path / "again"
+    again.mkdir()
+    asked = (
+        "--method",
+        "kriging",
+        "--register",
+        "off",
+        "-q",
+        "--dtype",
+        "float32",
+        "--seed",
+        "3",
+        "--no-physical",
+    )
+    draws = ("--samples", "20", "--samples-dir", tmp_path, "--uncertainty", told)
+    assert command("fuse", lr, msi, out, *asked, *draws).code == 0
+    cubes = np.stack([read(tmp_path / f"out_sample_{number:02}.tif") for number in range(1, 21)])
+    z = (cubes - read(out)) / read(told)
+    assert abs(z.mean()) < 0.1
+    assert 0.75 < np.sqrt(np.square(z).mean()) < 1.25
+    assert np.abs(z.mean(axis=0)).mean() < 0.3  # of standard error 0.22
+    options = ("--samples", "1", "--samples-dir", again, "--overwrite")
+    assert command("fuse", lr, msi, out, *asked, *options).code == 0
+    np.testing.assert_array_equal(read(again / "out_sample_01.tif"), cubes[0])
+    refused = command("fuse", lr, msi, tmp_path / "other.tif", "--method", "kriging", "--samples", "1")
+    assert (refused.code, "--samples-dir" in refused.err) == (2, True)
+    out.unlink()
+    refused = command("fuse", lr, msi, out, *asked, *options[:-1])
+    assert "--overwrite" in refused.err
+
+
 @pytest.mark.slow
 def test_a_part_is_as_in_the_whole(command: Run, tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path, HEIGHT, WIDTH)

@@ -80,6 +80,21 @@ class BandVariances:
         flat += np.maximum(self.outside, _LEAST).astype(np.float32)[:, None]
         return np.asarray(flat.reshape(-1, *channels.shape[1:]), np.float32)
 
+    def scaled_error(
+        self, error: Field, scale: IntervalScale, magnitude: Floats, white: tuple[Field, Field]
+    ) -> Field:
+        """An error (k, n, W) drawn from the posterior as one of the bands (B, n, W), of these deviations.
+
+        `white` (B, n, W) twice, of unit variance: what becomes of it the part outside of the basis and the texture.
+        """
+        edges, (beside, texture) = scale.at(magnitude), white
+        flat = self.basis.vectors @ error.reshape(len(error), -1)
+        result = flat.reshape(-1, *error.shape[1:])
+        result += np.sqrt(self.outside).astype(np.float32)[:, None, None] * beside
+        result *= scale.bands.astype(np.float32)[:, None, None] * edges
+        result += np.sqrt(self.texture).astype(np.float32)[:, None, None] * np.sqrt(edges) * texture
+        return np.asarray(result, np.float32)
+
     def deviation(self, channels: Field, scale: IntervalScale, magnitude: Floats) -> Field:
         """Standard deviations (B, n, W), scaled, at such edge magnitudes (n, W)."""
         variance = self.of(channels)

@@ -32,7 +32,7 @@ Field = NDArray[np.float32]
 
 BLOCK = 8  # LR pixels along a side that are solved together,
 _HALO = 6  # with so many around them
-_NODE = 4  # LR pixels between nodes
+NODE_SPACING = 4  # LR pixels between nodes
 _SAMPLED = 16  # blocks by which the slopes' prior and the nuggets are chosen
 _LEAST_SPREAD = 1e-30
 
@@ -76,7 +76,7 @@ def predictor(field: GaussianProcess) -> Kriged:
     """The predictor of a field's residual."""
     data = field.data
     k, (height, width) = len(data.residual), data.valid.shape
-    nodes = (-(-height // _NODE), -(-width // _NODE))
+    nodes = (-(-height // NODE_SPACING), -(-width // NODE_SPACING))
     weights = np.zeros((*nodes, len(data.features), k), np.float32)
     slopes = np.zeros((k, len(data.msi), height, width), np.float32)
 
@@ -318,7 +318,7 @@ class _Cell(NamedTuple):
 
 
 def _cells(taps: Taps, count: int) -> Iterator[_Cell]:
-    place = np.clip((centre_of(taps) - _node_place(0)) / _NODE, 0, count - 1)
+    place = np.clip((centre_of(taps) - _node_place(0)) / NODE_SPACING, 0, count - 1)
     first = np.minimum(place.astype(np.intp), max(0, count - 2))
     starts = np.flatnonzero(np.diff(first, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(first)], strict=True):
@@ -336,7 +336,7 @@ def corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def _nodes_in(top: int, left: int, nodes: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """The nodes in the block at (top, left)."""
     rows, cols = (
-        range(first // _NODE, min((first + BLOCK) // _NODE, count))
+        range(first // NODE_SPACING, min((first + BLOCK) // NODE_SPACING, count))
         for first, count in zip((top, left), nodes, strict=True)
     )
     yield from product(rows, cols)
@@ -344,7 +344,7 @@ def _nodes_in(top: int, left: int, nodes: tuple[int, int]) -> Iterator[tuple[int
 
 def _node_place(number: int) -> float:
     """The place of a node along an axis, in LR pixels."""
-    return number * _NODE + (_NODE - 1) / 2
+    return number * NODE_SPACING + (NODE_SPACING - 1) / 2
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,80 @@
+"""Draws of a scene fused by kriging: cubes as likely as the fused one, to see what errors do to a product."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.evidence.uncertainty import edge_magnitude
+from emrdiff_cli.core.methods.conditional_draw import draw_error
+from emrdiff_cli.core.methods.end_point import SceneToFit, regress
+from emrdiff_cli.core.methods.kriged_detail import prepare_kriging
+from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.output import expanded, plain_rows
+from emrdiff_cli.fusion.told_errors import Told, lr_scene
+from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.writing import VerifiedWriter
+from emrdiff_cli.raster_info import Window
+from emrdiff_cli.runtime.interruption import safe_point
+
+Field = NDArray[np.float32]
+
+_FIELD, _WHITE = 0, 1  # what noise is drawn for
+_SEEDS = 2**64
+
+
+def draw_specs(spec: RasterSpec, output: Path, options: FusionOptions) -> dict[Path, RasterSpec]:
+    """The draws' files, each a GeoTIFF as the output is."""
+    described = replace(spec, driver="GTiff", creation_options={})
+    seed = {"emrdiff_seed": f"{options.seed}"}
+    return {
+        path: replace(described, tags={**spec.tags, **seed, "emrdiff_sample": f"{number}"})
+        for number, path in enumerate(options.draw_files(output), 1)
+    }
+
+
+def write_draws(told: Told, output: Path, area: Window, spec: RasterSpec, options: FusionOptions) -> None:
+    """Write the draws asked for: the fused rows and an error that is as large as the deviations say.
+
+    The same seed gives the same draws, a part of the area the same pixels. Raises OutputExistsError, WriteError.
+    """
+    if not options.samples:
+        return
+    scene, posterior = told.scene, told.variances.posterior
+    coarse = lr_scene(scene)
+    in_basis = replace(coarse, hsi=scene.end.basis.project(coarse.hsi))
+    fit = SceneToFit(in_basis, scene.pair.strips, scene.resampling, regress(in_basis))
+    prepared = prepare_kriging(fit)
+    for number, (path, described) in enumerate(draw_specs(spec, output, options).items(), 1):
+        safe_point()
+        error = draw_error(
+            posterior, prepared, fit, np.random.default_rng([options.seed % _SEEDS, number, _FIELD])
+        )
+        with VerifiedWriter(path, described, options.overwrite) as writer:
+            for top, none in plain_rows(scene, area):
+                values = expanded(scene, area, top, none, physical=options.physical).values
+                window = Window(top, 0, none.shape[1], scene.width)
+                around = scene.pair.read_msi_around(window)
+                drawn = error.tile(around[:, 1:-1, 1:-1], *scene.resampling.up_part(window))
+                white = _white(options.seed, number, window, len(scene.fused))
+                in_bands = told.variances.scaled_error(
+                    drawn, told.scale, edge_magnitude(around, told.spread), white
+                )
+                first = max(top, area.row) - top
+                values[scene.fused] += in_bands[:, first : first + values.shape[1], area.cols]
+                writer.append(values)
+
+
+def _white(seed: int, number: int, window: Window, bands: int) -> tuple[Field, Field]:
+    """Unit noise (bands, n, W) twice, of each row of the scene its own: whatever rows are worked out together."""
+    rows = [
+        np.random.default_rng([seed % _SEEDS, number, _WHITE, row]).standard_normal(
+            (2, bands, window.width), np.float32
+        )
+        for row in range(window.row, window.rows.stop)
+    ]
+    one, other = np.stack(rows, axis=2)
+    return one, other

@@ -1,0 +1,108 @@
+"""What is known of the errors of a scene fused by kriging: variances, and the scale that the pair gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.evidence.interval_scale import Excerpt, find_interval_scale
+from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
+from emrdiff_cli.core.methods.end_point import DetailInjection
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling
+from emrdiff_cli.fusion.prepared_scene import PreparedScene
+from emrdiff_cli.raster_info import Window
+
+Field = NDArray[np.float32]
+
+_ROWS = 32  # expanded to all bands at a time
+_EXCERPT = 24  # LR pixels along a side on which MSI bands are held out
+_HELD_OUT = 4  # MSI bands at most
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a scene's uncertainty is worked out from; `spread` (m,) of the MSI's bands."""
+
+    scene: PreparedScene
+    variances: BandVariances
+    scale: IntervalScale
+    spread: Field
+
+    @classmethod
+    def of(cls, scene: PreparedScene) -> Told:
+        """Work it out, with a pass over the MSI and evidence from a part of it."""
+        pair, lr = scene.pair, lr_scene(scene)
+        variances = BandVariances.of_scene(lr, pair.strips, scene.resampling, scene.end.basis)
+        place = pair.alignment
+        scale = find_interval_scale(
+            lr, _excerpt(scene, lr), pair.psf, (place.rows.ratio, place.cols.ratio), _HELD_OUT
+        )
+        return cls(scene, variances, scale, lr.msi[:, lr.valid].std(axis=1))
+
+    def rows(self, area: Window) -> Iterator[Field]:
+        """The area's rows, some at a time, in all bands (B, n, width)."""
+        scene = self.scene
+        for window in self.variances.posterior.windows():
+            first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
+            if last <= first:
+                continue
+            around = scene.pair.read_msi_around(window)
+            _, msi_valid = scene.pair.read_msi(window)
+            channels = self.variances.posterior.variances(around[:, 1:-1, 1:-1], window)
+            magnitude = edge_magnitude(around, self.spread)
+            rows, cols = scene.pair.nearest_lr
+            valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
+            for top in range(first, last, _ROWS):
+                part = slice(top - window.row, min(top + _ROWS, last) - window.row)
+                fused = self.variances.deviation(channels[:, part], self.scale, magnitude[part])
+                every = np.full((scene.band_count, *fused.shape[1:]), np.nan, np.float32)
+                every[scene.fused] = fused
+                every[scene.passed.bands] = np.nan
+                every[:, ~valid[part]] = np.nan
+                yield every[:, :, area.cols]
+
+
+def lr_scene(scene: PreparedScene) -> LrScene:
+    """The scene at LR as it was fitted, but for a constant in each band."""
+    end, ground = scene.end, scene.ground
+    if not isinstance(end.fitted, DetailInjection):
+        raise TypeError(f"{end.method} has no scene-wide map")
+    coefficients = end.unexplained + np.tensordot(end.fitted.slopes, end.msi, axes=1)
+    hsi = end.basis.expand(coefficients)
+    if end.outside is not None:
+        hsi = hsi + end.outside
+    changed = ground.changed if ground.changed.any() else None
+    return LrScene(hsi, end.msi, ground.compared & ~ground.changed, changed)
+
+
+def _excerpt(scene: PreparedScene, lr: LrScene) -> Excerpt:
+    """The middle of the scene, with its MSI."""
+    pair, place = scene.pair, scene.pair.alignment
+    rows, hr_rows, placed_rows = _middle(place.rows, lr.valid.shape[0], scene.height)
+    cols, hr_cols, placed_cols = _middle(place.cols, lr.valid.shape[1], scene.width)
+    window = Window(hr_rows.start, hr_cols.start, hr_rows.stop - hr_rows.start, hr_cols.stop - hr_cols.start)
+    msi, valid = pair.read_msi(window)
+    part = replace(
+        lr,
+        hsi=lr.hsi[:1, rows, cols],
+        msi=lr.msi[:, rows, cols],
+        valid=lr.valid[rows, cols],
+        changed=None if lr.changed is None else lr.changed[rows, cols],
+    )
+    resampling = Resampling.between(
+        placed_rows, placed_cols, part.valid.shape, (window.height, window.width), pair.psf
+    )
+    return Excerpt(part, msi, valid, resampling)
+
+
+def _middle(axis: AxisPlacement, n_lr: int, n_hr: int) -> tuple[slice, slice, AxisPlacement]:
+    """The middle LR pixels of an axis, the HR pixels that they cover, and how they lie on those."""
+    count = min(n_lr, _EXCERPT)
+    first = (n_lr - count) // 2
+    begin, end = (axis.offset + axis.ratio * edge for edge in (first, first + count))
+    hr = slice(max(0, int(np.floor(begin))), min(n_hr, int(np.ceil(end))))
+    return slice(first, first + count), hr, AxisPlacement(axis.ratio, begin - hr.start)
