@@ -171,7 +171,9 @@ def _envi_numbers(pairs: Mapping[str, str], key: str, tags: StoredTags) -> list[
     text, count = pairs.get(key), len(tags.bands)
     if text is None:
         return None
-    numbers = parse_numbers(split_list(text))
+    entries = split_list(text)
+    # A comma after the last one ends it, for those who write each so.
+    numbers = parse_numbers(entries[:-1] if entries and not entries[-1] else entries)
     if numbers is None or len(numbers) != count:
         found = "holds something other than numbers" if numbers is None else f"has {len(numbers)} entries"
         _log.warning("%sthe list '%s' %s for %d bands: ignored", tags.prefix, key, found, count)

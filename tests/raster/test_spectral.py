@@ -28,6 +28,8 @@ def listed(wavelength: str, units: str, **more: str) -> Bands:
     ("text", "units", "expected", "said"),
     [
         ("{0.45, 0.455, 0.46, 0.465}", "Nanometers", NM, "cannot be in the unit stated"),
+        ("{450, 455, 460, 465,}", "nm", NM, None),
+        ("{450 455 460 465}", "nm", None, "other than numbers"),
         (CUBE, "Micrometers", NM, "cannot be in the unit stated"),
         (CUBE, "Meters", NM, "cannot be in the unit stated"),
         ("{4.5e-7, 4.55e-7, 4.6e-7, 4.65e-7}", "m", NM, None),
