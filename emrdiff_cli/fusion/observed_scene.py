@@ -55,7 +55,8 @@ class ObservedScene:
     """A pair at LR, put right, before any method is fitted: the same for all of them.
 
     `seen`: the MSI's pass; `lr` holds all bands of the LR-HSI, of which some are `unusable` (B,). `fill`: probable
-    fill of the LR-HSI and of the MSI. `possible`: what the values of all bands can be.
+    fill of the LR-HSI and of the MSI. `possible`: what the values of all bands can be. `partial_share`: of
+    the LR pixels, those lost for want of a value in some of the usable bands.
     """
 
     pair: PairReader
@@ -67,6 +68,7 @@ class ObservedScene:
     ground: ChangedGround
     fill: Fill
     possible: PossibleValues
+    partial_share: float = 0.0
 
     @property
     def usable_lr(self) -> LrScene:
@@ -83,6 +85,7 @@ def observe_scene(pair: PairReader) -> ObservedScene:
     values, known = pair.read_lr(), pair.lr_info.bands
     hsi, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
     passed = _passed(values, unusable)
+    partial_share = float((np.isfinite(values[~unusable]).any(axis=0) & ~lr_valid).mean())
     of_lr, of_msi = probable_fill(_varied(values[~unusable])), FillSurvey(pair.alignment.hr_window.height)
     del values
     possible = PossibleValues.of(hsi, lr_valid, pair.resampling.down)
@@ -93,7 +96,7 @@ def observe_scene(pair: PairReader) -> ObservedScene:
     _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
     lr, ground = _without_changes(lr, ~unusable)
     fill = of_lr, of_msi.result()
-    return ObservedScene(pair, seen, lr, lr_valid, unusable, passed, ground, fill, possible)
+    return ObservedScene(pair, seen, lr, lr_valid, unusable, passed, ground, fill, possible, partial_share)
 
 
 def _surveyed(pair: PairReader, survey: FillSurvey) -> Iterator[Strip]:

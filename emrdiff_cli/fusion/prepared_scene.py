@@ -71,6 +71,7 @@ class PreparedScene:
     `band_count` are passed through. `possible`: values that the fused bands can have. `channels` are None without a
     sampler. `fill`: probable fill of the LR-HSI and of the HR-MSI. `msi_factor` and
     `msi_offset`, which is taken off before, are in the pair already.
+    `partial_share`: of the LR pixels, those lost for want of a value in some of the fused bands.
     """
 
     pair: PairReader
@@ -86,6 +87,7 @@ class PreparedScene:
     fill: Fill = ((), ())
     msi_factor: float = 1.0
     msi_offset: float = 0.0
+    partial_share: float = 0.0
 
     @property
     def height(self) -> int:
@@ -123,6 +125,11 @@ class PreparedScene:
         if bad := self.pair.lr_info.bands.bad:
             bands = numbered([band + 1 for band in bad])
             notes.append(f"bands marked bad are upsampled as they are, and used for no other: {bands}")
+        if self.partial_share:
+            notes.append(
+                f"{self.partial_share:.2%} of the LR pixels have values in some bands alone, and are nodata in all "
+                "of the output; mark bands that lack many as bad (`bbl`) to keep the others there"
+            )
         if self.msi_offset:
             notes.append(
                 f"an offset of {self.msi_offset:g} was taken off the HR-MSI: all bands have it over the LR-HSI, "
@@ -175,6 +182,7 @@ class PreparedScene:
             "fused": self.fused,
             "msi_factor": np.array(self.msi_factor, np.float64),
             "msi_offset": np.array(self.msi_offset, np.float64),
+            "partial_share": np.array(self.partial_share, np.float64),
             "fill": np.array([(at, *astuple(fill)) for at in (0, 1) for fill in self.fill[at]]).reshape(
                 -1, 4
             ),
@@ -211,6 +219,7 @@ class PreparedScene:
             fill=_fill_of(arrays["fill"]),
             msi_factor=factor,
             msi_offset=offset,
+            partial_share=float(arrays["partial_share"]),
         )
 
 
@@ -263,6 +272,7 @@ def prepare_scene(
         fill=observed.fill,
         msi_factor=factor,
         msi_offset=offset,
+        partial_share=observed.partial_share,
     )
 
 

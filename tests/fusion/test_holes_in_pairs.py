@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
 from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from tests.support.pairs import BANDS, FINE, see, write_pair
@@ -154,3 +155,17 @@ def test_nodata_is_where_either_has_none_to_give(tmp_path: Path, way: str) -> No
     missing[ON_LR] = missing[40:45, 50:60] = True
     assert nodata == NODATA
     assert ((stored == nodata) == missing).all()
+
+
+def test_pixels_lost_for_want_of_some_bands_are_said(tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    values = read(lr)
+    said = []
+    for holes in (np.s_[:, :4, :9], np.s_[5:, :4, :9]):
+        holed = values.copy()
+        holed[holes] = np.nan
+        path = write_cube(tmp_path / "holed.tif", holed, count=None)
+        done = fuse(path, msi, tmp_path / "fused.tif", "glp", None, FusionOptions(overwrite=True))
+        said.append([note for note in done.notes if "some bands alone" in note])
+    assert not said[0]
+    assert said[1][0].startswith("12.50% of the LR pixels")
