@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _OF_WALD = ("--model", "--method", "--register", "--shift", "--psf-fwhm")
 _UNFIT = {
     "pair": ("--lr-hsi", "--srf", "--wald", *_OF_WALD),
-    "inputs": ("--baseline", "--ratio", "--border", "--align", "--convention", "--report", "--seams"),
+    "inputs": ("--baseline", "--ratio", "--border", "--align", "--convention", "--seams"),
     "manifest": (
         *("FUSED", "REFERENCE", "--baseline", "--lr-hsi", "--hr-msi", "--srf"),
         *("--wald", *_OF_WALD, "--report", "--seams"),
@@ -103,7 +103,20 @@ def evaluate(
     else:
         geometry = asked_geometry(register, shift, psf_fwhm)
         test = TestedFusion(model, method, device, geometry) if wald else None
-        score_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, scoring)
+        _check_page(fused, report, overwrite)
+        page = CloserLookRequest(report, overwrite=overwrite)
+        score_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, scoring, page)
+
+
+def _check_page(fused: Path | None, folder: Path | None, overwrite: bool) -> None:
+    """Refuse a page that cannot be written, before any work."""
+    if folder is None:
+        return
+    if fused is None:
+        raise UsageError("--report: is on a raster: give FUSED too")
+    from emrdiff_cli.report.page import check_report
+
+    check_report(folder, overwrite)
 
 
 def _flag(name: str) -> str:

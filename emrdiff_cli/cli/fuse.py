@@ -180,13 +180,17 @@ def _run(
     job: FusionJob, chosen: ChosenModel | None, cluster: ClusterOptions, quiet: bool, as_json: bool
 ) -> None:
     from emrdiff_cli.fusion.cluster import workers_of
-    from emrdiff_cli.fusion.job import run_job, write_report
+    from emrdiff_cli.fusion.job import run_job
 
     with workers_of(cluster, job.settings.device) as workers, progress("fuse", quiet) as shown:
         result = run_job(job, chosen, shown, workers)
     _print_result(result, quiet, as_json)
-    page = write_report(job, result)
-    if page is not None and not quiet:
+    if job.settings.report is None:
+        return
+    from emrdiff_cli.evaluation.fusion_page import write_job_report
+
+    page = write_job_report(job, result)
+    if not quiet:
         typer.echo(f"{page}: written", err=True)
 
 

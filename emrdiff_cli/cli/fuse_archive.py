@@ -35,6 +35,7 @@ def fuse_listed(
     manifest: Path, settings: FusionSettings, options: ArchiveOptions, cluster: ClusterOptions, quiet: bool
 ) -> None:
     """Fuse a manifest's scenes; raises typer.Exit with the failures' exit code."""
+    from emrdiff_cli.evaluation.fusion_page import write_job_report
     from emrdiff_cli.fusion.batch import fuse_archive
     from emrdiff_cli.fusion.cluster import workers_of
     from emrdiff_cli.fusion.manifest import part_of, read_jobs
@@ -63,6 +64,7 @@ def fuse_listed(
                 skip_done=options.skip_done,
                 progress=shown,
                 workers=workers,
+                write_report=write_job_report,
             )
     finally:
         _summarise(counts, len(jobs), quiet)

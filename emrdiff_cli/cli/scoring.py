@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.core.metrics.conventions import Convention
     from emrdiff_cli.core.metrics.error_survey import Seams
     from emrdiff_cli.evaluation.full_reference import Evaluation
+    from emrdiff_cli.evaluation.no_reference import Consistency
     from emrdiff_cli.evaluation.reduced_resolution import WaldTest
     from emrdiff_cli.evaluation.score_table import ScoreTable
     from emrdiff_cli.evaluation.thresholds import Threshold
@@ -110,6 +111,7 @@ def score_inputs(
     srf: str | None,
     test: TestedFusion | None,
     scoring: Scoring,
+    closer: CloserLookRequest,
 ) -> None:
     """Hold a raster against its inputs, put a method to Wald's test on them, or both."""
     from emrdiff_cli.evaluation.no_reference import check_consistency
@@ -127,6 +129,8 @@ def score_inputs(
             scoring.table.append([score_output.consistency_row(found)])
         if not scoring.as_json:
             score_output.print_consistency(found)
+        if closer.folder is not None:
+            _write_pair_page(found, srf, closer, scoring.quiet)
     if test is not None:
         tested = _wald_test(lr_hsi, hr_msi, test, scoring)
         scores |= tested.evaluation.scores.overall
@@ -141,6 +145,15 @@ def score_inputs(
         _print_json(record)
     _print_notes(notes, scoring.quiet)
     hold_to(scoring.thresholds, scores)
+
+
+def _write_pair_page(found: Consistency, srf: str | None, closer: CloserLookRequest, quiet: bool) -> None:
+    from emrdiff_cli.evaluation.fusion_page import write_consistency_report
+
+    if closer.folder is not None:
+        page = write_consistency_report(found, closer.folder, srf=srf, overwrite=closer.overwrite)
+        if not quiet:
+            typer.echo(f"{page}: written", err=True)
 
 
 def _wald_test(lr_hsi: Path, hr_msi: Path, test: TestedFusion, scoring: Scoring) -> WaldTest:

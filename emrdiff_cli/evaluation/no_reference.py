@@ -9,7 +9,6 @@ with `d_lambda_k` = 1 - Q2n, is named for what it is: published QNR and HQNR are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,22 +20,12 @@ from emrdiff_cli.core.metrics.consistency_metrics import METRICS, Agreement
 from emrdiff_cli.core.metrics.cube import Scores, score
 from emrdiff_cli.core.sensor.coverage import covered_by_response
 from emrdiff_cli.core.sensor.degradation import DegradedImage
-from emrdiff_cli.core.sensor.srf import LEAST_PIXELS, estimate_response, gaussian_response, srf_matrix
-from emrdiff_cli.errors import InputError
-from emrdiff_cli.evaluation.common_ground import common_area, match_bands
 from emrdiff_cli.evaluation.full_reference import plain, versions
-from emrdiff_cli.evaluation.recorded_pair import RecordedPair, lr_on_grid, psf_sigmas
-from emrdiff_cli.pair.pair import PairReader, open_pair, recorded_nodata
-from emrdiff_cli.pair.spectral_coverage import choose_response, registered
+from emrdiff_cli.evaluation.pair_view import PairView, Response, msi_response, opened_view
+from emrdiff_cli.evaluation.recorded_pair import psf_sigmas
 from emrdiff_cli.raster.identity import file_sha256
-from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
-from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.float64]
-Field = NDArray[np.float32]
-
-_STRIP_VALUES = 8 * 2**20
-_CACHE_MEGABYTES = 256
 
 _Report = Callable[[float, float, str], None]
 
@@ -94,15 +83,6 @@ class Consistency:
         }
 
 
-@dataclass(frozen=True)
-class _Response:
-    """MSI = matrix (m, B) x HSI + offset (m,), and where that is from."""
-
-    matrix: Floats
-    offset: Floats
-    source: str
-
-
 def check_consistency(
     fused: Path | str,
     lr_hsi: Path | str,
@@ -118,57 +98,13 @@ def check_consistency(
     default the response is that of the wavelengths and FWHM in the files, else estimated from the pair.
     Raises UsageError, InputError, GridError.
     """
-    with ExitStack() as stack:
-        stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
-        reader = stack.enter_context(open_raster(Path(fused)))
-        invalid = recorded_nodata(reader.info.tags)
-        pair = stack.enter_context(open_pair(Path(lr_hsi), Path(hr_msi), src_nodata=invalid))
-        view = _View(RecordedPair.of(pair, reader.info), reader)
-        response = _response(view, srf)
+    with opened_view(Path(fused), Path(lr_hsi), Path(hr_msi)) as view:
+        response = msi_response(view, srf)
         sums = _sum_up(view, response, report)
-        paths = {"fused": reader.info.path, "lr_hsi": pair.lr_info.path, "hr_msi": pair.msi_info.path}
+        lr, msi = view.pair.lr_info, view.pair.msi_info
+        paths = {"fused": view.reader.info.path, "lr_hsi": lr.path, "hr_msi": msi.path}
         sha256 = {role: file_sha256(path) for role, path in paths.items()} if hashes else {}
         return _result(view, response, sums, sha256)
-
-
-class _View:
-    """The fused raster on the pair's common area, in the LR-HSI's bands that both have and none marks bad."""
-
-    def __init__(self, recorded: RecordedPair, fused: RasterReader) -> None:
-        self.pair, self.move, self.reader = recorded.pair, recorded.move, fused
-        self.placed = recorded.known
-        pair = self.pair
-        self._area, self._msi_area, placed = common_area(fused.info, pair.msi_info)
-        matched, told = match_bands(fused.info, pair.lr_info)
-        bad = {*pair.lr_info.bands.bad, *(b for b, a in matched.items() if a in fused.info.bands.bad)}
-        self.lr = lr_on_grid(pair)
-        dead = np.flatnonzero(~np.isfinite(self.lr).any(axis=(1, 2)))
-        self.bands = [b for b in matched if b not in bad and b not in dead]
-        if not self.bands:
-            raise InputError(f"{fused.info.path}: has no good band in common with {pair.lr_info.path}")
-        self._fused_bands = [matched[b] for b in self.bands]
-        self.notes = (*pair.notes, *recorded.notes, *placed, *told)
-
-    def strips(self) -> Iterator[tuple[int, Field, Field]]:
-        """Rows of the common area: where they begin, the fused bands and the MSI; NaN where invalid."""
-        area = self.pair.alignment.hr_window
-        step = max(1, min(256, _STRIP_VALUES // (len(self.bands) * area.width)))
-        for top in range(0, area.height, step):
-            window = Window(top, 0, min(step, area.height - top), area.width)
-            msi, valid = self.pair.read_msi(window)
-            yield top, self._read(window), np.where(valid, msi, np.nan)
-
-    def _read(self, window: Window) -> Field:
-        """The fused bands of a window of the pair's common area; NaN beyond the fused raster."""
-        hr, msi, own = self.pair.alignment.hr_window, self._msi_area, self._area
-        values = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
-        first, last = max(hr.row + window.row, msi.row), min(hr.row + window.rows.stop, msi.rows.stop)
-        left, right = max(hr.col, msi.col), min(hr.cols.stop, msi.cols.stop)
-        if last > first and right > left:
-            there = Window(own.row + first - msi.row, own.col + left - msi.col, last - first, right - left)
-            rows = slice(first - hr.row - window.row, last - hr.row - window.row)
-            values[:, rows, left - hr.col : right - hr.col] = self.reader.read(there, self._fused_bands)
-        return values
 
 
 @dataclass(frozen=True)
@@ -180,7 +116,7 @@ class _Sums:
     squared_error: Floats
 
 
-def _sum_up(view: _View, response: _Response, report: _Report) -> _Sums:
+def _sum_up(view: PairView, response: Response, report: _Report) -> _Sums:
     bands, msi_bands, height = len(view.bands), len(response.matrix), view.pair.alignment.hr_window.height
     degraded = DegradedImage(bands, view.pair.resampling.down, np.float64)
     moments, squared_error = JointMoments(bands + msi_bands), np.zeros(msi_bands)
@@ -196,7 +132,7 @@ def _sum_up(view: _View, response: _Response, report: _Report) -> _Sums:
     return _Sums(degraded, moments, squared_error)
 
 
-def _result(view: _View, response: _Response, sums: _Sums, sha256: Mapping[str, str]) -> Consistency:
+def _result(view: PairView, response: Response, sums: _Sums, sha256: Mapping[str, str]) -> Consistency:
     at_lr = score(sums.degraded.masked_mean(), view.lr[view.bands], 1.0, metrics=("rmse", "sam_deg", "q2n"))
     count, bands = sums.moments.count, len(view.bands)
     under = covered_by_response(response.matrix)
@@ -236,34 +172,3 @@ def _notes(at_lr: Scores, d_sr: tuple[float | None, ...], count: int) -> Iterato
     for band, value in enumerate(d_sr, 1):
         if value is None:
             yield f"d_sr leaves out MSI band {band}: it is constant, or no fused band lies under its response"
-
-
-def _response(view: _View, srf: str | None) -> _Response:
-    """The MSI's response on the bands of the LR-HSI that are compared."""
-    pair, bands = view.pair, view.bands
-    choice = choose_response(srf, pair.lr_info, pair.msi_info)
-    hsi, msi = pair.lr_info.bands.take(bands), pair.msi_info.bands
-    table, source = choice.response, f"srf {choice.name}"
-    recorded = hsi.wavelengths_nm is not None and msi.wavelengths_nm is not None and msi.fwhm_nm is not None
-    if choice.kind in ("automatic", "metadata") and recorded:
-        table = gaussian_response(msi.wavelengths_nm or (), msi.fwhm_nm or ())
-        source = "Gaussians of the files' wavelengths and FWHM"
-    if table is None:
-        return _estimated(pair, bands, view.placed)
-    matrix = srf_matrix(table, hsi.wavelengths_nm or ())
-    return _Response(matrix, np.zeros(len(matrix)), source)
-
-
-def _estimated(pair: PairReader, bands: list[int], placed: bool) -> _Response:
-    """The response estimated at LR, with its scale and offset."""
-    seen = registered(pair, placed)
-    count = int(seen.valid.sum())
-    if count < LEAST_PIXELS:
-        raise InputError(f"{count} valid LR pixels, an estimate of the SRF needs {LEAST_PIXELS}: give --srf")
-    good = [b for b in range(pair.lr_info.bands.count) if b not in set(pair.lr_info.bands.bad)]
-    at = pair.lr_info.bands.wavelengths_nm or tuple(range(pair.lr_info.bands.count))
-    used = np.array([b in set(bands) for b in good])
-    found = estimate_response(seen.hsi, seen.msi, seen.valid, [at[b] for b in good], used)
-    matrix = (found.matrix * found.scale[:, None])[:, used]
-    means = [image[:, seen.valid].mean(axis=1, dtype=np.float64) for image in (seen.hsi[used], seen.msi)]
-    return _Response(matrix, means[1] - matrix @ means[0], "estimated from the pair at LR, with an offset")

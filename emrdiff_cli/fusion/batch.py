@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line
+from emrdiff_cli.fusion.fusing import FusionReport
 from emrdiff_cli.fusion.job import (
     FusionJob,
     choose_model,
@@ -15,7 +17,6 @@ from emrdiff_cli.fusion.job import (
     refuse_existing,
     refuse_foreign,
     run_job,
-    write_report,
 )
 from emrdiff_cli.fusion.manifest import ListedJob
 from emrdiff_cli.runtime.interruption import deferred, safe_point
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Outcome = Literal["done", "skipped", "failed", "interrupted"]
 Progress = Callable[[float, float, str], None]
+WriteReport = Callable[[FusionJob, FusionReport], Path | None]
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ def fuse_archive(
     skip_done: bool = False,
     progress: Progress | None = None,
     workers: Workers | None = None,
+    write_report: WriteReport = lambda job, result: None,
 ) -> int:
     """Fuse one scene after the other and emit each one's status; the exit code is the failures' own, or 1.
 
     Without `keep_going` the first failure is the last scene. With `skip_done` an output that records this
     very run (`is_done`) is left as it is. A scene that is interrupted is emitted as such before the exception
-    goes on. `workers` are as in `run_job`.
+    goes on. `workers` are as in `run_job`. `write_report` writes the page that a job asks for, if it does.
     """
     codes: set[int] = set()
     for number, listed in enumerate(jobs):
@@ -72,7 +75,7 @@ def fuse_archive(
                 progress(number + min(done / total if total else 0.0, 0.99), len(jobs), name)
 
         report(0, 1)
-        status = _fuse_listed(listed, emit, skip_done, report, workers)
+        status = _fuse_listed(listed, emit, skip_done, report, workers, write_report)
         codes |= {status.exit_code} - {0}
         if codes and not keep_going:
             break
@@ -88,6 +91,7 @@ def _fuse_listed(
     skip_done: bool,
     progress: Callable[[float, float], None],
     workers: Workers | None,
+    write_report: WriteReport,
 ) -> Status:
     started = time.monotonic()
 
@@ -106,7 +110,7 @@ def _fuse_listed(
         return status
 
     try:
-        report = _fuse_unless_done(listed.job, skip_done, progress, workers)
+        report = _fuse_unless_done(listed.job, skip_done, progress, workers, write_report)
     except EmrdiffError as error:
         return say("failed", str(error), error.exit_code)
     except OSError as error:
@@ -123,7 +127,11 @@ def _fuse_listed(
 
 
 def _fuse_unless_done(
-    job: FusionJob, skip_done: bool, progress: Callable[[float, float], None], workers: Workers | None
+    job: FusionJob,
+    skip_done: bool,
+    progress: Callable[[float, float], None],
+    workers: Workers | None,
+    write_report: WriteReport,
 ) -> dict[str, Any] | None:
     """The fusion's report as a record, with the page written that was asked for; None where it was done."""
     if not skip_done:

@@ -171,17 +171,6 @@ def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) 
     return _sampler(chosen, asked, number)
 
 
-def write_report(job: FusionJob, result: FusionReport) -> Path | None:
-    """Write the page that was asked for, and return its path; None where none was. Raises WriteError."""
-    if job.settings.report is None:
-        return None
-    from emrdiff_cli.fusion.page import write_fusion_report
-
-    return write_fusion_report(
-        result, job.lr_hsi, job.hr_msi, job.settings.report, overwrite=job.settings.overwrite
-    )
-
-
 def _claim(chosen: ChosenModel) -> ModelClaim | None:
     gain = chosen.model.gain_over_kriging_db
     return None if gain is None else ModelClaim(chosen.model.name, gain)

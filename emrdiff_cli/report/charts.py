@@ -29,10 +29,18 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """Lines, or bars of (left, right, height), over shaded ranges of x, with vertical marks (x, name).
+class Area:
+    """What lies between two lines: points (x, low, high), broken as a line is."""
 
-    Marks ascend in x. `from_zero`: the y axis starts at 0.
+    points: Sequence[tuple[float, float, float]]
+    colour: str = LINE_COLOURS[0]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines, or bars of (left, right, height), over areas and shaded ranges of x, with vertical marks (x, name).
+
+    `tinted` ranges are shaded less than `shaded` ones. Marks ascend in x. `from_zero`: the y axis starts at 0.
     """
 
     x_label: str
@@ -40,6 +48,8 @@ class Chart:
     lines: tuple[Line, ...] = ()
     bars: tuple[tuple[float, float, float], ...] = ()
     shaded: tuple[tuple[float, float], ...] = ()
+    tinted: tuple[tuple[float, float], ...] = ()
+    areas: tuple[Area, ...] = ()
     marks: tuple[tuple[float, str], ...] = ()
     from_zero: bool = False
 
@@ -50,10 +60,12 @@ class Chart:
             return '<p class="note">There is nothing to draw: no finite value.</p>'
         frame = _Frame(_padded(x, 0.0), _padded(y, 0.06, self.from_zero), width, height)
         parts = [
-            *(frame.shade(*span) for span in self.shaded),
+            *(frame.shade(*span, "tinted") for span in self.tinted),
+            *(frame.shade(*span, "bad") for span in self.shaded),
             *frame.axes(self.x_label, self.y_label),
             *(frame.bar(*bar) for bar in self.bars),
             *(text for i, mark in enumerate(self.marks) for text in frame.mark(*mark, first=i == 0)),
+            *(text for area in self.areas for text in frame.area(area)),
             *(text for line in self.lines for text in frame.line(line)),
             *self._legend(width),
         ]
@@ -64,7 +76,8 @@ class Chart:
     def _ranges(self) -> tuple[list[float], list[float]]:
         finite = [p for line in self.lines for p in line.points if math.isfinite(p[0] + p[1])]
         x = [p[0] for p in finite] + [edge for bar in self.bars for edge in bar[:2]]
-        return x, [p[1] for p in finite] + [bar[2] for bar in self.bars]
+        edges = [edge for area in self.areas for p in area.points if math.isfinite(sum(p)) for edge in p[1:]]
+        return x, [p[1] for p in finite] + [bar[2] for bar in self.bars] + edges
 
     def _legend(self, width: int) -> Iterator[str]:
         """Names of the lines, from the right; none for a single one."""
@@ -112,10 +125,10 @@ class _Frame:
         turned = f'transform="rotate(-90 13 {middle})"'
         yield f'<text x="13" y="{middle}" text-anchor="middle" {turned}>{escape(y_label)}</text>'
 
-    def shade(self, start: float, stop: float) -> str:
+    def shade(self, start: float, stop: float, kind: str) -> str:
         left, right = (self._across(min(max(x, self.x[0]), self.x[1])) for x in (start, stop))
         size = f'width="{max(right - left, 1):.2f}" height="{self.height - _TOP - _BOTTOM}"'
-        return f'<rect class="bad" x="{left}" y="{_TOP}" {size}/>'
+        return f'<rect class="{kind}" x="{left}" y="{_TOP}" {size}/>'
 
     def bar(self, start: float, stop: float, value: float) -> str:
         (left, top), (right, bottom) = self.at(start, value), self.at(stop, max(0.0, self.y[0]))
@@ -128,6 +141,13 @@ class _Frame:
             yield f'<line class="mark" x1="{at}" x2="{at}" y1="{_TOP}" y2="{self.height - _BOTTOM}"/>'
             if name:
                 yield _text(at - 3 if first else at + 3, _TOP - 6, name, "end" if first else "start")
+
+    def area(self, area: Area) -> Iterator[str]:
+        by_x = {x: (low, high) for x, low, high in area.points}
+        for run in _runs([(x, low + high) for x, low, high in area.points]):
+            lows = ["{},{}".format(*self.at(x, by_x[x][0])) for x, _ in run]
+            highs = ["{},{}".format(*self.at(x, by_x[x][1])) for x, _ in run]
+            yield f'<polygon class="area" points="{" ".join([*lows, *highs[::-1]])}" fill="{area.colour}"/>'
 
     def line(self, line: Line) -> Iterator[str]:
         style = f'stroke="{line.colour}" stroke-dasharray="{line.dashes}"'

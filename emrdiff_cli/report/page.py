@@ -25,6 +25,8 @@ body { font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: 
 h1 { font-size: 24px; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 18px; margin: 32px 0 8px; padding-bottom: 4px; border-bottom: 1px solid #bbb; }
 p { margin: 6px 0; }
+.verdict { font-size: 17px; border-left: 4px solid #0072B2; padding: 4px 0 4px 12px; }
+.wide { overflow-x: auto; }
 .note, figcaption { color: #444; font-size: 13px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #e2e2e2;
@@ -43,13 +45,19 @@ svg text { font: 11.5px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: 
 svg .grid { stroke: #e2e2e2; } svg .axis { stroke: #555; fill: none; }
 svg .line { fill: none; stroke-width: 1.7; stroke-linejoin: round; }
 svg .mark { stroke: #555; stroke-dasharray: 4 3; } svg .bar { fill: #0072B2; }
-svg .bad { fill: #dcdcdc; }
+svg .bad { fill: #dcdcdc; } svg .tinted { fill: #f3f1e4; } svg .area { fill-opacity: 0.25; }
 svg .ring { fill: none; stroke: #000; stroke-width: 1.6; }
 svg .halo { fill: none; stroke: #fff; stroke-width: 4.5; }
 svg .big { font-size: 20px; } svg .scale { stroke: #1a1a1a; stroke-width: 2; fill: none; }
 svg .dot { font-size: 20px; font-weight: 700; paint-order: stroke; stroke: #fff;
   stroke-width: 4px; }
-@media (max-width: 640px) { .row { --columns: 1 !important; } }
+.scores td:first-child { overflow-wrap: normal; }
+@media (max-width: 640px) {
+  body { padding: 16px; }
+  .row { grid-template-columns: minmax(0, 1fr); }
+  table:not(.scores) :is(th, td) { display: block; padding-right: 0; }
+  table:not(.scores) th { border: 0; padding-bottom: 0; white-space: normal; }
+}
 @page { margin: 14mm; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,6 +33,8 @@ MAP_SIZE = 800
 
 _WIDTH = 480  # of a drawing with a picture in it, in its own units
 _SHEAR = 1e-6
+_BARB = 0.3  # of an arrow's length
+_BARBS = tuple((math.cos(turn), math.sin(turn)) for turn in (0.85 * math.pi, -0.85 * math.pi))
 
 
 class Shown(NamedTuple):
@@ -49,6 +52,16 @@ class Place:
     row: float
     col: float
     name: str
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """An arrow on a picture, from a place and by so much, down and right, as shares of the picture."""
+
+    row: float
+    col: float
+    down: float
+    right: float
 
 
 def shape_of(grid: Grid, size: int) -> tuple[int, int]:
@@ -113,13 +126,8 @@ def box_on(info: RasterInfo, grid: Grid) -> Box | None:
 
 def marked(reader: RasterReader, grid: Grid, places: Sequence[Place]) -> str:
     """A true-colour picture with numbered points on it; nothing where the raster cannot be shown."""
-    shape = shape_of(grid, SIZE)
-    cube = read_on(reader, choose_bands(reader).bands, grid, shape)
-    if cube is None:
-        return ""
     height = _WIDTH * grid.height / grid.width
-    uri = data_uri(composite(cube, percentile_limits(cube)))
-    parts = [f'<image href="{uri}" width="{_WIDTH}" height="{height:.1f}" preserveAspectRatio="none"/>']
+    parts = []
     for place in places:
         x, y = place.col * _WIDTH, place.row * height
         side, anchor = (9, "start") if x < _WIDTH - 30 else (-9, "end")
@@ -129,7 +137,35 @@ def marked(reader: RasterReader, grid: Grid, places: Sequence[Place]) -> str:
         parts += [
             f'<text class="dot" x="{x + side:.1f}" y="{text_y:.1f}" text-anchor="{anchor}">{place.name}</text>'
         ]
-    return f'<svg viewBox="0 0 {_WIDTH} {height:.1f}" role="img">{"".join(parts)}</svg>{scale(grid)}'
+    return _drawn_on(reader, grid, parts)
+
+
+def pointed(reader: RasterReader, grid: Grid, arrows: Sequence[Pointer]) -> str:
+    """A true-colour picture with arrows on it; nothing where the raster cannot be shown."""
+    height = _WIDTH * grid.height / grid.width
+    parts = []
+    for arrow in arrows:
+        x, y = arrow.col * _WIDTH, arrow.row * height
+        by = arrow.right * _WIDTH, arrow.down * height
+        left, right = ((by[0] * c - by[1] * s, by[0] * s + by[1] * c) for c, s in _BARBS)
+        tip = x + by[0], y + by[1]
+        ends = ((tip[0] + _BARB * dx, tip[1] + _BARB * dy) for dx, dy in (left, right))
+        barbs = "L{:.1f} {:.1f}L".join("{:.1f} {:.1f}".format(*end) for end in ends).format(*tip)
+        line = f'd="M{x:.1f} {y:.1f}L{tip[0]:.1f} {tip[1]:.1f}M{barbs}"'
+        parts.append(f'<path class="halo" {line}/><path class="ring" {line}/>')
+    return _drawn_on(reader, grid, parts)
+
+
+def _drawn_on(reader: RasterReader, grid: Grid, parts: Sequence[str]) -> str:
+    """A drawing over a true-colour picture, with its scale; nothing where the raster cannot be shown."""
+    cube = read_on(reader, choose_bands(reader).bands, grid, shape_of(grid, SIZE))
+    if cube is None:
+        return ""
+    height = _WIDTH * grid.height / grid.width
+    uri = data_uri(composite(cube, percentile_limits(cube)))
+    picture = f'<image href="{uri}" width="{_WIDTH}" height="{height:.1f}" preserveAspectRatio="none"/>'
+    head = f'<svg viewBox="0 0 {_WIDTH} {height:.1f}" role="img">'
+    return f"{head}{picture}{''.join(parts)}</svg>{scale(grid)}"
 
 
 def error_map(values: NDArray[np.float32], grid: Grid, label: str) -> str:

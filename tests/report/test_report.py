@@ -2,103 +2,35 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-from rasterio.io import MemoryFile
 
 from emrdiff_cli.core.metrics.full_reference import METRICS
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.evaluation.full_reference import Evaluation, evaluate
+from emrdiff_cli.evaluation.fusion_page import write_fusion_report
 from emrdiff_cli.evaluation.page import Errors, survey_errors, write_evaluation_report
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
-from emrdiff_cli.fusion.page import write_fusion_report
-from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
+from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.raster_info import Window
 from emrdiff_cli.report.charts import Chart, Line, colour_bar, ticks
 from emrdiff_cli.report.colour import Limits, colour_map, viridis
 from emrdiff_cli.tiles.edges import TileEdges, edges_of, parse_edges, recorded_edges, regular_edges
 from emrdiff_cli.training.page import training_report
+from tests.support.pages import Page, polylines
 from tests.support.pairs import BY, displaced, write_pair
 from tests.support.scoring_rasters import ground, place, write_raster
 
 SHAPE = (6, 40, 48)
 NANOMETRES = [450.0, 550.0, 600.0, 650.0, 700.0, 850.0]
-VOID = {"meta", "img", "line", "rect", "circle", "path", "polyline", "image"}
-
-
-class Page(HTMLParser):
-    """A page taken apart; every tag must be closed, in order."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.text = path.read_text(encoding="utf-8")
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.words: list[str] = []
-        self.feed(self.text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {key: value or "" for key, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {key: value or "" for key, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        found = re.search(r'<script type="application/json" id="data">(.*)</script>', self.text)
-        assert found is not None
-        record: dict[str, Any] = json.loads(found[1])
-        return record
-
-    @property
-    def headings(self) -> list[str]:
-        return re.findall(r"<h2>(.*?)</h2>", self.text)
-
-    def section(self, heading: str) -> str:
-        return self.text.split(f"<h2>{heading}</h2>")[1].split("</section>")[0]
-
-    def pictures(self) -> dict[str, np.ndarray]:
-        """The last picture of each name."""
-        return {attrs["alt"]: decode(attrs["src"]) for tag, attrs in self.tags if tag == "img"}
-
-    def assert_self_contained(self) -> None:
-        addresses = [
-            value for _, attrs in self.tags for key, value in attrs.items() if key in ("src", "href")
-        ]
-        assert all(address.startswith("data:image/png;base64,") for address in addresses)
-        assert not re.search(r"https?:|url\(|@import", self.text)
-        assert not {"link", "iframe"} & {tag for tag, _ in self.tags}
-
-
-def decode(address: str) -> np.ndarray:
-    content = base64.b64decode(address.partition(",")[2])
-    with ignoring_missing_georeference(), MemoryFile(content) as file, file.open() as dataset:
-        return np.asarray(dataset.read())
-
-
-def polylines(svg: str) -> list[int]:
-    """Points of each line of a chart."""
-    return [len(places.split()) for places in re.findall(r'<polyline class="line" points="([^"]*)"', svg)]
 
 
 def truth() -> np.ndarray:
@@ -310,7 +242,7 @@ def test_a_fusion_is_reported_without_a_reference(tmp_path: Path) -> None:
     result = fuse(lr, msi, output, "glp", None, FusionOptions())
     page = Page(write_fusion_report(result, lr, msi, tmp_path / "report"))
     page.assert_self_contained()
-    assert set(page.pictures()) == {"LR-HSI", "Fused", "HR-MSI"}
+    assert set(page.pictures()) == {"LR-HSI", "Fused", "HR-MSI", "RMS difference (data units)"}
     assert polylines(page.section("Spectra")) == [read_info(lr).bands.count] * 6
     assert page.record["method"] == "glp"
     assert str(msi) in page.section("Provenance")

@@ -1,0 +1,144 @@
+"""Use case: a fused raster and its inputs -> one HTML page: the verdict, where it agrees with them, spectra.
+
+For a fusion that was just made, and for an evaluation without a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from html import escape
+from pathlib import Path
+
+from emrdiff_cli.core.metrics.consistency_metrics import METRICS
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.evaluation import pair_sections
+from emrdiff_cli.evaluation.no_reference import Consistency
+from emrdiff_cli.evaluation.pair_maps import survey_pair
+from emrdiff_cli.evaluation.pair_spectra import SpectraSource, spectra
+from emrdiff_cli.evaluation.pair_view import PairView, msi_response, opened_view
+from emrdiff_cli.evaluation.placed_reader import PlacedReader
+from emrdiff_cli.fusion.fusing import FusionReport
+from emrdiff_cli.fusion.job import FusionJob
+from emrdiff_cli.raster.reading import RasterReader, open_raster
+from emrdiff_cli.report import panels
+from emrdiff_cli.report.page import notes, page, table, write_report
+
+_FACTS = {
+    "ratio": "Ratio",
+    "tiles": "Tiles",
+    "valid_share": "Share of valid pixels",
+    "changed_share": "Share of LR pixels on changed ground",
+    "clipped_values": "Clipped values",
+    "shift_lr_px": "LR-HSI moved down, right (LR pixels)",
+    "psf_fwhm_px": "FWHM of the PSF, rows x columns (MSI pixels)",
+    "seconds": "Seconds",
+}
+
+_SHOWN_ABOVE = ("verdict", "evidence")
+Section = tuple[str, str]
+
+
+def write_job_report(job: FusionJob, result: FusionReport) -> Path | None:
+    """Write the page that a job asks for, and return its path; None where it asks for none.
+
+    Raises OutputExistsError, WriteError, InputError.
+    """
+    asked = job.settings
+    if asked.report is None:
+        return None
+    return write_fusion_report(
+        result, job.lr_hsi, job.hr_msi, asked.report, srf=asked.srf, overwrite=asked.overwrite
+    )
+
+
+def write_fusion_report(
+    result: FusionReport,
+    lr_hsi: Path,
+    hr_msi: Path,
+    folder: Path,
+    *,
+    srf: str | None = None,
+    uncertainty: Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write `report.html` into a folder, from the rasters of a finished fusion.
+
+    The pair lies as the fused raster records it, its response is that of `srf` (`msi_response`); `uncertainty`: the
+    raster of standard deviations. What cannot be shown on the fused raster's grid (another CRS, a rotated grid) is
+    left out. Raises OutputExistsError, WriteError, InputError.
+    """
+    remarks = notes([*(f"Warning: {text}" for text in result.warnings), *result.notes])
+    lead = f"{lr_hsi} and {hr_msi}, fused by {result.method}"
+    with opened_view(Path(result.output), lr_hsi, hr_msi) as view:
+        middle = _sections(view, srf, uncertainty, list(_impossible(result)))
+        facts = ((label, getattr(result, key)) for key, label in _FACTS.items())
+        sections = [*middle[:1], ("Notes", remarks), *middle[1:], _provenance(view, facts)]
+        title = f"Fusion into {view.reader.info.path.name}"
+        text = page(title, lead, sections, result.record())
+    return write_report(folder, text, overwrite)
+
+
+def write_consistency_report(
+    result: Consistency, folder: Path, *, srf: str | None = None, overwrite: bool = False
+) -> Path:
+    """Write `report.html` on a fused raster that was held against its inputs; raises as `write_fusion_report`."""
+    with opened_view(result.fused, result.lr_hsi, result.hr_msi) as view:
+        middle = _sections(view, srf, None, ())
+        scores = ("Scores", _scores(result) + notes(result.notes))
+        sections = [*middle[:1], scores, *middle[1:], _provenance(view, ())]
+        lead = f"Held against {result.lr_hsi} and {result.hr_msi}"
+        text = page(f"Evaluation of {result.fused.name}", lead, sections, result.record())
+    return write_report(folder, text, overwrite)
+
+
+def _sections(
+    view: PairView, srf: str | None, uncertainty: Path | None, facts: Sequence[tuple[str, object]]
+) -> list[Section]:
+    """The verdict first, then what the rasters show."""
+    try:
+        response, untold = msi_response(view, srf), ""
+    except InputError as error:
+        response, untold = None, notes([f"Not held against the HR-MSI: {error}"])
+    maps = survey_pair(view, response)
+    fused, lr = view.reader, PlacedReader(view)
+    with ExitStack() as stack:
+        msi = stack.enter_context(open_raster(view.pair.msi_info.path))
+        deviations: RasterReader | None = None
+        if uncertainty is not None:
+            deviations = stack.enter_context(open_raster(uncertainty))
+        return [
+            ("Verdict", pair_sections.verdict(fused)),
+            ("Pictures", pair_sections.pictures(view, lr, msi)),
+            ("Agreement with the inputs", pair_sections.agreement(view, maps) + untold),
+            ("Uncertainty", pair_sections.uncertainty(deviations, fused.info.grid)),
+            ("Geometry", pair_sections.geometry(view, msi)),
+            ("Spectra", spectra(SpectraSource(lr, fused, deviations, maps.extrapolated))),
+            ("Values", pair_sections.values(maps, facts)),
+        ]
+
+
+def _scores(result: Consistency) -> str:
+    rows = (
+        f'<tr><td title="{escape(METRICS[key].convention)}">{escape(METRICS[key].title)}</td>'
+        f"<td>{'&ndash;' if value is None else f'{value:.6g}'}</td></tr>"
+        for key, value in result.overall.items()
+    )
+    return f'<table class="scores">{"".join(rows)}</table>'
+
+
+def _impossible(result: FusionReport) -> Iterator[tuple[str, object]]:
+    done = "were corrected" if result.physical else "were left (--no-physical)"
+    yield "As they came out of the fusion", f"{result.impossible_share:.4%} impossible; they {done}"
+
+
+def _provenance(view: PairView, facts: Iterable[tuple[str, object]]) -> Section:
+    fused = view.reader.info
+    rows = [
+        panels.facts("Fused", fused),
+        panels.facts("LR-HSI", view.pair.lr_info),
+        panels.facts("HR-MSI", view.pair.msi_info),
+        *facts,
+        *((f"Tag: {key}", value) for key, value in panels.recorded(fused) if key not in _SHOWN_ABOVE),
+    ]
+    return "Provenance", table(rows)

@@ -1,0 +1,213 @@
+"""Sections of a page on a fused raster and its pair: the verdict, pictures, agreement, geometry, values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.band_numbers import numbered_bands
+from emrdiff_cli.evaluation.pair_maps import PairMaps
+from emrdiff_cli.evaluation.pair_view import PairView
+from emrdiff_cli.pair.geometry import PairGeometry
+from emrdiff_cli.pair.geometry_notes import described
+from emrdiff_cli.raster.reading import RasterReader
+from emrdiff_cli.raster_info import Grid
+from emrdiff_cli.report import panels
+from emrdiff_cli.report.colour import Limits, colour_map
+from emrdiff_cli.report.page import figure, image, notes, row, table
+
+VERDICT_TAG = "emrdiff_verdict"
+EVIDENCE_TAG = "emrdiff_evidence"
+
+_ARROWS = 6  # along the longer side
+_STRETCH = (
+    "Each band is stretched between the fused raster's 2nd and 98th percentiles; the HR-MSI by its own."
+)
+
+
+def verdict(fused: RasterReader) -> str:
+    """What the fused raster records of the choice of its method: the sentence, and the evidence under it."""
+    tags = fused.info.tags
+    sentence = tags.get(VERDICT_TAG)
+    if sentence is None:
+        return ""
+    return f'<p class="verdict">{escape(sentence)}</p>{_evidence(tags.get(EVIDENCE_TAG, ""))}'
+
+
+def _evidence(text: str) -> str:
+    """Methods by kinds of evidence, dB over kriging; nothing where none is recorded."""
+    try:
+        rows = [(str(r["method"]), str(r["kind"]), _gain(r["gain_db"])) for r in json.loads(text)["evidence"]]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    if not rows:
+        return ""
+    kinds = list(dict.fromkeys(kind for _, kind, _ in rows))
+    known = {(method, kind): gain for method, kind, gain in rows}
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *kinds))
+    body = "".join(
+        f"<tr><td>{escape(method)}</td>"
+        + "".join(f"<td>{known.get((method, kind), '&ndash;')}</td>" for kind in kinds)
+        + "</tr>"
+        for method in dict.fromkeys(method for method, _, _ in rows)
+    )
+    scores = f'<div class="wide"><table class="scores"><tr>{head}</tr>{body}</table></div>'
+    return scores + notes(["dB better than kriging, with the standard error, on this pair."])
+
+
+def _gain(gain: Any) -> str:
+    """A gain with its error; the error is null where it is not known."""
+    value, error = float(gain["value"]), gain.get("error")
+    return f"{value:+.2f}" + ("" if error is None else f" ± {float(error):.2f}")
+
+
+def pictures(view: PairView, lr: RasterReader, msi: RasterReader) -> str:
+    """Composites of the inputs and of the fused raster on its ground."""
+    shown = [
+        panels.Shown("LR-HSI", lr),
+        panels.Shown("Fused", view.reader),
+        panels.Shown("HR-MSI", msi, own_stretch=True),
+    ]
+    grid = view.reader.info.grid
+    rows = row(panels.true_colour(shown, grid), 3), row(panels.false_colour(shown, grid), 3)
+    return "".join(rows) + notes([_STRETCH])
+
+
+def agreement(view: PairView, maps: PairMaps) -> str:
+    """Where the fused raster differs from its inputs, seen as each of them sees, and changed ground."""
+    pair = view.pair
+    on_msi = pair.msi_info.grid.crop(pair.alignment.hr_window)
+    on_lr = pair.lr_info.grid.crop(pair.alignment.lr_window)
+    figures = [
+        _map(
+            maps.spectral,
+            on_lr,
+            "RMS difference (data units)",
+            "LR-HSI",
+            "the cube through the PSF less the LR-HSI",
+        ),
+        _map(
+            maps.msi,
+            on_msi,
+            "RMS difference (data units)",
+            "HR-MSI",
+            "the cube through the response less the MSI",
+        ),
+        _changed_map(maps.changed, on_lr),
+    ]
+    said = [f"Colours end at the 98th percentile. Changed ground: {_share(maps.changed)} of the LR pixels."]
+    if math.isfinite(maps.contradicted):
+        said.append(
+            f"{maps.contradicted:.2%} of the pixels differ from the HR-MSI by more than four times the usual "
+            f"{maps.usual:.3g} (the median): there the fused bands contradict it beyond its noise."
+        )
+    return row([text for text in figures if text], 3) + notes(said)
+
+
+def _map(values: NDArray[np.float32], grid: Grid, label: str, title: str, caption: str) -> str:
+    if not np.isfinite(values).any():
+        return ""
+    return figure(panels.error_map(values, grid, label), caption, title)
+
+
+def _changed_map(changed: NDArray[np.float32], grid: Grid) -> str:
+    """The changed LR pixels as light ones; nothing without any."""
+    if not np.nansum(changed):
+        return ""
+    picture = image(colour_map(changed, Limits(0.0, 1.0)), "changed ground") + panels.scale(grid)
+    return figure(picture, "LR pixels that contradict the rest of the pair are light", "Changed ground")
+
+
+def _share(changed: NDArray[np.float32]) -> str:
+    return f"{np.nanmean(changed):.2%}" if np.isfinite(changed).any() else "unknown"
+
+
+def geometry(view: PairView, msi: RasterReader) -> str:
+    """How the fused raster records that the LR-HSI lies: in words, and where it varies as arrows over the MSI."""
+    found = PairGeometry.from_tags(view.reader.info.tags)
+    if not found.known:
+        return notes(
+            ["The fused raster records no geometry: the pair is taken as it lies, FWHM = the ratio."]
+        )
+    picture = _arrows(found, view, msi) if found.field else ""
+    return table(_geometry_rows(found, view)) + row([picture] if picture else [], 2)
+
+
+def _geometry_rows(found: PairGeometry, view: PairView) -> Iterator[tuple[str, object]]:
+    mean = ", the mean over the scene" if found.field else ""
+    yield "LR-HSI moved", described(*found.move) + mean if any(found.move) else "not at all"
+    pair = view.pair
+    ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio
+    axes = pair.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes or ()
+    widths = " x ".join(f"{axis.fwhm_px:.2f}" for axis in axes)
+    shares = " x ".join(f"{axis.fwhm_px / by:.2f}" for axis, by in zip(axes, ratio, strict=True))
+    yield "PSF's FWHM", f"{widths} MSI pixels (rows x columns), {shares} of the ratio"
+    for group in found.groups:
+        numbers = numbered_bands([band + 1 for band in group.bands])
+        yield numbers, f"moved by {described(*group.shift)} besides"
+
+
+def _arrows(found: PairGeometry, view: PairView, msi: RasterReader) -> str:
+    pair = view.pair
+    if pair.displacement is None or pair.displacement.field is None:
+        return ""
+    window = pair.alignment.lr_window
+    step = max(1, max(window.height, window.width) // _ARROWS)
+    rows, cols = (
+        np.arange(step // 2, side, step, dtype=np.float64) for side in (window.height, window.width)
+    )
+    places = np.meshgrid(rows, cols, indexing="ij")
+    down, right = pair.displacement.field.at(places[0] + window.row, places[1] + window.col)
+    longest = float(np.hypot(down, right).max())
+    if longest <= 0:
+        return ""
+    grown = 0.45 * step / longest
+    arrows = [
+        panels.Pointer(
+            *((at + 0.5) / side for at, side in zip(place, (window.height, window.width), strict=True)),
+            *(grown * by / side for by, side in zip(moved, (window.height, window.width), strict=True)),
+        )
+        for place, moved in zip(
+            zip(places[0].flat, places[1].flat, strict=True),
+            zip(down.flat, right.flat, strict=True),
+            strict=True,
+        )
+    ]
+    on_msi = pair.msi_info.grid.crop(pair.alignment.hr_window)
+    caption = f"beside the mean, {grown:.3g} times as long as it is; the longest is {longest:.2f} LR pixels"
+    drawn = panels.pointed(msi, on_msi, arrows)
+    return figure(drawn, caption, "Displacement") if drawn else ""
+
+
+def values(maps: PairMaps, facts: Iterable[tuple[str, object]]) -> str:
+    """The range of the values and what of them cannot be."""
+    fused, low = maps.ranges
+    rows = [
+        ("Fused values", f"{fused[0]:.5g} to {fused[1]:.5g}"),
+        ("Values of the LR-HSI", f"{low[0]:.5g} to {low[1]:.5g}"),
+        ("Share of impossible values", f"{maps.impossible:.4%}"),
+        *facts,
+    ]
+    said = "Impossible: negative in a band of which the LR-HSI has none, or more than all of an LR pixel."
+    return table(rows) + notes([said])
+
+
+def uncertainty(deviations: RasterReader | None, grid: Grid) -> str:
+    """The standard deviations' mean over the bands, as a map; nothing without a raster of them."""
+    if deviations is None:
+        return ""
+    bands = range(deviations.info.bands.count)
+    seen = panels.read_on(deviations, bands, grid, panels.shape_of(grid, panels.MAP_SIZE))
+    if seen is None:
+        return ""
+    known = np.isfinite(seen)
+    mean = np.where(known, seen, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    drawn = np.where(known.any(axis=0), mean, np.nan).astype(np.float32)
+    said = "Standard deviation, mean over the bands; 1.645 of it on both sides hold 90 % of the errors."
+    return row([_map(drawn, grid, "standard deviation (data units)", "Uncertainty", said)], 2)
