@@ -48,7 +48,13 @@ def write_job_report(job: FusionJob, result: FusionReport) -> Path | None:
     if asked.report is None:
         return None
     return write_fusion_report(
-        result, job.lr_hsi, job.hr_msi, asked.report, srf=asked.srf, overwrite=asked.overwrite
+        result,
+        job.lr_hsi,
+        job.hr_msi,
+        asked.report,
+        srf=asked.srf,
+        uncertainty=asked.uncertainty,
+        overwrite=asked.overwrite,
     )
 
 
