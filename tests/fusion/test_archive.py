@@ -107,6 +107,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "format": {"driver": "ENVI"},
     "values as they come out": {"physical": False},
     "a mask that is not there": {"changed": Path("mask.tif")},
+    "an uncertainty that is not there": {"uncertainty": Path("deviation.tif")},
 }
 PASSING: dict[str, dict[str, Any]] = {
     "overwrite": {"overwrite": True},
