@@ -40,7 +40,7 @@ figcaption b { color: #1a1a1a; }
 img, figure > svg { display: block; width: 100%; height: auto; }
 img { image-rendering: pixelated; background: #f4f4f4; border: 1px solid #ccc;
   box-sizing: border-box; }
-svg image { image-rendering: pixelated; }
+svg { overflow: visible; } svg image { image-rendering: pixelated; }
 svg text { font: 11.5px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1a1a1a; }
 svg .grid { stroke: #e2e2e2; } svg .axis { stroke: #555; fill: none; }
 svg .line { fill: none; stroke-width: 1.7; stroke-linejoin: round; }
