@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.band_numbers import numbered_bands
 from emrdiff_cli.evaluation.pair_maps import PairMaps
 from emrdiff_cli.evaluation.pair_view import PairView
+from emrdiff_cli.fusion.output import EVIDENCE_TAG, VERDICT_TAG
 from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.geometry_notes import described
 from emrdiff_cli.raster.reading import RasterReader
@@ -21,9 +22,6 @@ from emrdiff_cli.raster_info import Grid
 from emrdiff_cli.report import panels
 from emrdiff_cli.report.colour import Limits, colour_map
 from emrdiff_cli.report.page import figure, image, notes, row, table
-
-VERDICT_TAG = "emrdiff_verdict"
-EVIDENCE_TAG = "emrdiff_evidence"
 
 _ARROWS = 6  # along the longer side
 _STRETCH = (
