@@ -1,5 +1,21 @@
-"""`python -m emrdiff_cli` is `emrdiff`."""
+"""`python -m emrdiff_cli` is `emrdiff`: light up to here, so that Ctrl-C ends its imports without a traceback."""
 
-from emrdiff_cli.cli.app import main
+import signal
+from typing import NoReturn
 
-main()
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def main() -> NoReturn:
+    """Run the command, whose signals are its own from there on."""
+    from emrdiff_cli.cli.surroundings import hold_descriptors
+
+    hold_descriptors()  # before the imports, which may open files and keep them
+    from emrdiff_cli.cli.app import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -27,8 +27,10 @@ def save_model(model: EMRDiff, path: Path) -> None:
     state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
     try:
         with replacing(path) as part:
+            part.touch()  # with the mode that a new file gets here; safetensors' own are its owner's alone
+            mode = part.stat().st_mode
             save_file(state, part, metadata={CONFIG_KEY: config})
-            part.chmod(0o644)
+            part.chmod(mode)
     except SafetensorError as error:
         raise WriteError(f"{path}: cannot be written: {error}") from error
 

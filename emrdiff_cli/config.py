@@ -23,6 +23,9 @@ ChainState = Literal["truth", "own"]
 Optimizer = Literal["muon", "adamw"]
 
 
+MOST_STEPS = 1000  # of a chain: each is a pass of the network, and the papers' have up to so many
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Architecture and scaling of a model: all that fixes the function from a pair to its HR-HSI but the weights.
@@ -72,7 +75,7 @@ class ModelConfig:
         _check_numbers(self)
         _check(self.msi_bands >= 1, "msi_bands", self.msi_bands, "at least 1")
         _check(self.ratio > 1, "ratio", self.ratio, "above 1")
-        _check(self.steps >= 1, "steps", self.steps, "at least 1")
+        _check(1 <= self.steps <= MOST_STEPS, "steps", self.steps, f"1 to {MOST_STEPS}")
         _check(self.kappa >= 0, "kappa", self.kappa, "0 or more")
         _check(self.power > 0, "power", self.power, "above 0")
         _check(self.subspace >= 0, "subspace", self.subspace, "0 (all bands) or more")

@@ -17,6 +17,12 @@ def in_one_line(error: OSError) -> str:
     return said if error.filename is None else f"{error.filename}: {said}"
 
 
+def unforeseen(error: Exception) -> str:
+    """The message of an error that is no one's but the program's."""
+    said = " ".join(str(error).split())
+    return f"a fault of emrdiff itself, please report it with the command: {type(error).__name__}: {said}"
+
+
 class UsageError(EmrdiffError, ValueError):
     """An option, a flag or a combination of them is unusable."""
 

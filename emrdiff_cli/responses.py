@@ -36,7 +36,10 @@ def read_response(name_or_path: str) -> SpectralResponse:
             f"--srf {name_or_path}: no such file, nor one of the built-in responses {', '.join(built_in())}"
         )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    header, *rows = list(csv.reader(lines)) or [[]]
+    try:
+        header, *rows = list(csv.reader(lines)) or [[]]
+    except csv.Error as error:
+        raise InputError(f"{name_or_path}: cannot be read as a CSV: {error}") from error
     if len(header) < 2 or header[0].strip() != "wavelength_nm" or len(rows) < 2:
         raise InputError(f"{name_or_path}: the header must be wavelength_nm, then one column a band")
     try:

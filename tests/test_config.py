@@ -69,6 +69,7 @@ def test_values_of_the_wrong_type(key: str, value: object) -> None:
         ("msi_bands", 0),
         ("ratio", 1.0),
         ("steps", 0),
+        ("steps", 1_000_000_000),
         ("kappa", -1.0),
         ("kappa", float("nan")),
         ("power", 0.0),

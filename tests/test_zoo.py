@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,16 @@ def test_weights_and_configuration_come_back(tmp_path: Path, gates: str) -> None
     assert all(torch.equal(loaded.state_dict()[k], v) for k, v in model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert not loaded.training
+
+
+def test_a_models_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    for mask, mode in ((0o022, 0o644), (0o002, 0o664), (0o077, 0o600)):
+        before = os.umask(mask)
+        try:
+            save_model(untrained(), tmp_path / zoo.WEIGHTS)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / zoo.WEIGHTS).stat().st_mode) == mode
 
 
 def test_a_folder_is_found_by_its_path_and_the_rest_refused(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from emrdiff_cli.cli import (
     tile,
     train,
 )
-from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line
+from emrdiff_cli.cli.surroundings import hold_descriptors, refuse_unspeakable, take_interrupts
+from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, unforeseen
 from emrdiff_cli.version import __version__
 
 app = typer.Typer(
@@ -121,10 +122,10 @@ def _saying_warnings() -> Iterator[None]:
         log.removeHandler(said)
 
 
-def main() -> NoReturn:
+def _run_or_say() -> None:
     """Run a command; known errors become one line on stderr and their exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
     try:
+        refuse_unspeakable(sys.argv[1:])
         with _saying_warnings():
             _run()
     except EmrdiffError as error:
@@ -142,12 +143,29 @@ def main() -> NoReturn:
         said = str(error) or "the machine has too little"
         _say(f"Error: not enough memory: {said}: work on a part, or on a larger machine")
         sys.exit(1)
+
+
+def main() -> NoReturn:
+    """Run a command to its exit code, signals and errors that nobody foresaw included."""
+    hold_descriptors()
+    take_interrupts()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _run_or_say()
     except SystemExit as ended:
         # Typer ends so on KeyboardInterrupt, without a word.
         if ended.code == 130:
             _say("Interrupted.")
         raise
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        sys.exit(130)
     except _Terminated:
         _say("Terminated.")
         sys.exit(143)
+    except Exception as error:
+        if os.environ.get("EMRDIFF_DEBUG"):
+            raise
+        _say(f"Error: {unforeseen(error)} (EMRDIFF_DEBUG=1 shows where)")
+        sys.exit(1)
     sys.exit(0)

@@ -155,7 +155,7 @@ def _fuse_one(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from emrdiff_cli.fusion.job import choose_model, is_done, refuse_existing, refuse_foreign
+    from emrdiff_cli.fusion.job import choose_model, is_done, refuse_existing, to_be_done
 
     if not skip_done:
         refuse_existing(job)
@@ -169,7 +169,7 @@ def _fuse_one(
         if is_done(job, chosen):
             _say_skipped(job, quiet, as_json)
             return
-        refuse_foreign(job)
+        job = to_be_done(job, chosen)
     if dry_run:
         _print_plan(job, chosen, as_json)
     else:

@@ -51,7 +51,7 @@ class ScoreTable:
         first = os.pread(descriptor, _LONGEST_HEADER, 0)
         if not first:
             return
-        found = next(csv.reader([first.split(b"\n", 1)[0].decode("utf-8", "replace")]), [])
+        found = _cells(first.split(b"\n", 1)[0].decode("utf-8", "replace"))
         if found != self._columns:
             raise UsageError(
                 f"{self._path}: has {len(found)} columns ({','.join(found)[:60]}...), not the "
@@ -75,3 +75,11 @@ class ScoreTable:
         if written < len(text):
             os.ftruncate(descriptor, before)
             raise WriteError(f"{self._path}: cannot be appended to: the disk is full")
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a header; none where it is no CSV's."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line
+from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, unforeseen
 from emrdiff_cli.fusion.fusing import FusionReport
 from emrdiff_cli.fusion.job import (
     FusionJob,
     choose_model,
     is_done,
     refuse_existing,
-    refuse_foreign,
     run_job,
+    to_be_done,
 )
 from emrdiff_cli.fusion.manifest import ListedJob
 from emrdiff_cli.runtime.interruption import deferred, safe_point
 
 if TYPE_CHECKING:
     from emrdiff_cli.fusion.cluster import Workers
+
+_log = logging.getLogger(__name__)
 
 Outcome = Literal["done", "skipped", "failed", "interrupted"]
 Progress = Callable[[float, float, str], None]
@@ -117,9 +120,9 @@ def _fuse_listed(
         return say("failed", in_one_line(error), WriteError.exit_code)
     except MemoryError:
         return say("failed", "not enough memory: give --max-memory, or a smaller --tile or --bounds", 1)
-    except Exception as error:
-        say("failed", f"{type(error).__name__}: {error}", 1)
-        raise
+    except Exception as error:  # noqa: BLE001 (a fault of the program: of this scene alone, and said as such)
+        _log.debug("%s", listed.job.output, exc_info=True)
+        return say("failed", unforeseen(error), 1)
     except BaseException as error:
         say("interrupted", "interrupted", 130 if isinstance(error, KeyboardInterrupt) else 143)
         raise
@@ -140,7 +143,7 @@ def _fuse_unless_done(
     if skip_done and is_done(job, chosen):
         return None
     if skip_done:
-        refuse_foreign(job)
+        job = to_be_done(job, chosen)
     result = run_job(job, chosen, progress, workers)
     page = write_report(job, result)
     record = result.record()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
-from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, ModelClaim, check_fit, fuse, plan
+from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, ModelClaim, check_fit, fuse, plan, tile_size
 from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import Progress
@@ -18,7 +18,7 @@ from emrdiff_cli.methods import AUTO, METHODS, MethodChoice
 from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
-from emrdiff_cli.report.page import check_report
+from emrdiff_cli.report.page import REPORT, check_report
 from emrdiff_cli.zoo import ZooModel
 
 if TYPE_CHECKING:
@@ -94,9 +94,30 @@ def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodChoice:
 
 
 def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
-    """Whether the output is there and was made from these files, by this model, with these settings."""
-    if not all(path.exists() for path in job.settings.side_files(job.output)):
-        return False
+    """Whether all is there and was made from these files, by this model, with these settings."""
+    asked = job.settings
+    beside = [*asked.side_files(job.output), *(() if asked.report is None else [asked.report / REPORT])]
+    return all(path.exists() for path in beside) and _is_made(job, chosen)
+
+
+def to_be_done(job: FusionJob, chosen: ChosenModel | None) -> FusionJob:
+    """The job, where `is_done` is False: its own output, without what is to lie beside it, is made once more.
+
+    Raises OutputExistsError where something else would be replaced without `overwrite`.
+    """
+    if _is_made(job, chosen):
+        _refuse_existing_beside(job)
+        return replace(job, settings=replace(job.settings, overwrite=True))
+    if job.output.exists() and not job.settings.overwrite:
+        raise OutputExistsError(
+            f"{job.output} is there already, but does not record that it was made from these inputs, model and "
+            "options: give --overwrite to replace it"
+        )
+    refuse_existing(job)
+    return job
+
+
+def _is_made(job: FusionJob, chosen: ChosenModel | None) -> bool:
     return job.output.exists() and holds_run(job.output, _record(job, chosen))
 
 
@@ -104,21 +125,15 @@ def refuse_existing(job: FusionJob) -> None:
     """Raise OutputExistsError where something would be replaced without `overwrite`."""
     if job.output.exists() and not job.settings.overwrite:
         raise OutputExistsError(f"{job.output} is there already: give --overwrite to replace it")
+    _refuse_existing_beside(job)
+
+
+def _refuse_existing_beside(job: FusionJob) -> None:
     for path in job.settings.side_files(job.output):
         if path.exists() and not job.settings.overwrite:
             raise OutputExistsError(f"{path} is there already: give --overwrite to replace it")
     if job.settings.report is not None:
         check_report(job.settings.report, job.settings.overwrite)
-
-
-def refuse_foreign(job: FusionJob) -> None:
-    """As `refuse_existing`, for an output that was looked at and is not done."""
-    if job.output.exists() and not job.settings.overwrite:
-        raise OutputExistsError(
-            f"{job.output} is there already, but does not record that it was made from these inputs, model and "
-            "options: give --overwrite to replace it"
-        )
-    refuse_existing(job)
 
 
 def plan_job(job: FusionJob, chosen: ChosenModel | None) -> FusionPlan:
@@ -178,10 +193,15 @@ def _claim(chosen: ChosenModel) -> ModelClaim | None:
 
 def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
     asked = job.settings
-    draw = None if chosen is None else (file_sha256(chosen.weights), asked.seed, asked.steps)
+    draw: tuple[object, ...] | None = None
+    tiles = None
+    if chosen is not None:
+        config = chosen.model.config
+        draw = file_sha256(chosen.weights), asked.seed, asked.steps or config.steps
+        tiles = tile_size(config, asked)
     if asked.samples:
         draw = (*(draw or ()), "samples", asked.seed)
-    return run_record(job.lr_hsi, job.hr_msi, job.output, (method_of(job, chosen), draw), asked)
+    return run_record(job.lr_hsi, job.hr_msi, job.output, (method_of(job, chosen), draw), asked, tiles)
 
 
 def _known_as(chosen: ChosenModel) -> str:

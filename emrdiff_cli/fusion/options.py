@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from emrdiff_cli.config import MOST_STEPS
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion import option_cells
 from emrdiff_cli.methods import AUTO, METHODS, Effort, MethodChoice
@@ -112,6 +113,8 @@ class FusionOptions:
     provenance: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
+            raise UsageError(f"--bounds {self.bounds}: must be four finite numbers, LEFT BOTTOM RIGHT TOP")
         if self.tile < 0:
             raise UsageError(f"--tile {self.tile}: must be 0 or more")
         if self.batch_size is not None and self.batch_size < 1:
@@ -162,6 +165,11 @@ class FusionSettings(FusionOptions):
     steps: int | None = field(default=None, metadata=option("--steps", option_cells.at_least(1)))
     device: str = field(default="auto", metadata=option("--device", option_cells.words))
     report: Path | None = field(default=None, metadata=option("--report", option_cells.below))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is not None and not 1 <= self.steps <= MOST_STEPS:
+            raise UsageError(f"--steps {self.steps}: must be 1 to {MOST_STEPS}")
 
 
 OPTIONS: Mapping[str, Option] = {

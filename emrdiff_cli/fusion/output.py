@@ -155,9 +155,14 @@ def _common_grid(pair: PairReader) -> Grid:
 
 
 def _nodata(dtype: str) -> float | None:
-    """A nodata value for a dtype whose input declares none: NaN, or the end of the range away from zero."""
+    """A nodata value for a dtype whose input declares none: NaN, or the end of the range away from zero.
+
+    For the widest types it is the last whole number that a float64 is sure of, as which formats record it.
+    """
     kind: np.dtype[Any] = np.dtype(dtype)
     if kind.kind == "f":
         return float("nan")
     limits = np.iinfo(kind)
+    if kind.itemsize == 8:
+        return float(-(2**53) if limits.min < 0 else 2**53)
     return float(limits.min if limits.min < 0 else limits.max)

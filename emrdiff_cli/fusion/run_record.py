@@ -14,14 +14,29 @@ from emrdiff_cli.raster.reading import read_info
 RUN_TAG = "emrdiff_run"
 
 
-def run_record(lr_hsi: Path, hr_msi: Path, output: Path, method: object, options: FusionOptions) -> str:
+def run_record(
+    lr_hsi: Path,
+    hr_msi: Path,
+    output: Path,
+    method: object,
+    options: FusionOptions,
+    tiles: tuple[int, int] | None,
+) -> str:
     """Hash the stamps of the inputs' files, the method with what decides its draw, and the deciding options.
 
-    No input is read, so that asking for an archive's state is quick: one that was touched since is another.
+    By what they mean, not how they are spelt: a response's file by what it holds, the output's type by its name
+    where it is the LR-HSI's, size and overlap of a model's `tiles` as they come out; None for no tiles. No pixel is
+    read, so that asking for an archive's state is quick: one that was touched since is another.
     Raises InputError where an input is not there.
     """
-    kept = deciding(options, output)
-    facts = [stamps(lr_hsi), stamps(hr_msi), method, kept, _content(options.srf)]
+    kept = deciding(options, output) | {
+        "dtype": options.dtype or read_info(lr_hsi).dtype,
+        "srf": _content(options.srf),
+        "tile": tiles,
+        "overlap": None,
+        "creation_options": {key.upper(): value for key, value in options.creation_options.items()},
+    }
+    facts = [stamps(lr_hsi), stamps(hr_msi), method, kept]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -34,8 +49,8 @@ def holds_run(output: Path, record: str) -> bool:
 
 
 def _content(srf: str | None) -> str | None:
-    """Hash of a response's file; None for none, or a name."""
+    """Hash of a response's file, or the name of one that is known; None for none."""
     try:
         return None if srf is None else file_sha256(Path(srf))
     except InputError:
-        return None
+        return srf

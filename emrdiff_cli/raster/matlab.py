@@ -25,6 +25,8 @@ _BYTES_AT_ONCE = 256 * 2**20
 _DTYPES = {
     name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 } | {"double": "float64", "single": "float32", "logical": "uint8"}
+_LEAST_ENTRY = 8  # bytes that a chunk takes in a file at least, for its address
+_MOST_DEFLATED = 1100  # bytes that one byte can stand for: deflate's 1032, and some
 _HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 # What scipy.io raises on damaged files, besides MatReadError.
 _SCIPY_ERRORS = (
@@ -255,10 +257,23 @@ def _examined(file: Any, name: str) -> Variable:
     shape = tuple(int(length) for length in reversed(item.shape or ()))
     if item.dtype.names:
         return Variable(name, shape, None, "complex" if item.dtype.names[-1] == "imag" else "struct")
+    _refuse_more_than_held(file, item, name)
     numeric = item.dtype.kind in "iuf" and item.dtype.itemsize in (1, 2, 4, 8) and item.dtype != np.float16
     if not numeric or (kind and kind not in _DTYPES) or "MATLAB_empty" in item.attrs:
         return Variable(name, shape, None, kind or str(item.dtype))
     return Variable(name, shape, item.dtype.newbyteorder("=").name, kind or item.dtype.name)
+
+
+def _refuse_more_than_held(file: Any, item: Any, name: str) -> None:
+    """Raise InputError for more chunks, or bytes, than a file of its size holds: to look for them takes memory."""
+    size = Path(file.filename).stat().st_size
+    values = math.prod(int(length) for length in item.shape or ())
+    each = math.prod(item.chunks) if item.chunks else values
+    if values > each * (size // _LEAST_ENTRY + 1) or values * item.dtype.itemsize > size * _MOST_DEFLATED:
+        shape = " x ".join(str(length) for length in reversed(item.shape))
+        raise InputError(
+            f"{file.filename}: {name} ({shape}) is more than its {size} bytes can hold: write it anew"
+        )
 
 
 def _damaged(path: Path, error: BaseException) -> InputError:

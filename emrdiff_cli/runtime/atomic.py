@@ -114,11 +114,11 @@ def sweep_parts(target: Path) -> None:
     with suppress(OSError):
         for path in list(target.parent.iterdir()):
             found = pattern.fullmatch(path.name)
-            if found is not None and not _runs(int(found[1])):
+            if found is not None and not runs(int(found[1])):
                 path.unlink(missing_ok=True)
 
 
-def _runs(process: int) -> bool:
+def runs(process: int) -> bool:
     """Whether another process of this number runs; a part of this one's own number is an earlier one's."""
     if process == os.getpid():
         return False

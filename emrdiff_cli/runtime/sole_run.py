@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emrdiff_cli.errors import UsageError, WriteError
-from emrdiff_cli.runtime.atomic import sweep_parts, target_of
+from emrdiff_cli.runtime.atomic import runs, sweep_parts, target_of
 
 _LOCK = re.compile(rb"(process \d+\n)?")
 _LONGEST = 100  # bytes, more than any lock has
@@ -36,11 +36,33 @@ def sole_run(target: Path) -> Iterator[None]:
         raise WriteError(f"{target}: cannot be written: {error.strerror}") from error
     try:
         sweep_parts(target)
+        _sweep_locks(target.parent)
         yield
     finally:
         # Removed while it is held: whoever waits for this very file finds it gone, and makes another.
         with suppress(OSError):
             path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _sweep_locks(folder: Path) -> None:
+    """Remove the locks that killed runs on other outputs have left: of processes that are gone, held by none."""
+    with suppress(OSError):
+        for path in list(folder.glob(".*.lock")):
+            with suppress(OSError):
+                _remove_left(path)
+
+
+def _remove_left(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        text = os.pread(descriptor, _LONGEST, 0) if regular else b""
+        if text and _LOCK.fullmatch(text) and not runs(int(text.split()[1])):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):
+                path.unlink()
+    finally:
         os.close(descriptor)
 
 

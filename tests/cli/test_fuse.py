@@ -462,3 +462,29 @@ def test_a_method_left_to_the_pair_is_told_with_its_evidence(
     assert "band held out" in table
     plan = json.loads(run(*pair, tmp_path / "other.tif", "--dry-run", "--json").out)
     assert plan["method"] == "auto"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--bounds", "nan", 1, 2, 3), ("--bounds", 1, 2, "inf", 3), ("--method", "emrdiff", "--steps", 10**9)],
+)
+def test_numbers_that_lead_nowhere_are_refused_by_name(
+    run: Run, tmp_path: Path, words: tuple[object, ...]
+) -> None:
+    ended = run(*write_pair(tmp_path, 32, 32), tmp_path / "o.tif", *words)
+    assert (ended.code, str(words[-5 if words[0] == "--bounds" else -2]) in ended.err) == (2, True), ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_the_widest_integers_are_fused(run: Run, tmp_path: Path, dtype: str) -> None:
+    truth = 1000 + 10_000 * textured(8, 32, 32)
+    lr = truth.reshape(8, 8, 4, 8, 4).mean(axis=(2, 4))
+    write_tif(tmp_path / "lr.tif", lr.astype(dtype))
+    write_tif(tmp_path / "msi.tif", see(truth).astype(dtype), transform=FINE)
+    ended = run(tmp_path / "lr.tif", tmp_path / "msi.tif", tmp_path / "o.tif", "--method", "glp", "-q")
+    assert ended.code == 0, ended.err
+    with rasterio.open(tmp_path / "o.tif") as dataset:
+        assert dataset.dtypes[0] == dtype
+        assert abs(dataset.nodata) == 2**53
+        assert np.abs(dataset.read().astype(float) - truth).mean() < 200

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from emrdiff_cli.fusion import batch, job
 from tests.support.front_door import Ended, Run
 from tests.support.pairs import write_pair
 from tests.support.random_model import save_random_model
@@ -62,10 +63,14 @@ def outcomes(ended: Ended) -> list[str]:
     return [status["status"] for status in statuses(ended)]
 
 
+def outputs_of(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns
+
+
 def outputs(folder: Path) -> dict[str, tuple[int, int]]:
     """Which outputs there are, by scene, and which files they are."""
-    found = {path.parent.name: path.stat() for path in folder.glob("*/out.tif")}
-    return {name: (state.st_ino, state.st_mtime_ns) for name, state in found.items()}
+    return {path.parent.name: outputs_of(path) for path in folder.glob("*/out.tif")}
 
 
 @pytest.mark.slow
@@ -287,6 +292,46 @@ def test_an_output_of_other_inputs_or_options_is_not_done(run: Run, tmp_path: Pa
     assert outcomes(run(listed, "--skip-done", "--overwrite")) == ["done"]
     assert (read_back(tmp_path / "s0/out.tif") != before).any()
     assert outcomes(run(listed, "--skip-done", "--overwrite")) == ["skipped"]
+
+
+def test_what_was_asked_counts_not_how_it_was_spelt(
+    emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = write_pair(tmp_path, 32, 32)
+    (tmp_path / "srf.csv").write_text("wavelength_nm,a,b,c\n400,1,0,0\n500,0,1,0\n600,0,0,1\n900,0,0,0\n")
+    ask = partial(emrdiff, "fuse", *pair, tmp_path / "o.tif", "--method", "glp", "--json", "--skip-done")
+    assert ask("--srf", tmp_path / "srf.csv", "--co", "COMPRESS=DEFLATE").code == 0
+    before = outputs_of(tmp_path / "o.tif")
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("--srf", "srf.csv", "--co", "compress=DEFLATE"),
+        ("--srf", "./srf.csv", "--co", "COMPRESS=DEFLATE", "--dtype", "int16", "--seed", 3),
+    ):
+        assert json.loads(ask(*words).out)["status"] == "skipped"
+    report = ask("--srf", "srf.csv", "--co", "COMPRESS=DEFLATE", "--report", "page")
+    assert (report.code, (tmp_path / "page" / "report.html").exists()) == (0, True), report.err
+    assert outputs_of(tmp_path / "o.tif") != before
+    assert ask("--srf", "srf.csv", "--co", "COMPRESS=LZW").code == 2
+    (tmp_path / "srf.csv").write_text("wavelength_nm,a,b,c\n400,1,0,0\n500,0,1,0\n600,0,0,1\n901,0,0,0\n")
+    assert ask("--srf", "srf.csv", "--co", "COMPRESS=DEFLATE").code == 2
+
+
+def test_a_fault_of_the_program_stops_no_other_scene(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = archive(tmp_path, 3)
+    real = job.run_job
+
+    def failing(asked: Any, *rest: Any) -> Any:
+        if asked.output.parent.name == "s1":
+            raise ZeroDivisionError("of a kind")
+        return real(asked, *rest)
+
+    monkeypatch.setattr(batch, "run_job", failing)
+    ended = run(listed, "--keep-going")
+    assert (ended.code, outcomes(ended)) == (1, ["done", "failed", "done"])
+    assert "a fault of emrdiff itself" in statuses(ended)[1]["error"]
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize("damage", [b"", b"II*\0", None])

@@ -102,12 +102,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "effort": {"effort": "thorough"},
     "srf": {"srf": "estimate"},
     "bounds": {"bounds": (0.0, 0.0, 1.0, 1.0)},
-    "tile": {"tile": 64},
-    "overlap": {"overlap": 8},
     "format": {"driver": "ENVI"},
     "values as they come out": {"physical": False},
     "a mask that is not there": {"changed": Path("mask.tif")},
-    "an uncertainty that is not there": {"uncertainty": Path("deviation.tif")},
+    "a page that is not there": {"report": Path("page")},
+    "an uncertainty that is not there": {"uncertainty": Path("u.tif")},
+    "draws that are not there": {"samples": 2, "samples_dir": Path("draws")},
 }
 PASSING: dict[str, dict[str, Any]] = {
     "overwrite": {"overwrite": True},
@@ -115,7 +115,8 @@ PASSING: dict[str, dict[str, Any]] = {
     "resume": {"resume": True},
     "memory": {"max_memory": 10**12, "batch_size": 1},
     "device": {"device": "cpu"},
-    "page": {"report": Path("page")},
+    "tiles, without a model": {"tile": 64, "overlap": 8},
+    "the LR-HSI's own type": {"dtype": "int16"},
     "the draw, without a model": {"seed": 1, "steps": 2},
 }
 

@@ -68,6 +68,11 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, pair: Pair) -> None:
     for name in (*left, *others):
         (tmp_path / name).write_text("left")
     (tmp_path / ".out.tif.lock").write_text(f"process {dead.pid}\n")
+    # A run on another output sweeps it too; a lock of a process that runs, or of another program, it leaves.
+    (tmp_path / ".else.tif.lock").write_text(f"process {dead.pid}\n")
+    for name, text in ((".held.tif.lock", f"process {os.getppid()}\n"), (".foreign.lock", "")):
+        (tmp_path / name).write_text(text)
+        others.append(name)
     go(pair, output)
     assert beside(output) == sorted(others)
 

@@ -206,3 +206,18 @@ def test_wavelengths(tmp_path: Path, version: str) -> None:
         assert wavelengths_in(file, "wl", 5) is None
         for name in ("index", "falling", "holed", "none"):
             assert wavelengths_in(file, name, 4) is None
+
+
+def test_more_than_a_file_can_hold_is_refused_before_it_is_looked_for(tmp_path: Path) -> None:
+    """Chunks of one value that were never written: to look for each takes gigabytes."""
+    path = tmp_path / "bomb.mat"
+    for shape, chunks in (((3000, 3000, 100), (1, 1, 1)), ((30_000, 30_000, 1000), (3000, 3000, 100))):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("cube", shape, "float64", chunks=chunks, fillvalue=1.0)
+        with pytest.raises(InputError, match=r"is more than its .* bytes can hold"), open_mat(path):
+            pass
+    with h5py.File(path, "w") as file:
+        data = np.zeros((40, 50, 60))
+        file.create_dataset("cube", data=data, chunks=(1, 50, 60), compression="gzip", compression_opts=9)
+    with open_mat(path) as file:
+        assert file.read("cube").shape == (60, 50, 40)
