@@ -21,11 +21,14 @@ from emrdiff_cli.core.diffusion.msi_scale import (
     nearest_bands,
     scale_relations,
 )
+from emrdiff_cli.core.evidence.covariance_choice import choose_covariance
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
 from emrdiff_cli.core.sensor.fill import ProbableFill
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.core.subspace import Basis
 from emrdiff_cli.errors import ModelError
 from emrdiff_cli.fusion.band_order import BandOrder
 from emrdiff_cli.fusion.observed_scene import ChangedGround, Fill, ObservedScene, PassedBands, observe_scene
@@ -258,9 +261,10 @@ def prepare_scene(
     calibration = None if sampler is None else _calibration(sampler, arranged, fitted, ~unusable[fused])
     basis = choose_basis(fitted, _own_subspace(method, fitted)) if calibration is None else calibration.basis
     end_point = method if sampler is None else sampler.config.end_point
+    covariance = USUAL if sampler is not None else _covariance(method, fitted, basis, pair)
     return PreparedScene(
         pair=pair,
-        end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis),
+        end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis, covariance),
         channels=None if calibration is None else calibration.channels,
         edge_range=seen.edge_range,
         lr_valid=observed.lr_valid,
@@ -274,6 +278,14 @@ def prepare_scene(
         msi_offset=offset,
         partial_share=observed.partial_share,
     )
+
+
+def _covariance(method: EndPoint, scene: LrScene, basis: Basis, pair: PairReader) -> Covariance:
+    """The covariance that the pair asks for, where kriging is the method; models begin with the usual one."""
+    if method != "kriging":
+        return USUAL
+    in_basis = replace(scene, hsi=basis.project(scene.hsi))
+    return choose_covariance(in_basis, pair.strips, pair.resampling)
 
 
 def _rescaled(seen: Observation, factor: float) -> Observation:

@@ -1,11 +1,13 @@
 """Kriging's covariance: the PSNR lost or won where one of its constants is another, on scenes with a truth.
 
-    python -m tests.benchmarks.covariance FOLDER [--scenes sample,cave,aviris --data DATA] [--limit 2]
+    python -m tests.benchmarks.covariance FOLDER [--scenes sample,cave,aviris --data DATA] [--limit 2] [--choice]
 
 Each constant of `Covariance` is multiplied by factors of 0.3 to 3, the others as they are, and every scene is
 fused by `kriging` without training. `sample` is the repository's own; `cave` takes CAVE's train scenes from DATA,
-at ratio 8, `aviris` the AVIRIS scenes, at ratio 4. Scores are kept in FOLDER and not repeated; with `--minutes` the
-command ends by then. Writes table.md: differences in dB, means over the scenes.
+at ratio 8, `aviris` the AVIRIS scenes of Los Angeles, at ratio 4, `other` those of other sites; `aviris-x8`,
+`other-x8` at 8. Scores are kept in FOLDER and not repeated; with `--minutes` the command ends by then. Writes
+table.md: differences in dB, means over the scenes. With `--choice` instead the covariance that `fuse` chooses for
+each pair, against the usual one: choice.md, a scene a row.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
+from emrdiff_cli.core.evidence.covariance_choice import choose_covariance
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import fit_kriging
@@ -30,13 +34,17 @@ from emrdiff_cli.core.methods.scene_end_point import choose_basis
 from emrdiff_cli.core.metrics.cube import score
 from emrdiff_cli.core.sensor.observation import Strip
 from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.core.subspace import Basis
 from emrdiff_cli.responses import read_response
 from tests.benchmarks.scenes import boxes_over_aviris, simulated_pair
 
 FACTORS = (0.3, 0.55, 1.8, 3.0)
-SOURCES = ("sample", "cave", "aviris")
+SOURCES = ("sample", "cave", "aviris", "aviris-x8", "other", "other-x8")
+CHOICE = "chosen"
 _COMPONENTS = 32  # of the subspace that `fuse --method kriging` works in
 _SAMPLE = Path(__file__).parents[2] / "sample_data"
+
+_CHOSEN = ("colour_sill", "colour_range", "neighbourhood_share")
 
 Scores = dict[str, float]
 Load = Callable[[], SupervisedPair]
@@ -52,10 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, load in scenes.items():
         path = options.folder / f"{name}.json"
         kept[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        _score_scene(load, options.constants, kept[name], path, deadline)
+        if options.choice:
+            _score_choice(load, kept[name], path, deadline)
+        else:
+            _score_scene(load, options.constants, kept[name], path, deadline)
         sys.stderr.write(f"{name}: {len(kept[name])} scores\n")
-    (options.folder / "table.md").write_text("\n".join(table(kept)) + "\n", encoding="utf-8")
-    sys.stdout.write("\n".join(table(kept)) + "\n")
+    lines = choice_table(kept) if options.choice else table(kept)
+    place = options.folder / ("choice.md" if options.choice else "table.md")
+    place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
@@ -70,28 +83,71 @@ def variants() -> dict[str, Covariance]:
         nuggets = tuple(factor * nugget for nugget in USUAL.nuggets)
         found[f"nuggets x {factor:g}"] = replace(USUAL, nuggets=nuggets)
         for name in _numbers():
-            scaled = {name: factor * getattr(USUAL, name)}
-            found[f"{name} x {factor:g}"] = replace(USUAL, **scaled)
+            if name != "neighbourhood_share" or factor < 1:  # a share is 1 at most
+                scaled = {name: factor * getattr(USUAL, name)}
+                found[f"{name} x {factor:g}"] = replace(USUAL, **scaled)
     return found
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A pair as kriging works on it: in the coefficients of a spectral basis, the rest upsampled."""
+
+    pair: SupervisedPair
+    basis: Basis
+    scene: SceneToFit
+    outside: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, pair: SupervisedPair) -> Problem:
+        """The problem of a pair."""
+
+        def strips() -> Iterator[Strip]:
+            yield Strip(0, pair.hr_msi, pair.valid)
+
+        seen, _ = at_lr(pair)
+        basis = choose_basis(seen, min(_COMPONENTS, len(pair.lr_hsi)))
+        coefficients = basis.project(seen.hsi)
+        scene = replace(seen, hsi=coefficients)
+        outside = np.asarray(seen.hsi - basis.expand(coefficients), np.float32)
+        return cls(pair, basis, SceneToFit(scene, strips, pair.resampling, regress(scene)), outside)
+
+    def psnr_db(self, covariance: Covariance) -> float:
+        """The PSNR of the pair fused by kriging under a covariance; the peak is the truth's maximum."""
+        up, truth = self.pair.resampling.up, self.pair.hr_hsi
+        detailed = fit_kriging(self.scene, covariance).tile(self.pair.hr_msi, *up).values
+        image = self.basis.expand(detailed) + apply_taps(self.outside, *up)
+        ratio = truth.shape[1] / self.outside.shape[1]
+        return float(score(np.maximum(image, 0), truth, float(truth.max()), ratio).overall["psnr_db"] or 0.0)
+
+
 def psnr_db(pair: SupervisedPair, covariance: Covariance) -> float:
-    """The PSNR of a pair fused by kriging under a covariance; the peak is the truth's maximum."""
+    """The PSNR of a pair fused by kriging under a covariance."""
+    return Problem.of(pair).psnr_db(covariance)
 
-    def strips() -> Iterator[Strip]:
-        yield Strip(0, pair.hr_msi, pair.valid)
 
-    seen, _ = at_lr(pair)
-    basis = choose_basis(seen, min(_COMPONENTS, len(pair.lr_hsi)))
-    coefficients = basis.project(seen.hsi)
-    outside = seen.hsi - basis.expand(coefficients)
-    scene = replace(seen, hsi=coefficients)
-    fitted = fit_kriging(SceneToFit(scene, strips, pair.resampling, regress(scene)), covariance)
-    up = pair.resampling.up
-    image = basis.expand(fitted.tile(pair.hr_msi, *up).values) + apply_taps(outside, *up)
-    truth = pair.hr_hsi
-    ratio = truth.shape[1] / seen.hsi.shape[1]
-    return float(score(np.maximum(image, 0), truth, float(truth.max()), ratio).overall["psnr_db"] or 0.0)
+def chosen_psnr_db(pair: SupervisedPair) -> tuple[Covariance, float]:
+    """The covariance that is chosen on the pair, and the PSNR under it."""
+    problem = Problem.of(pair)
+    chosen = choose_covariance(problem.scene.lr, problem.scene.strips, pair.resampling)
+    return chosen, problem.psnr_db(chosen)
+
+
+def choice_table(kept: Mapping[str, Scores]) -> list[str]:
+    """Lines of Markdown: a scene a row, the usual covariance's PSNR and what the chosen one adds."""
+    lines = [
+        "| scene | usual (dB) | chosen | colour sill | range | neighbourhood share |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    told = {name: scores for name, scores in kept.items() if {"usual", CHOICE} <= scores.keys()}
+    for name, scores in told.items():
+        changed = " | ".join(f"{scores[constant]:g}" for constant in _CHOSEN)
+        gain = scores[CHOICE] - scores["usual"]
+        lines.append(f"| {name} | {scores['usual']:.2f} | {gain:+.2f} | {changed} |")
+    gains = [scores[CHOICE] - scores["usual"] for scores in told.values()]
+    if gains:
+        lines += ["", f"Mean {fmean(gains):+.2f} dB, least {min(gains):+.2f}, most {max(gains):+.2f}."]
+    return lines
 
 
 def table(kept: Mapping[str, Scores]) -> list[str]:
@@ -129,9 +185,23 @@ def _score_scene(load: Load, constants: str | None, scores: Scores, path: Path, 
             return
         pair = pair or load()
         scores[name] = psnr_db(pair, covariance)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        _keep(scores, path)
+
+
+def _score_choice(load: Load, scores: Scores, path: Path, deadline: float) -> None:
+    if CHOICE in scores or time.monotonic() > deadline:
+        return
+    pair = load()
+    scores["usual"] = psnr_db(pair, USUAL)
+    covariance, scores[CHOICE] = chosen_psnr_db(pair)
+    scores.update({constant: getattr(covariance, constant) for constant in _CHOSEN})
+    _keep(scores, path)
+
+
+def _keep(scores: Scores, path: Path) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def _scenes(sources: Sequence[str], data: Path, limit: int) -> Iterator[tuple[str, Load]]:
@@ -145,8 +215,11 @@ def _scenes(sources: Sequence[str], data: Path, limit: int) -> Iterator[tuple[st
             for path in sorted((data / "cave" / "train").glob("*.tif"))[:limit]:
                 yield f"cave-{path.stem}", partial(simulated_pair, path, 8, response)
         else:
-            for path in sorted((data / "aviris_la205").glob("*.tif"))[:limit]:
-                yield f"aviris-{path.stem}", partial(simulated_pair, path, 4, boxes_over_aviris(path))
+            site, _, ratio = source.partition("-x")
+            folder = data / {"aviris": "aviris_la205", "other": "aviris_other"}[site]
+            for path in sorted(folder.glob("*.tif"))[:limit]:
+                pair = partial(simulated_pair, path, int(ratio or 4), boxes_over_aviris(path))
+                yield f"{source}-{path.stem}", pair
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -155,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenes", default="sample", help=f"of {','.join(SOURCES)} [sample]")
     parser.add_argument("--data", type=Path, default=Path(), help="folder of cave/, aviris_la205/ and srf/")
     parser.add_argument("--limit", type=int, default=2, help="scenes of each source [2]")
+    parser.add_argument("--choice", action="store_true", help="the choice on each pair")
     parser.add_argument("--constants", help="these alone, with commas")
     parser.add_argument("--minutes", type=float, default=60, help="end by then [60]")
     return parser

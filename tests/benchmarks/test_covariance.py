@@ -37,3 +37,14 @@ def test_what_is_scored_is_not_scored_again(tmp_path: Path, monkeypatch: pytest.
     assert "| colour_sill | 0.4 | +0.280 | +0.180 | -0.320 | -0.800 |" in (tmp_path / "table.md").read_text()
     assert covariance.main([str(tmp_path), "--constants", "colour_sill"]) == 0
     assert len(asked) == 3
+
+
+def test_the_choice_is_told_scene_by_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = Covariance(colour_sill=1.2, colour_range=10.0, neighbourhood_share=0.4)
+    monkeypatch.setattr(covariance, "psnr_db", lambda _pair, _covariance: 40.0)
+    monkeypatch.setattr(covariance, "chosen_psnr_db", lambda _pair: (chosen, 40.5))
+    for _ in range(2):
+        assert covariance.main([str(tmp_path), "--choice"]) == 0
+    lines = (tmp_path / "choice.md").read_text().splitlines()
+    assert "| sample | 40.00 | +0.50 | 1.2 | 10 | 0.4 |" in lines
+    assert lines[-1] == "Mean +0.50 dB, least +0.50, most +0.50."

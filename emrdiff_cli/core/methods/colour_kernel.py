@@ -1,8 +1,9 @@
 """The kernel of HR pixels' colours: the covariate of kriging beside the place.
 
 A pixel's colour is the roots of its bands and, with less weight, of its neighbourhood's: what looks the same may be
-told apart by what it lies in. The kernel is an RBF, approximated by features (Nystroem's approximation, Williams
-and Seeger 2001), one for each landmark; an LR pixel has the features' mean under the PSF.
+told apart by what it lies in. The kernel is an RBF of the pixel's own colour, of which a share goes with an RBF of
+the neighbourhood's. It is approximated by features (Nystroem's approximation, Williams and Seeger 2001), one for
+each landmark; an LR pixel has the features' mean under the PSF.
 """
 
 from __future__ import annotations
@@ -39,15 +40,17 @@ _ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 64, 512  # HR pixels whose features are held a
 
 @dataclass(frozen=True)
 class ColourKernel:
-    """The features of a pixel's colour: an RBF around each landmark, times a power of the pixel's brightness.
+    """The features of a pixel's colour: the kernel with each landmark, times a power of the pixel's brightness.
 
     Colour is the root of each band above `lowest`, of the pixel and then of its neighbourhood, along `axes`
-    (2 m, 2 m + 1), the last column of which centres it, in length scales; `landmarks` (n, 2 m). Brightness is
-    the bands' mean above `lowest`, relative to `brightness`, that of the sample, plus `dark_level`.
+    (2 m, 2 m + 1), the last column of which centres it, in length scales; `landmarks` (n, 2 m). Of the kernel
+    `neighbourhood_share` falls off with the neighbourhood's distance too. Brightness is the bands' mean above
+    `lowest`, relative to `brightness`, that of the sample, plus `dark_level`.
     """
 
     axes: Field
     landmarks: Field
+    neighbourhood_share: float
     lowest: float
     brightness: float
     brightness_power: float
@@ -69,21 +72,20 @@ class ColourKernel:
         kernel = cls(
             axes=axes.astype(np.float32),
             landmarks=np.empty((0, 2 * bands), np.float32),
+            neighbourhood_share=covariance.neighbourhood_share,
             lowest=float(np.float32(lowest)),
             brightness=float(np.float32(brightness)),
             brightness_power=covariance.brightness_power,
             dark_level=covariance.dark_level,
         )
         places = kernel._places(sample, neighbourhood)
-        return replace(kernel, landmarks=_cover(places.T.astype(np.float64)))
+        return replace(kernel, landmarks=_cover(places.T.astype(np.float64), kernel.neighbourhood_share))
 
     def __call__(self, msi: Floats, neighbourhood: Floats) -> Field:
         """The features (n, ...) of pixels (m, ...) in their neighbourhoods (m, ...)."""
         pixels, around = msi.reshape(len(msi), -1), neighbourhood.reshape(len(msi), -1)
         place = self._places(pixels, around)
-        apart = np.square(place).sum(axis=0) - 2 * (self.landmarks @ place)
-        apart += np.square(self.landmarks).sum(axis=1, keepdims=True)
-        features = np.exp(-0.5 * np.maximum(apart, 0))
+        features = _near(self.landmarks, place, self.neighbourhood_share)
         features *= self.brightness_factor(pixels)
         return np.asarray(features.reshape(-1, *msi.shape[1:]), np.float32)
 
@@ -102,7 +104,7 @@ class ColourKernel:
     def whitening(self) -> Doubles:
         """(n, n): from these features to those whose products are the kernel, brightness aside (Nystroem's)."""
         points = self.landmarks.astype(np.float64)
-        between = np.exp(-0.5 * np.square(points[:, None] - points).sum(axis=2))
+        between = _kernel(points[:, None] - points, self.neighbourhood_share)
         root = linalg.cholesky(between + _JITTER * np.eye(len(points)), lower=True)
         return np.asarray(linalg.solve_triangular(root, np.eye(len(points)), lower=True))
 
@@ -124,7 +126,33 @@ def unit_axes(pixels: Doubles, narrowest: float) -> Doubles:
     return np.asarray((directions / np.sqrt(np.maximum(variance, floor))).T)
 
 
-def _cover(points: Doubles) -> Field:
+def _near(landmarks: Field, place: Field, share: float) -> Field:
+    """The kernel (n, N) of landmarks (n, 2 m) and places (2 m, N)."""
+    bands = len(place) // 2
+    own, around = (
+        _gaussian(landmarks[:, part], place[part]) for part in (slice(0, bands), slice(bands, None))
+    )
+    around *= np.float32(share)
+    around += np.float32(1 - share)
+    own *= around
+    return own
+
+
+def _gaussian(landmarks: Field, place: Field) -> Field:
+    apart = np.square(place).sum(axis=0) - 2 * (landmarks @ place)
+    apart += np.square(landmarks).sum(axis=1, keepdims=True)
+    return np.asarray(np.exp(-0.5 * np.maximum(apart, 0)), np.float32)
+
+
+def _kernel(apart: Doubles, share: float) -> Doubles:
+    """The kernel (...,) of what lies so far apart (..., 2 m)."""
+    squares = np.square(apart)
+    bands = apart.shape[-1] // 2
+    around = np.exp(-0.5 * squares[..., bands:].sum(axis=-1))
+    return np.asarray(np.exp(-0.5 * squares[..., :bands].sum(axis=-1)) * (1 - share + share * around))
+
+
+def _cover(points: Doubles, share: float) -> Field:
     """Landmarks among points (N, m), by a pivoted Cholesky factor: each the one that those before explain least."""
     left = np.ones(len(points))
     factor = np.zeros((_LANDMARKS, len(points)))
@@ -133,7 +161,7 @@ def _cover(points: Doubles) -> Field:
         pivot = int(left.argmax())
         if left[pivot] < _LEAST_NEW:
             break
-        kernel = np.exp(-0.5 * np.square(points - points[pivot]).sum(axis=1))
+        kernel = _kernel(points - points[pivot], share)
         factor[row] = (kernel - factor[:row, pivot] @ factor[:row]) / np.sqrt(left[pivot])
         left = np.maximum(left - np.square(factor[row]), 0)
         chosen.append(pivot)

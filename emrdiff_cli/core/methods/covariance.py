@@ -21,8 +21,9 @@ class Covariance:
       share, and all of a nugget of `exact_nugget` or less.
 
     The colour kernel is an RBF of `length_scale` standard deviations along the axes of the bands' roots, in
-    which those of the neighbourhood weigh `neighbourhood_weight`; a neighbourhood is a Gaussian mean of
-    `neighbourhood_range`. It is multiplied by (brightness / mean + `dark_level`)^`brightness_power` of both pixels.
+    which those of the neighbourhood weigh `neighbourhood_weight`, in a share `neighbourhood_share` of it: the
+    rest asks for the pixel's own colour alone. A neighbourhood is a Gaussian mean of `neighbourhood_range`. It
+    is multiplied by (brightness / mean + `dark_level`)^`brightness_power` of both pixels.
     `python -m tests.benchmarks.covariance` varies each of these.
     """
 
@@ -37,6 +38,7 @@ class Covariance:
     exact_nugget: float = 1e-3
     length_scale: float = 1.6
     neighbourhood_weight: float = 0.5
+    neighbourhood_share: float = 1.0
     neighbourhood_range: float = 0.25
     brightness_power: float = 0.25
     dark_level: float = 0.1

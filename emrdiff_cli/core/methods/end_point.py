@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriging import ColourTerm
 from emrdiff_cli.core.sensor.degradation import on_image
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
@@ -76,13 +77,14 @@ class LinearMap:
 class SceneToFit:
     """The data of a fit: `lr`, with the k channels as its HSI, the MSI in `strips`, and both grids' maps.
 
-    `linear` is the scene-wide map, found already.
+    `linear` is the scene-wide map, found already; `covariance` the prior of a kriging.
     """
 
     lr: LrScene
     strips: Strips
     resampling: Resampling
     linear: LinearMap
+    covariance: Covariance = USUAL
 
     def unchanged_strips(self) -> Iterator[Strip]:
         """The strips, on changed LR pixels not valid."""

@@ -62,8 +62,12 @@ def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> Prepar
     return PreparedKriging(data, kernel, neighbourhood, axes, injection)
 
 
-def fit_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> DetailInjection:
-    """The scene-wide map's detail and the kriged prediction of the residual that it leaves."""
+def fit_kriging(scene: SceneToFit, covariance: Covariance | None = None) -> DetailInjection:
+    """The scene-wide map's detail and the kriged prediction of the residual that it leaves.
+
+    `covariance`: None for the scene's.
+    """
+    covariance = covariance or scene.covariance
     prepared = prepare_kriging(scene, covariance)
     return injected(prepared, krige(prepared.data, covariance), scene)
 

@@ -10,6 +10,7 @@ from typing import Any, cast, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
@@ -64,13 +65,14 @@ def find_end_point(
     resampling: Resampling,
     method: EndPoint,
     basis: Basis,
+    covariance: Covariance = USUAL,
 ) -> SceneEndPoint:
-    """Fit the end point on the LR pixels, in the coefficients of a basis."""
+    """Fit the end point on the LR pixels, in the coefficients of a basis; `covariance` is a kriging's."""
     lr = basis.project(scene.hsi)
     outside = None if basis.is_full else scene.hsi - basis.expand(lr)
     in_basis = replace(scene, hsi=lr)
     linear = regress(in_basis)
-    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear))
+    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear, covariance))
     msi = np.asarray(scene.msi, np.float32)
     return SceneEndPoint(method, basis, fitted, msi, linear.unexplained, outside)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from emrdiff_cli.core.methods.colour_kernel import (
     neighbourhood_of,
     observe_neighbourhood,
 )
+from emrdiff_cli.core.methods.covariance import USUAL
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from tests.support.pair_arrays import by_strips, learned, resampling, texture
 
@@ -31,7 +33,9 @@ def gaussian(kernel: ColourKernel, own: Image, around: Image) -> NDArray[np.floa
     """(N, N): the kernel that the features stand for, brightness aside."""
     roots = np.sqrt(np.concatenate([own, around]).astype(np.float64) - kernel.lowest)
     points = (kernel.axes[:, :-1] @ roots + kernel.axes[:, -1:]).T
-    return np.asarray(np.exp(-0.5 * np.square(points[:, None] - points).sum(axis=2)))
+    apart, share = np.square(points[:, None] - points), kernel.neighbourhood_share
+    by_colour, by_both = np.exp(-0.5 * apart[..., : len(own)].sum(axis=2)), np.exp(-0.5 * apart.sum(axis=2))
+    return np.asarray((1 - share) * by_colour + share * by_both)
 
 
 def cosines(products: NDArray[Any]) -> NDArray[np.float64]:
@@ -46,9 +50,10 @@ def roughness(values: Image) -> float:
 # The kernel
 
 
-def test_products_of_whitened_features_are_the_gaussian_kernel() -> None:
+@pytest.mark.parametrize("share", [1.0, 0.4, 0.0])
+def test_products_of_whitened_features_are_the_gaussian_kernel(share: float) -> None:
     own, around = pixels(40)
-    kernel = ColourKernel.learn(own, around)
+    kernel = ColourKernel.learn(own, around, replace(USUAL, neighbourhood_share=share))
     whitened = kernel.whitening() @ kernel(own, around)
     expected = gaussian(kernel, own, around)
     assert expected.min() < 0.5

@@ -1,0 +1,109 @@
+"""The covariance that a pair itself asks kriging for, where it does so clearly.
+
+Two things are asked, each where the answer was found to go with the truth (`python -m tests.benchmarks.covariance
+--choice`); everything else that LR pixels or MSI bands prefer, their truth as often does not.
+
+- Do colours mean the same over longer ways? A band of the MSI is held out at full resolution and fused from the
+  others by a `smoother` process of colour; it has to gain `_SMOOTHER_DB`.
+- Does a pixel's own colour tell more than it does with its neighbourhood? LR pixels are left out one by one under
+  a kernel `by_own_colour`; the error has to fall by `_OWN_DB`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
+from emrdiff_cli.core.evidence.scene_part import ScenePart, spread_parts
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.end_point import SceneToFit, regress
+from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
+from emrdiff_cli.core.methods.kriging import GaussianProcess, krige
+from emrdiff_cli.core.methods.leave_one_out import leave_one_out, leave_one_out_of
+from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.errors import InputError
+
+Doubles = NDArray[np.float64]
+
+_SIDE = 24  # LR pixels of a part along each axis
+_LEAST = 100  # valid LR pixels of a part that tells anything
+_SMOOTHER_DB = 0.1
+_OWN_DB = 0.03
+_LEAST_ERROR = 1e-30
+_SILLS, _RANGES = 3, 2  # factors
+_SHARE = 0.4
+
+
+def choose_covariance(scene: LrScene, strips: Strips, resampling: Resampling) -> Covariance:
+    """The covariance for a scene: the usual one but where the pair asks for another."""
+    parts = spread_parts(scene, strips, resampling, _SIDE)
+    try:
+        asked = [_Asked.of(part) for part in parts if part.lr.valid.sum() >= _LEAST]
+        if held_out_gain_db(asked) >= _SMOOTHER_DB:
+            return smoother(by_own_colour(USUAL))
+        return by_own_colour(USUAL) if left_out_gain_db(asked) >= _OWN_DB else USUAL
+    except InputError:  # too few pixels to relate the others to a band
+        return USUAL
+
+
+def smoother(covariance: Covariance) -> Covariance:
+    """A larger sill and range of the process of colour and ground."""
+    sill, reach = covariance.colour_sill, covariance.colour_range
+    return replace(covariance, colour_sill=_SILLS * sill, colour_range=_RANGES * reach)
+
+
+def by_own_colour(covariance: Covariance) -> Covariance:
+    """A smaller share of the neighbourhood in the colour kernel."""
+    return replace(covariance, neighbourhood_share=_SHARE)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A part that is asked, and its kriging as usual."""
+
+    part: ScenePart
+    problem: SceneToFit
+    field: GaussianProcess
+
+    @classmethod
+    def of(cls, part: ScenePart) -> _Asked:
+        problem = SceneToFit(part.lr, part.strips, part.resampling, regress(part.lr))
+        return cls(part, problem, GaussianProcess.likeliest(prepare_kriging(problem).data))
+
+    @property
+    def usual(self) -> Covariance:
+        """The usual covariance with the slopes' prior that is likeliest for the part."""
+        return replace(USUAL, slopes=(self.field.slope_prior,))
+
+
+def held_out_gain_db(asked: Sequence[_Asked]) -> float:
+    """What the MSI's bands, held out, gain by a smoother process, mean over the bands; 0 where it has but one."""
+    squares: dict[int, Doubles] = {}
+    for one in asked:
+        for held in held_out_bands(one.part.lr, one.part.strips, one.part.resampling):
+            errors = _errors(held, (one.usual, smoother(one.usual)))
+            squares[held.band] = squares.get(held.band, np.zeros(2)) + errors
+    gains = [10 * np.log10(usual / other) for usual, other in squares.values()]
+    return float(np.mean(gains)) if gains else 0.0
+
+
+def left_out_gain_db(asked: Sequence[_Asked]) -> float:
+    """What LR pixels, left out one by one, gain by their own colour, in all channels; 0 where there are none."""
+    squares = np.zeros(2)
+    for one in asked:
+        own = leave_one_out(one.problem, by_own_colour(one.usual))
+        for number, found in enumerate((leave_one_out_of(one.field), own)):
+            squares[number] += np.square(found.residual[:, found.known], dtype=np.float64).sum()
+    return float(10 * np.log10(squares[0] / squares[1])) if squares.all() else 0.0
+
+
+def _errors(held: HeldOutBand, covariances: Sequence[Covariance]) -> Doubles:
+    """The squared errors, summed, of a band held out under covariances of one colour kernel."""
+    prepared = prepare_kriging(held.problem, covariances[0])
+    kriged = (krige(prepared.data, covariance) for covariance in covariances)
+    fitted = (injected(prepared, one, held.problem) for one in kriged)
+    return np.array([max(float(held.errors(one).squares.sum()), _LEAST_ERROR) for one in fitted])
