@@ -46,8 +46,8 @@ def write_draws(told: Told, output: Path, area: Window, spec: RasterSpec, option
     scene, posterior = told.scene, told.variances.posterior
     coarse = lr_scene(scene)
     in_basis = replace(coarse, hsi=scene.end.basis.project(coarse.hsi))
-    fit = SceneToFit(in_basis, scene.pair.strips, scene.resampling, regress(in_basis))
-    prepared = prepare_kriging(fit)
+    fit = SceneToFit(in_basis, scene.pair.strips, scene.resampling, regress(in_basis), scene.covariance)
+    prepared = prepare_kriging(fit, scene.covariance)
     for number, (path, described) in enumerate(draw_specs(spec, output, options).items(), 1):
         safe_point()
         error = draw_error(

@@ -91,6 +91,7 @@ class PreparedScene:
     msi_factor: float = 1.0
     msi_offset: float = 0.0
     partial_share: float = 0.0
+    covariance: Covariance = USUAL
 
     @property
     def height(self) -> int:
@@ -265,6 +266,7 @@ def prepare_scene(
     return PreparedScene(
         pair=pair,
         end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis, covariance),
+        covariance=covariance,
         channels=None if calibration is None else calibration.channels,
         edge_range=seen.edge_range,
         lr_valid=observed.lr_valid,

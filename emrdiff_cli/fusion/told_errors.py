@@ -36,10 +36,17 @@ class Told:
     def of(cls, scene: PreparedScene) -> Told:
         """Work it out, with a pass over the MSI and evidence from a part of it."""
         pair, lr = scene.pair, lr_scene(scene)
-        variances = BandVariances.of_scene(lr, pair.strips, scene.resampling, scene.end.basis)
+        variances = BandVariances.of_scene(
+            lr, pair.strips, scene.resampling, scene.end.basis, scene.covariance
+        )
         place = pair.alignment
         scale = find_interval_scale(
-            lr, _excerpt(scene, lr), pair.psf, (place.rows.ratio, place.cols.ratio), _HELD_OUT
+            lr,
+            _excerpt(scene, lr),
+            pair.psf,
+            (place.rows.ratio, place.cols.ratio),
+            _HELD_OUT,
+            scene.covariance,
         )
         return cls(scene, variances, scale, lr.msi[:, lr.valid].std(axis=1))
 

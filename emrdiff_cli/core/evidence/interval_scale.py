@@ -21,7 +21,7 @@ from scipy import ndimage
 from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
-from emrdiff_cli.core.methods.covariance import USUAL
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.posterior import posterior_of
@@ -68,19 +68,24 @@ class Excerpt:
 
 
 def find_interval_scale(
-    scene: LrScene, excerpt: Excerpt, psf: Psf, ratio: tuple[float, float], most: int = 4
+    scene: LrScene,
+    excerpt: Excerpt,
+    psf: Psf,
+    ratio: tuple[float, float],
+    most: int = 4,
+    covariance: Covariance = USUAL,
 ) -> IntervalScale:
     """The scale of a scene's bands (B,), of whose MSI `excerpt` is a part; `ratio` along rows and columns.
 
     `most` MSI bands are held out, spread over all.
     """
-    held = list(_errors_held_out(excerpt, most))
+    held = list(_errors_held_out(excerpt, most, covariance))
     level = float(np.median([np.minimum(errors.scale(Z90), _MOST) for errors in held])) if held else _USUAL
     reduced = ReducedPair.of(scene, psf, ratio, _FACTOR)
     if reduced is None:
         bands, half = np.full(len(scene.hsi), level), _USUAL_HALF
     else:
-        by_band, half = _at_reduced_resolution(reduced)
+        by_band, half = _at_reduced_resolution(reduced, covariance)
         bands = by_band * _LEVEL * (level / _USUAL) ** _POWER
     spread = excerpt.lr.msi[:, excerpt.lr.valid].std(axis=1)
     edges, by_edge = _by_edge(held, edge_magnitude(_padded(excerpt.msi), spread)[excerpt.valid])
@@ -108,7 +113,7 @@ class _Errors:
         return np.asarray(np.maximum(np.sqrt(needed) / width, _LEAST))
 
 
-def _errors_held_out(excerpt: Excerpt, most: int) -> Iterator[_Errors]:
+def _errors_held_out(excerpt: Excerpt, most: int, covariance: Covariance) -> Iterator[_Errors]:
     """The errors of MSI bands held out of an excerpt; of none where it is too small."""
     count = len(excerpt.lr.msi)
     if excerpt.lr.valid.sum() < _LEAST_PIXELS * count:
@@ -116,15 +121,15 @@ def _errors_held_out(excerpt: Excerpt, most: int) -> Iterator[_Errors]:
     chosen = set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist())
     for held in held_out_bands(excerpt.lr, excerpt.strips, excerpt.resampling):
         if held.band in chosen and held.spread > 0:
-            errors = _errors_of(held)
+            errors = _errors_of(held, covariance)
             if errors.count:
                 yield errors
 
 
-def _errors_of(held: HeldOutBand) -> _Errors:
+def _errors_of(held: HeldOutBand, covariance: Covariance) -> _Errors:
     problem, seen = held.problem, held.problem.lr.valid
-    prepared = prepare_kriging(problem)
-    field = GaussianProcess.likeliest(prepared.data, USUAL)
+    prepared = prepare_kriging(problem, covariance)
+    field = GaussianProcess.likeliest(prepared.data, covariance)
     fitted = injected(prepared, predictor(field), problem)
     posterior = posterior_of(field, prepared, problem.resampling)
     rows, cols = problem.resampling.nearest_lr
@@ -141,7 +146,7 @@ def _errors_of(held: HeldOutBand) -> _Errors:
     )
 
 
-def _at_reduced_resolution(reduced: ReducedPair) -> tuple[Doubles, float]:
+def _at_reduced_resolution(reduced: ReducedPair, covariance: Covariance) -> tuple[Doubles, float]:
     """The scale of each band (B,) at reduced resolution, and the factor for half of the errors."""
     lower, truth, resampling = reduced.lower, reduced.truth, reduced.resampling
 
@@ -150,8 +155,8 @@ def _at_reduced_resolution(reduced: ReducedPair) -> tuple[Doubles, float]:
 
     subspace = min(_COMPONENTS, int(lower.valid.sum()) - 1)
     basis = choose_basis(lower, subspace if 0 < subspace < len(lower.hsi) else 0)
-    end = find_end_point(lower, strips, resampling, "kriging", basis)
-    expected = BandVariances.of_scene(lower, strips, resampling, basis)
+    end = find_end_point(lower, strips, resampling, "kriging", basis, covariance)
+    expected = BandVariances.of_scene(lower, strips, resampling, basis, covariance)
     rows, cols = resampling.nearest_lr
     scored = truth.valid & lower.valid[rows][:, cols]
     wrong = end.bands(truth.msi, *resampling.up)[:, scored] - truth.hsi[:, scored]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.posterior import Posterior, kriged_posterior, white_parts
 from emrdiff_cli.core.sensor.edges import sobel_magnitude
@@ -59,11 +60,18 @@ class BandVariances:
     texture: Doubles
 
     @classmethod
-    def of_scene(cls, scene: LrScene, strips: Strips, resampling: Resampling, basis: Basis) -> BandVariances:
+    def of_scene(
+        cls,
+        scene: LrScene,
+        strips: Strips,
+        resampling: Resampling,
+        basis: Basis,
+        covariance: Covariance = USUAL,
+    ) -> BandVariances:
         """Those of the kriging of a scene."""
         coefficients = basis.project(scene.hsi)
         in_basis = replace(scene, hsi=coefficients)
-        posterior = kriged_posterior(SceneToFit(in_basis, strips, resampling, regress(in_basis)))
+        posterior = kriged_posterior(SceneToFit(in_basis, strips, resampling, regress(in_basis), covariance))
         outside = (scene.hsi - basis.expand(coefficients))[:, scene.valid]
         shares = np.square(basis.vectors, dtype=np.float64)
         return cls(

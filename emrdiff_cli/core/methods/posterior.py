@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.colour_kernel import ColourKernel, centre_of, neighbourhood_of
-from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit
 from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, prepare_kriging
 from emrdiff_cli.core.methods.kriging import BLOCK, GaussianProcess, corners
@@ -128,10 +127,10 @@ def posterior_of(field: GaussianProcess, prepared: PreparedKriging, resampling: 
     )
 
 
-def kriged_posterior(scene: SceneToFit, covariance: Covariance = USUAL) -> Posterior:
+def kriged_posterior(scene: SceneToFit) -> Posterior:
     """The posterior of the kriging that `fit_kriging` does."""
-    prepared = prepare_kriging(scene, covariance)
-    field = GaussianProcess.likeliest(prepared.data, covariance)
+    prepared = prepare_kriging(scene, scene.covariance)
+    field = GaussianProcess.likeliest(prepared.data, scene.covariance)
     return posterior_of(field, prepared, scene.resampling)
 
 
