@@ -16,12 +16,12 @@ import pytest
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.training.model_folder import sole_training
-from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS, read_config
+from emrdiff_cli.zoo import CARD, TRAINING, VALIDATED, WEIGHTS, read_config
 from tests.support.front_door import Run
 from tests.support.pairs import displaced, write_pair
 from tests.support.scenes import read, textured, write_cube, write_srf
 
-FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
+FILES = sorted([WEIGHTS, CARD, TRAINING, VALIDATED, REPORT])
 SMALL = ("--set", "levels=2", "--set", "width=4", "--set", "subspace=4", "--set", "steps=2", "--patch", 16)
 SHORT = (*SMALL, "--iterations", 2, "--batch", 1)
 
