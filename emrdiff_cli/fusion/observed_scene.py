@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
-from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
+from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_invalid
+from emrdiff_cli.core.sensor.missing_bands import MissingBands, fill_missing
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Strip, observe_msi
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.errors import InputError
@@ -51,12 +52,21 @@ class ChangedGround:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Shares of the LR pixels and of the MSI's that have values in some bands alone and are nodata in all."""
+
+    lr: float = 0.0
+    msi: float = 0.0
+
+
+@dataclass(frozen=True)
 class ObservedScene:
     """A pair at LR, put right, before any method is fitted: the same for all of them.
 
     `seen`: the MSI's pass; `lr` holds all bands of the LR-HSI, of which some are `unusable` (B,). `fill`: probable
-    fill of the LR-HSI and of the MSI. `possible`: what the values of all bands can be. `partial_share`: of
-    the LR pixels, those lost for want of a value in some of the usable bands.
+    fill of the LR-HSI and of the MSI. `possible`: what the values of all bands can be. `missing`: what is estimated
+    in `lr` for want of a value. `lost`: shares of the LR pixels and of the MSI's that have values in some
+    bands and are of no use.
     """
 
     pair: PairReader
@@ -68,7 +78,8 @@ class ObservedScene:
     ground: ChangedGround
     fill: Fill
     possible: PossibleValues
-    partial_share: float = 0.0
+    missing: MissingBands
+    lost: Lost
 
     @property
     def usable_lr(self) -> LrScene:
@@ -83,27 +94,50 @@ def observe_scene(pair: PairReader) -> ObservedScene:
     anything but themselves. Raises InputError where there is nothing to fuse.
     """
     values, known = pair.read_lr(), pair.lr_info.bands
-    hsi, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
-    passed = _passed(values, unusable)
-    partial_share = float((np.isfinite(values[~unusable]).any(axis=0) & ~lr_valid).mean())
-    of_lr, of_msi = probable_fill(_varied(values[~unusable])), FillSurvey(pair.alignment.hr_window.height)
+    of_msi = _MsiSurvey(pair.alignment.hr_window.height)
+    seen = observe_msi(partial(_surveyed, pair, of_msi), pair.resampling.down)
+    filled, missing = fill_missing(values, known.bad, seen.msi_at_lr)
+    hsi, lr_valid, unusable = fill_invalid(filled, known.bad, known.wavelengths_nm)
+    del filled
+    passed, of_lr = _passed(values, unusable), probable_fill(_varied(values[~unusable]))
+    lost_lr = float((np.isfinite(values[~unusable]).any(axis=0) & ~lr_valid).mean())
     del values
     possible = PossibleValues.of(hsi, lr_valid, pair.resampling.down)
-    seen = observe_msi(partial(_surveyed, pair, of_msi), pair.resampling.down)
     hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr)
     lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
     _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
     _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
     lr, ground = _without_changes(lr, ~unusable)
-    fill = of_lr, of_msi.result()
-    return ObservedScene(pair, seen, lr, lr_valid, unusable, passed, ground, fill, possible, partial_share)
+    fill, lost = (of_lr, of_msi.fill.result()), Lost(lost_lr, of_msi.lost_share)
+    return ObservedScene(pair, seen, lr, lr_valid, unusable, passed, ground, fill, possible, missing, lost)
 
 
-def _surveyed(pair: PairReader, survey: FillSurvey) -> Iterator[Strip]:
-    """The strips of the MSI, looked at for fill on the way."""
-    for strip in pair.strips():
-        survey.update(np.where(strip.valid, strip.values, np.float32(np.nan)))
-        yield strip
+class _MsiSurvey:
+    """A look at the MSI's strips on their way: for fill, and for pixels that want some bands."""
+
+    def __init__(self, height: int) -> None:
+        self.fill = FillSurvey(height)
+        self._pixels = self._lost = 0
+
+    @property
+    def lost_share(self) -> float:
+        """Share of the pixels that have values in some bands alone."""
+        return self._lost / max(1, self._pixels)
+
+    def update(self, values: Field, valid: NDArray[np.bool_]) -> None:
+        """Add rows (m, n, W) with holes, and where all bands are `valid` (n, W)."""
+        self.fill.update(np.where(valid, values, np.float32(np.nan)))
+        self._pixels += valid.size
+        if not valid.all():
+            self._lost += int((np.isfinite(values).any(axis=0) & ~valid).sum())
+
+
+def _surveyed(pair: PairReader, survey: _MsiSurvey) -> Iterator[Strip]:
+    """The strips of the MSI, looked at on the way."""
+    for top, values in pair.strips_with_holes():
+        valid = np.asarray(np.isfinite(values).all(axis=0))
+        survey.update(values, valid)
+        yield Strip(top, fill_holes(values, valid), valid)
 
 
 def _varied(values: Field) -> Field:

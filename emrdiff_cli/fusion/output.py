@@ -125,9 +125,10 @@ def expanded(
     valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
     _refuse_overflow(scene.pair, values, valid)
     values[:, ~valid] = np.nan
+    scene.missing.mask(values, rows[window.rows], cols)
     first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
     part = slice(first - window.row, last - window.row)
-    fused = len(values) * int(np.count_nonzero(valid[part, area.cols]))
+    fused = int(np.isfinite(values[:, part, area.cols]).sum())
     impossible = left = scene.possible.count_beyond(values[:, part, area.cols])
     if physical:
         values = scene.possible.lifted(

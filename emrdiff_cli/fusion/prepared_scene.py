@@ -25,13 +25,22 @@ from emrdiff_cli.core.evidence.covariance_choice import choose_covariance
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
 from emrdiff_cli.core.sensor.fill import ProbableFill
+from emrdiff_cli.core.sensor.missing_bands import MissingBands
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.core.subspace import Basis
 from emrdiff_cli.errors import ModelError
 from emrdiff_cli.fusion.band_order import BandOrder
-from emrdiff_cli.fusion.observed_scene import ChangedGround, Fill, ObservedScene, PassedBands, observe_scene
+from emrdiff_cli.fusion.hole_notes import hole_notes
+from emrdiff_cli.fusion.observed_scene import (
+    ChangedGround,
+    Fill,
+    Lost,
+    ObservedScene,
+    PassedBands,
+    observe_scene,
+)
 from emrdiff_cli.fusion.row_blocks import RowBlocks
 from emrdiff_cli.methods import METHODS, EndPoint
 from emrdiff_cli.pair.fill_warnings import fill_warnings
@@ -74,7 +83,8 @@ class PreparedScene:
     `band_count` are passed through. `possible`: values that the fused bands can have. `channels` are None without a
     sampler. `fill`: probable fill of the LR-HSI and of the HR-MSI. `msi_factor` and
     `msi_offset`, which is taken off before, are in the pair already.
-    `partial_share`: of the LR pixels, those lost for want of a value in some of the fused bands.
+    `missing`: LR pixels without a value in some of the fused bands, nodata in these alone. `lost`: shares of the
+    pixels that have values in some bands, and are nodata in all.
     """
 
     pair: PairReader
@@ -87,10 +97,11 @@ class PreparedScene:
     passed: PassedBands
     ground: ChangedGround
     possible: PossibleValues
+    missing: MissingBands
+    lost: Lost
     fill: Fill = ((), ())
     msi_factor: float = 1.0
     msi_offset: float = 0.0
-    partial_share: float = 0.0
     covariance: Covariance = USUAL
 
     @property
@@ -129,11 +140,7 @@ class PreparedScene:
         if bad := self.pair.lr_info.bands.bad:
             bands = numbered([band + 1 for band in bad])
             notes.append(f"bands marked bad are upsampled as they are, and used for no other: {bands}")
-        if self.partial_share:
-            notes.append(
-                f"{self.partial_share:.2%} of the LR pixels have values in some bands alone, and are nodata in all "
-                "of the output; mark bands that lack many as bad (`bbl`) to keep the others there"
-            )
+        notes += hole_notes(self.missing, self.fused, self.lost)
         if self.msi_offset:
             notes.append(
                 f"an offset of {self.msi_offset:g} was taken off the HR-MSI: all bands have it over the LR-HSI, "
@@ -186,7 +193,6 @@ class PreparedScene:
             "fused": self.fused,
             "msi_factor": np.array(self.msi_factor, np.float64),
             "msi_offset": np.array(self.msi_offset, np.float64),
-            "partial_share": np.array(self.partial_share, np.float64),
             "fill": np.array([(at, *astuple(fill)) for at in (0, 1) for fill in self.fill[at]]).reshape(
                 -1, 4
             ),
@@ -197,6 +203,8 @@ class PreparedScene:
             "passed": self.passed,
             "ground": self.ground,
             "possible": self.possible,
+            "missing": self.missing,
+            "lost": self.lost,
         }
         for prefix, value in parts.items():
             taken = {} if value is None else to_arrays(value)
@@ -220,10 +228,11 @@ class PreparedScene:
             passed=from_arrays(PassedBands, part("passed", arrays)),
             ground=from_arrays(ChangedGround, part("ground", arrays)),
             possible=from_arrays(PossibleValues, part("possible", arrays)),
+            missing=from_arrays(MissingBands, part("missing", arrays)),
+            lost=from_arrays(Lost, part("lost", arrays)),
             fill=_fill_of(arrays["fill"]),
             msi_factor=factor,
             msi_offset=offset,
-            partial_share=float(arrays["partial_share"]),
         )
 
 
@@ -275,10 +284,11 @@ def prepare_scene(
         passed=observed.passed,
         ground=observed.ground,
         possible=observed.possible.take(fused, unusable),
+        missing=observed.missing.take(fused),
+        lost=observed.lost,
         fill=observed.fill,
         msi_factor=factor,
         msi_offset=offset,
-        partial_share=observed.partial_share,
     )
 
 

@@ -66,6 +66,8 @@ class Told:
             for top in range(first, last, _ROWS):
                 part = slice(top - window.row, min(top + _ROWS, last) - window.row)
                 fused = self.variances.deviation(channels[:, part], self.scale, magnitude[part])
+                lr_rows = rows[window.row + part.start : window.row + part.stop]
+                scene.missing.mask(fused, lr_rows, cols)
                 every = np.full((scene.band_count, *fused.shape[1:]), np.nan, np.float32)
                 every[scene.fused] = fused
                 every[scene.passed.bands] = np.nan

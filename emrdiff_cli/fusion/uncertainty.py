@@ -108,5 +108,9 @@ def _specs(
 
 
 def _mean(rows: Field, fused: NDArray[np.intp]) -> Field:
-    """The mean (1, n, W) over the bands that were fused."""
-    return np.asarray(rows[fused].mean(axis=0, dtype=np.float64)[None], np.float32)
+    """The mean (1, n, W) over the bands that were fused, of those that have a value."""
+    values = rows[fused]
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan)[None], np.float32)

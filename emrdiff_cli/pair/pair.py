@@ -186,6 +186,12 @@ class PairReader:
 
     def read_msi(self, window: Window) -> tuple[Field, Mask]:
         """The MSI (m, H, W) of a window without holes, and its valid pixels (H, W)."""
+        values = self._read_msi(window)
+        valid = np.asarray(np.isfinite(values).all(axis=0))
+        return fill_holes(values, valid), valid
+
+    def _read_msi(self, window: Window) -> Field:
+        """The MSI of a window as `read_msi` gives it, NaN in its holes."""
         origin = self.alignment.hr_window
         placed = window._replace(row=window.row + origin.row, col=window.col + origin.col)
         values = self._msi.read(placed)
@@ -194,8 +200,7 @@ class PairReader:
             values -= self._msi_offset
         if self._msi_factor != 1:
             values *= self._msi_factor
-        valid = np.asarray(np.isfinite(values).all(axis=0))
-        return fill_holes(values, valid), valid
+        return values
 
     def read_msi_around(self, window: Window) -> Field:
         """The MSI of a window with one pixel more on each side.
@@ -216,11 +221,19 @@ class PairReader:
 
     def strips(self) -> Iterator[Strip]:
         """The whole common area of the MSI from the top down."""
+        for window in self._strip_windows():
+            yield Strip(window.row, *self.read_msi(window))
+
+    def strips_with_holes(self) -> Iterator[tuple[int, Field]]:
+        """The same as first rows and values (m, n, W), NaN where a band has none."""
+        for window in self._strip_windows():
+            yield window.row, self._read_msi(window)
+
+    def _strip_windows(self) -> Iterator[Window]:
         area = self.alignment.hr_window
         for top in range(0, area.height, _STRIP_ROWS):
-            window = Window(top, 0, min(_STRIP_ROWS, area.height - top), area.width)
             safe_point()
-            yield Strip(top, *self.read_msi(window))
+            yield Window(top, 0, min(_STRIP_ROWS, area.height - top), area.width)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp
 
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.fusion.fusing import FusionOptions, fuse
+from emrdiff_cli.fusion.prepared_scene import PreparedScene, prepare_scene
 from emrdiff_cli.pair.pair import open_pair
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from tests.support.pairs import BANDS, FINE, see, write_pair
@@ -80,22 +81,29 @@ def test_what_lies_in_a_hole_is_of_no_consequence(tmp_path: Path, way: str, by: 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_hole_in_one_good_band_of_the_lr_hsi_is_a_hole_in_all(tmp_path: Path, way: str) -> None:
-    lr, msi = write_pair(tmp_path, count=None)
-    outputs = []
-    for garbage in (0.1, 50):
-        values = read(lr)
-        values[(slice(None), *LR_HOLE)] = garbage
-        values[(3, *LR_HOLE)] = np.nan
-        outputs.append(
-            fuse_and_read(
-                tmp_path, (write_cube(tmp_path / "holed.tif", values, count=None), msi), **WAYS[way]
-            )
-        )
-    missing = np.zeros((64, 72), bool)
-    missing[ON_LR] = True
-    assert (np.isnan(outputs[0]) == missing).all()
-    np.testing.assert_array_equal(outputs[0], outputs[1])
+def test_bands_that_an_lr_pixel_lacks_are_nodata_there_and_the_others_are_fused(
+    tmp_path: Path, way: str
+) -> None:
+    """A dead value, and a detector that ends earlier: against the same pair without holes."""
+    pair = write_pair(tmp_path, count=None)
+    whole = fuse_and_read(tmp_path, pair, **WAYS[way])
+    values = read(pair[0])
+    values[(3, *LR_HOLE)] = np.nan
+    values[5:, :, :4] = np.nan
+    holed = write_cube(tmp_path / "holed.tif", values, count=None)
+    fused = fuse_and_read(tmp_path, (holed, pair[1]), **WAYS[way])
+    missing = np.zeros((BANDS, 64, 72), bool)
+    missing[3, *ON_LR] = missing[5:, :, :16] = True
+    assert (np.isnan(fused) == missing).all()
+    truth = textured(BANDS, 64, 72)
+    if way == "sampler":  # adds what is no truth
+        return
+    for where in (np.s_[:5, :, :16], np.s_[:, :, 16:]):
+        errors = [
+            np.sqrt(np.nanmean(np.square(cube[where] - truth[where], dtype=np.float64)))
+            for cube in (whole, fused)
+        ]
+        assert errors[1] < 1.03 * errors[0]
 
 
 @pytest.mark.slow
@@ -157,15 +165,50 @@ def test_nodata_is_where_either_has_none_to_give(tmp_path: Path, way: str) -> No
     assert ((stored == nodata) == missing).all()
 
 
-def test_pixels_lost_for_want_of_some_bands_are_said(tmp_path: Path) -> None:
+def test_missing_bands_go_with_the_scene_to_a_journal_and_to_workers(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path, count=None)
     values = read(lr)
+    values[5:, :, :4] = np.nan
+    with open_pair(write_cube(tmp_path / "holed.tif", values, count=None), msi) as pair:
+        scene = prepare_scene(pair, "glp", Fake(settings(), of_position))
+        again = PreparedScene.from_arrays(pair, scene.arrays())
+    np.testing.assert_array_equal(again.missing.sets, scene.missing.sets)
+    np.testing.assert_array_equal(again.missing.at, scene.missing.at)
+    assert scene.missing.share == 4 / 18
+    assert again.notes == scene.notes
+
+
+def test_pixels_that_lack_some_bands_are_said(tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
     said = []
-    for holes in (np.s_[:, :4, :9], np.s_[5:, :4, :9]):
-        holed = values.copy()
-        holed[holes] = np.nan
-        path = write_cube(tmp_path / "holed.tif", holed, count=None)
-        done = fuse(path, msi, tmp_path / "fused.tif", "glp", None, FusionOptions(overwrite=True))
+    for holes, msi_holes in (
+        (np.s_[:, :4, :9], np.s_[:, :8, :9]),
+        (np.s_[5:, :4, :9], np.s_[1, :8, :9]),
+    ):
+        holed, holed_msi = read(lr), read(msi)
+        holed[holes], holed_msi[msi_holes] = np.nan, np.nan
+        pair = (
+            write_cube(tmp_path / "holed.tif", holed, count=None),
+            write_cube(tmp_path / "holed msi.tif", holed_msi, transform=FINE, count=None),
+        )
+        done = fuse(*pair, tmp_path / "fused.tif", "glp", None, FusionOptions(overwrite=True, register="off"))
         said.append([note for note in done.notes if "some bands alone" in note])
     assert not said[0]
     assert said[1][0].startswith("12.50% of the LR pixels")
+    assert "nodata in the others (of bands 6-8)" in said[1][0]
+    assert said[1][1].startswith("1.56% of the HR-MSI's pixels")
+    assert len(said[1]) == 2
+
+
+def test_more_sets_of_missing_bands_than_can_be_told_apart_are_holes_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emrdiff_cli.core.sensor.missing_bands._MOST_SETS", 1)
+    lr, msi = write_pair(tmp_path, count=None)
+    values = read(lr)
+    values[2, 3:5, 3] = values[(4, *LR_HOLE)] = np.nan
+    path = write_cube(tmp_path / "holed.tif", values, count=None)
+    fused = fuse_and_read(tmp_path, (path, msi))
+    missing = np.zeros((BANDS, 64, 72), bool)
+    missing[2, 12:20, 12:16] = missing[:, *ON_LR] = True
+    assert (np.isnan(fused) == missing).all()
