@@ -25,7 +25,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("
 RANKS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "methods", "raster_info", "arrays", "version"}),
     frozenset({"config", "runtime", "core"}),
-    frozenset({"core.sensor", "zoo"}),
+    frozenset({"core.sensor", "zoo", "products"}),
     frozenset({"core.metrics", "core.methods", "raster", "responses"}),
     frozenset({"core.diffusion", "core.evidence", "pair", "tiles", "report", "conversion", "simulation"}),
     frozenset({"checkpoint"}),

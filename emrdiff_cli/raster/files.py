@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
+from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster.envi import (
     DATA_SUFFIXES,
     data_paths,
@@ -31,7 +32,7 @@ def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
     """
     try:
         if path.is_dir():
-            raise InputError(f"{path}: is a folder: name a raster file in it")
+            raise InputError(f"{path}: is a folder, and of no known product: name a raster file in it")
         if not path.exists():
             raise InputError(f"{path}: no such file")
         if not path.is_file():
@@ -63,9 +64,13 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """The files that decide what is read of an existing raster: its data, a header, `.aux.xml` and `.msk`.
 
     In this order, the data first; those that are not there are left out, and so are overviews, which hold
-    nothing of their own. `path`: of the data or, for ENVI, of the header. Raises InputError where there is no
-    such raster.
+    nothing of their own. `path`: of the data or, for ENVI, of the header, or a product's. Raises InputError
+    where there is no such raster.
     """
+    product = recognise(path)
+    if product is not None:
+        beside = (_beside(image, suffix) for image in product.images for suffix in _SIDECARS)
+        return (*product.files, *(file for file in beside if file.is_file()))
     data, driver = locate(path)
     header = find_header(data) if driver == "ENVI" else header_beside(data)
     beside = (_beside(data, suffix) for suffix in _SIDECARS)

@@ -22,6 +22,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.product import Product
+from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster.alpha import alpha_bands
 from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.envi import check_text, entries_beside, find_header
@@ -37,6 +39,7 @@ from emrdiff_cli.raster.metadata import (
     split_list,
 )
 from emrdiff_cli.raster.nodata import is_nodata, nodata_text, stored_nodata
+from emrdiff_cli.raster.product_dataset import ProductDataset
 from emrdiff_cli.raster.sizes import check_envi, check_geotiff, refuse_beyond_memory
 from emrdiff_cli.raster.tags import lower_keys
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
@@ -63,12 +66,15 @@ def read_info(path: Path) -> RasterInfo:
 
 
 def open_raster(path: Path, nodata: float | None = None) -> RasterReader:
-    """Open a GeoTIFF, COG or ENVI raster; for ENVI the data file or its header.
+    """Open a GeoTIFF, COG or ENVI raster, for ENVI the data file or its header, or a product as it is shipped.
 
     `nodata`: a stored value that is invalid as well, besides what the file declares. Raises InputError: no such
     file, another format, a header or data file missing, a size other than the header's, a GeoTIFF cut short,
     complex values, bands that differ in nodata or scale.
     """
+    product = recognise(Path(path))
+    if product is not None:
+        return _opened_product(product, nodata)
     data, driver = locate(Path(path))
     try:
         header = find_header(data) if driver == "ENVI" else None
@@ -80,6 +86,17 @@ def open_raster(path: Path, nodata: float | None = None) -> RasterReader:
         remedy = "correct its header" if driver == "ENVI" else "write it anew"
         said = _one_line(error).rstrip(".")
         raise InputError(f"{path}: cannot be opened as {driver}: {said}: {remedy}") from error
+
+
+def _opened_product(product: Product, nodata: float | None) -> RasterReader:
+    try:
+        with ignoring_missing_georeference(), _any_nodata():
+            return _opened(product.path, ProductDataset(product), nodata)
+    except _GDAL_ERRORS as error:
+        said = _one_line(error).rstrip(".")
+        raise InputError(
+            f"{product.path}: cannot be opened as {product.name}: {said}: get the product again"
+        ) from error
 
 
 def _opened(data: Path, dataset: Any, nodata: float | None) -> RasterReader:
@@ -110,15 +127,16 @@ class RasterReader:
         """The CRS that the file states, whatever grid its pixels are put on."""
         self.given_nodata = nodata
         """The nodata value that was given besides what the file declares; None: none."""
-        self._nodata = [value for value in (nodata, known.nodata) if value is not None]
+        further = dataset.further_nodata if isinstance(dataset, ProductDataset) else ()
+        self._nodata = [value for value in (nodata, known.nodata, *further) if value is not None]
         self.masked = self.info.has_mask or self.info.has_alpha
         """True with a mask of its own, or an alpha band, besides nodata."""
         self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])
         """Positions of the bands that the file itself calls red, green and blue; None without."""
         if self.info.driver == "ENVI":
             check_envi(self.info, dataset)
-        else:
-            check_geotiff(self.info, dataset)
+        elif self.info.driver == "GTiff":
+            check_geotiff(path, dataset)
 
     def __enter__(self) -> Self:
         return self
@@ -357,7 +375,7 @@ def _descriptions(dataset: Any, indexes: Sequence[int]) -> list[str]:
 
 def _nodata_text(path: Path, driver: str, tags: StoredTags) -> str | None:
     """The nodata as the file states it, where that is its data file or ENVI header, or the header beside it."""
-    if driver == "ENVI":
+    if driver != "GTiff":
         return tags.envi.get("data_ignore_value")
     return nodata_text(path) or tags.beside.get("data_ignore_value")
 

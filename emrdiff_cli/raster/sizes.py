@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,23 +39,23 @@ def refuse_beyond_memory(info: RasterInfo, bands: int, area: Window) -> None:
         )
 
 
-def check_geotiff(info: RasterInfo, dataset: Any) -> None:
+def check_geotiff(path: Path, dataset: Any) -> None:
     """Look whether the block that lies last in the file ends within it. Raises InputError."""
-    size = info.path.stat().st_size
+    size = path.stat().st_size
     rows, cols = dataset.block_shapes[-1]
-    down, across = math.ceil(info.grid.height / rows), math.ceil(info.grid.width / cols)
+    down, across = math.ceil(dataset.height / rows), math.ceil(dataset.width / cols)
     # Where values lie pixel by pixel, a block holds all bands.
     bands = dataset.indexes[-1:] if dataset.interleaving is Interleaving.pixel else dataset.indexes
     count = down * across * len(bands)
     if count > size:
         # The table of the blocks alone takes more: what is declared is not there, and too much to look through.
         raise InputError(
-            f"{info.path}: declares {count} blocks in a file of {size} bytes: get it again, or write it anew"
+            f"{path}: declares {count} blocks in a file of {size} bytes: get it again, or write it anew"
         )
     blocks = ((band, f"{col}_{row}") for band in bands for row in range(down) for col in range(across))
     start, band, block = max((_number(dataset, "OFFSET", *block), *block) for block in blocks)
     if start + _number(dataset, "SIZE", band, block) > size:
-        raise InputError(f"{info.path}: the GeoTIFF is cut short at {size} bytes: get it again")
+        raise InputError(f"{path}: the GeoTIFF is cut short at {size} bytes: get it again")
 
 
 def _number(dataset: Any, name: str, band: int, block: str) -> int:

@@ -1,0 +1,54 @@
+"""What a product is once its metadata are read: files of bands, and all that is known of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from emrdiff_cli.raster_info import Bands
+
+Driver = Literal["GTiff", "JP2OpenJPEG"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One band of an image file, counted from 1."""
+
+    path: Path
+    band: int = 1
+
+
+@dataclass(frozen=True)
+class Product:
+    """An image of bands that lie on one grid; physical value = stored value x scale + offset, by band.
+
+    `name` is the mission's and level's, `path` a file from which the same product is recognised, `files` those
+    that decide what is read, the metadata and the images among them. Of `nodata` the first is the declared one,
+    the others make pixels invalid as well. `size`: rows and columns by the metadata; None where they tell none.
+    `tags` are the scene's, `band_tags` the bands', as those of `RasterInfo`.
+    """
+
+    name: str
+    path: Path
+    metadata: Path
+    driver: Driver
+    layers: tuple[Layer, ...]
+    bands: Bands
+    nodata: tuple[float, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    size: tuple[int, int] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    band_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The image files, each once."""
+        return tuple(dict.fromkeys(layer.path for layer in self.layers))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that decide what is read: the images, then the metadata."""
+        return (*self.images, self.metadata)

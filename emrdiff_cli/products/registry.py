@@ -1,0 +1,67 @@
+"""The products that are opened as they are shipped, told by their files' names and then by their metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.products import enmap
+from emrdiff_cli.products.product import Product
+
+_KINDS: tuple[ModuleType, ...] = (enmap,)
+"""Each has `metadata_of(file)`, the metadata of the product that a file is the image or the metadata of, by its
+name; `metadata_in(folder)`, all that lie in a folder; and `read(metadata)`, the product. The first two give
+nothing where it is not their kind of product."""
+_MOST_ENTRIES = 1000  # of a folder: unpacked products have some dozens
+
+
+def recognise(path: Path) -> Product | None:
+    """The product that a path names: an image, its metadata, its folder, or the folder that it was unpacked to.
+
+    None where it is none. Raises InputError where it is one that cannot be used: of a wrong level, with files
+    missing, cut short or of another scene, or where a folder holds several.
+    """
+    try:
+        if path.is_dir():
+            return _in_folder(path)
+        found = _of_file(path) if path.is_file() else None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return None if found is None else _read(*found)
+
+
+def _of_file(path: Path) -> tuple[ModuleType, Path] | None:
+    for kind in _KINDS:
+        metadata = kind.metadata_of(path)
+        if metadata is not None:
+            return kind, metadata
+    return None
+
+
+def _in_folder(folder: Path) -> Product | None:
+    """The one product in a folder, or in the folders in it."""
+    found = list(_all_in(folder))
+    if not found:
+        found = [each for below in _folders(folder) for each in _all_in(below)]
+    if len(found) > 1:
+        names = ", ".join(str(metadata.relative_to(folder)) for _, metadata in found[:3])
+        more = "" if len(found) <= 3 else f" and {len(found) - 3} more"
+        raise InputError(f"{folder}: holds {len(found)} products: name one, by {names}{more}")
+    return _read(*found[0]) if found else None
+
+
+def _all_in(folder: Path) -> Iterator[tuple[ModuleType, Path]]:
+    for kind in _KINDS:
+        yield from ((kind, metadata) for metadata in kind.metadata_in(folder))
+
+
+def _folders(folder: Path) -> list[Path]:
+    below = [entry for _, entry in zip(range(_MOST_ENTRIES), folder.iterdir(), strict=False)]
+    return sorted(entry for entry in below if entry.is_dir())
+
+
+def _read(kind: ModuleType, metadata: Path) -> Product:
+    product: Product = kind.read(metadata)
+    return product

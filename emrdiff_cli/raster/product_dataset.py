@@ -1,0 +1,124 @@
+"""A product's image files as one dataset, with the metadata of the product in place of the files' own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.product import Product
+from emrdiff_cli.raster.metadata import envi_lists
+from emrdiff_cli.raster.sizes import check_geotiff
+
+
+class ProductDataset:
+    """The bands of a product as `RasterReader` reads those of a file: what it asks a dataset of rasterio for.
+
+    Bands of different scales are given as physical values, float32, NaN where invalid. Raises InputError where
+    the images are not what the metadata say, and what rasterio raises where they cannot be opened.
+    """
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._layers = [(layer.path, layer.band) for layer in product.layers]
+        with ExitStack() as stack:
+            self._open = {image: stack.enter_context(_opened(product, image)) for image in product.images}
+            _refuse_others(product, self._open)
+            self._close = stack.pop_all()
+        first = self._open[product.images[0]]
+        self.height, self.width = first.height, first.width
+        self.transform, self.crs, self.gcps, self.rpcs = first.transform, first.crs, first.gcps, first.rpcs
+        self.driver = product.name
+        self.count = len(self._layers)
+        self.indexes = tuple(range(1, self.count + 1))
+        self._physical = len(set(product.scales)) > 1 or len(set(product.offsets)) > 1
+        self.dtypes = ("float32",) * self.count if self._physical else self._of_bands("dtypes")
+        self.scales = (1.0,) * self.count if self._physical else product.scales
+        self.offsets = (0.0,) * self.count if self._physical else product.offsets
+        self.nodatavals = ((np.nan if self._physical else product.nodata[0]),) * self.count
+        self.further_nodata = () if self._physical else product.nodata[1:]
+        """Stored values that are invalid besides the declared nodata."""
+        self.block_shapes = self._of_bands("block_shapes")
+        self.mask_flag_enums = self._of_bands("mask_flag_enums")
+        self.colorinterp = (ColorInterp.gray,) * self.count
+        self.descriptions = product.bands.names or (None,) * self.count
+        self.units = product.bands.units or (None,) * self.count
+
+    def _of_bands(self, name: str) -> tuple[Any, ...]:
+        return tuple(getattr(self._open[image], name)[band - 1] for image, band in self._layers)
+
+    def tags(self, bidx: int = 0, ns: str | None = None) -> dict[str, str]:
+        """The scene's pairs, those of a band from 1, or in the domain of ENVI the lists of all bands."""
+        if ns is not None:
+            return envi_lists(self._product.bands) if ns == "ENVI" and not bidx else {}
+        if not bidx:
+            return dict(self._product.tags)
+        pairs = {key: values[bidx - 1] for key, values in self._product.band_tags.items()}
+        return {key: value for key, value in pairs.items() if value}
+
+    def read(self, indexes: Sequence[int], window: Any) -> NDArray[Any]:
+        """Stored values, physical ones where the bands' scales differ, (bands, rows, columns)."""
+        stored = self._read("read", indexes, window)
+        if not self._physical:
+            return stored
+        values = np.empty(stored.shape, np.float32)
+        for band, index, into in zip(stored, indexes, values, strict=True):
+            scale, offset = self._product.scales[index - 1], self._product.offsets[index - 1]
+            into[:] = np.multiply(band, scale, dtype=np.float64) + offset
+            into[np.isin(band, self._product.nodata)] = np.nan
+        return values
+
+    def read_masks(self, indexes: Sequence[int], window: Any) -> NDArray[Any]:
+        """The files' own masks, 0 where invalid, (bands, rows, columns)."""
+        return self._read("read_masks", indexes, window)
+
+    def _read(self, method: str, indexes: Sequence[int], window: Any) -> NDArray[Any]:
+        wanted = [self._layers[index - 1] for index in indexes]
+        parts = [
+            getattr(self._open[image], method)(indexes=[band for _, band in of_one], window=window)
+            for image, of_one in groupby(wanted, key=lambda layer: layer[0])
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._close.close()
+
+
+def _opened(product: Product, image: Path) -> Any:
+    dataset = rasterio.open(image.absolute(), driver=product.driver, sharing=False)
+    try:
+        if product.driver == "GTiff":
+            check_geotiff(image, dataset)
+    except BaseException:
+        dataset.close()
+        raise
+    return dataset
+
+
+def _refuse_others(product: Product, opened: dict[Path, Any]) -> None:
+    """Raise InputError where images do not have the bands, the size or the grid that the product has."""
+    first = opened[product.images[0]]
+    for image, dataset in opened.items():
+        bands = sum(layer.path == image for layer in product.layers)
+        size = product.size or (first.height, first.width)
+        if (dataset.count, dataset.height, dataset.width) != (bands, *size):
+            raise InputError(
+                f"{image}: has {dataset.count} bands of {dataset.height} x {dataset.width} pixels, "
+                f"{product.metadata.name} says {bands} of {size[0]} x {size[1]}: one is of another scene, or cut: "
+                "get the product again, or give what was made of it another name"
+            )
+        same = (dataset.transform, dataset.crs, dataset.dtypes[0])
+        if same != (first.transform, first.crs, first.dtypes[0]):
+            raise InputError(
+                f"{image}: lies on another grid, or is of another type, than {product.images[0].name}: get the "
+                "product again"
+            )
