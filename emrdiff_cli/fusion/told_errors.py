@@ -45,6 +45,7 @@ class Told:
             _excerpt(scene, lr),
             pair.psf,
             (place.rows.ratio, place.cols.ratio),
+            variances.posterior.field,
             _HELD_OUT,
             scene.covariance,
         )

@@ -4,7 +4,8 @@
 
 Each pair is fused by `emrdiff fuse --method kriging --uncertainty`, and its errors are held against the standard
 deviations: 90 % of them should lie within 1.645, half within 0.6745 times `emrdiff_interval_half`. `raw` is
-without the bands' scale. Groups: bands covered by an MSI band or extrapolated; flat ground (half of the pixels),
+without the bands' scale, which is given as the median of the bands (least, most); below 1 the posterior was too
+wide. Groups: bands covered by an MSI band or extrapolated; flat ground (half of the pixels),
 edges (a fifth) and between, by the MSI's gradients. Prints a table in Markdown; `--folder` keeps the rasters.
 """
 
@@ -36,6 +37,7 @@ from tests.benchmarks.scenes import boxes_over_aviris, simulated_pair
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
+Shares = tuple[float, ...]
 
 SOURCES = ("cave-train", "cave", "aviris-x4", "aviris-x8", "aviris-other-x4", "aviris-other-x8", "berlin9")
 _DEFAULT = "cave,aviris-other-x4,aviris-other-x8,berlin9"
@@ -59,20 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         write = sys.stdout.write
-        write("| pair | group | raw 50 % | raw 90 % | 50 % | 90 % |\n| --- | --- | --- | --- | --- | --- |\n")
-        pooled: dict[str, list[tuple[float, ...]]] = {}
+        write("| pair | group | raw 50 % | raw 90 % | 50 % | 90 % | scale |\n|" + " --- |" * 7 + "\n")
+        pooled: dict[str, list[Shares]] = {}
+        scales: dict[str, list[Floats]] = {}
         for pair in _pairs(options.scenes.split(","), options.data, options.limit, folder):
-            for group, shares in coverage(pair, folder):
+            for group, shares, scale in coverage(pair, folder):
                 pooled.setdefault(group, []).append(shares)
-                write(_row(pair.name, group, shares))
+                scales.setdefault(group, []).append(scale)
+                write(_row(pair.name, group, shares, scale))
                 sys.stdout.flush()
         for group, found in pooled.items():
-            write(_row("mean", group, np.mean(found, axis=0)))
+            write(_row("mean", group, np.mean(found, axis=0), np.concatenate(scales[group])))
     return 0
 
 
-def coverage(pair: Pair, folder: Path) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Groups of a pair's pixels, and the shares of errors within intervals: raw 50 and 90 %, scaled 50 and 90 %."""
+def coverage(pair: Pair, folder: Path) -> Iterator[tuple[str, Shares, Floats]]:
+    """Groups of a pair's pixels: shares of errors within raw 50, 90 %, scaled 50, 90 %, and their bands' scale."""
     fused, told = folder / f"{pair.name}_fused.tif", folder / f"{pair.name}_deviation.tif"
     asked = FusionOptions(register=pair.register, uncertainty=told, overwrite=True, dtype="float32")  # type: ignore[arg-type]
     fuse(pair.lr_hsi, pair.hr_msi, fused, "kriging", None, asked)
@@ -106,11 +110,14 @@ def coverage(pair: Pair, folder: Path) -> Iterator[tuple[str, tuple[float, ...]]
                     float((values < limit).mean())
                     for values, limit in ((raw, 0.6745), (raw, 1.645), (z, 0.6745 * half), (z, 1.645))
                 ),
+                scale[bands],
             )
 
 
-def _row(name: str, group: str, shares: Sequence[float] | Floats) -> str:
-    return f"| {name} | {group} | " + " | ".join(f"{share:.0%}" for share in shares) + " |\n"
+def _row(name: str, group: str, shares: Sequence[float] | Floats, scale: Floats) -> str:
+    told = scale[np.isfinite(scale)]
+    of_bands = f"{np.median(told):.2f} ({told.min():.2f}, {told.max():.2f})" if told.size else ""
+    return f"| {name} | {group} | " + " | ".join(f"{share:.0%}" for share in shares) + f" | {of_bands} |\n"
 
 
 def _pairs(sources: Sequence[str], data: Path, limit: int, folder: Path) -> Iterator[Pair]:

@@ -4,6 +4,7 @@
   an MSI band are better known than the posterior tells, those under none less.
 - MSI bands held out at full resolution show how edges and flat ground differ, and how much more goes wrong at the
   true scale than at the reduced one.
+- LR pixels left out one by one show whether the covariance fits the ground, and the pair's geometry its pixels.
 
 The constants that join both were settled on CAVE's train scenes and on AVIRIS (`tests.benchmarks.calibration`).
 """
@@ -24,6 +25,7 @@ from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, 
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
+from emrdiff_cli.core.methods.leave_one_out import leave_one_out_of
 from emrdiff_cli.core.methods.posterior import posterior_of
 from emrdiff_cli.core.methods.scene_end_point import choose_basis, find_end_point
 from emrdiff_cli.core.sensor.degradation import Psf
@@ -34,23 +36,25 @@ Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-Z50, Z90 = 0.67449, 1.64485
-"""Standard deviations within which half, and nine tenths, of a Gaussian lie."""
+Z90 = 1.64485
+"""Standard deviations within which nine tenths of a Gaussian lie."""
 
 _COMPONENTS = 32  # of the subspace that is fused at reduced resolution
 _FACTOR = 2.0  # of the reduced resolution
 _SHARES = (0.0, 0.5, 0.8, 1.0)  # of the pixels, by edge magnitude: flat ground, between, edges
 _USUAL = 1.6  # scale of held-out bands where there are none, or no reduced resolution
-_LEVEL, _POWER = 1.12, 0.25  # by band: reduced resolution's x level x (held-out bands' / usual)^power
+_LEVEL, _POWER = (
+    1.2,
+    0.5,
+)  # by band: reduced resolution's x level x (held-out bands' / usual)^power x left out's
 _TRUSTED = 50  # pixels at reduced resolution for which a band's own scale counts as much as its neighbours'
-_EDGES_TRUSTED = 0.8  # power of the edges' factor, told by other bands
+_LEFT_OUT_BLOCKS = 64
+_LEFT_OUT = (0.5, 2.0)  # root mean squares of standardised residuals that are taken for possible
 _LEAST_PIXELS = 16  # valid LR pixels of an excerpt for each MSI band
-_USUAL_HALF = 0.85
 _USUAL_EDGES = (0.9, 1.05, 1.2)
-_HALVES = (0.5, 1.0)  # that are taken for possible
 _NEIGHBOURS = 9  # bands
 _LEAST, _MOST = 0.01, 4.0  # of a scale: where more is missing the nugget is all, and it is the LR-HSI's noise
-_SHARE_WITHIN = {Z50: 0.5, Z90: 0.9}
+_SHARE_WITHIN = 0.9
 
 
 @dataclass(frozen=True)
@@ -72,25 +76,31 @@ def find_interval_scale(
     excerpt: Excerpt,
     psf: Psf,
     ratio: tuple[float, float],
+    field: GaussianProcess,
     most: int = 4,
     covariance: Covariance = USUAL,
 ) -> IntervalScale:
     """The scale of a scene's bands (B,), of whose MSI `excerpt` is a part; `ratio` along rows and columns.
 
-    `most` MSI bands are held out, spread over all.
+    `field` is that of the scene's kriging. `most` MSI bands are held out, spread over all.
     """
     held = list(_errors_held_out(excerpt, most, covariance))
-    level = float(np.median([np.minimum(errors.scale(Z90), _MOST) for errors in held])) if held else _USUAL
-    reduced = ReducedPair.of(scene, psf, ratio, _FACTOR)
-    if reduced is None:
-        bands, half = np.full(len(scene.hsi), level), _USUAL_HALF
-    else:
-        by_band, half = _at_reduced_resolution(reduced, covariance)
-        bands = by_band * _LEVEL * (level / _USUAL) ** _POWER
+    level = float(np.median([np.minimum(errors.scale(), _MOST) for errors in held])) if held else _USUAL
+    reduced, count = ReducedPair.of(scene, psf, ratio, _FACTOR), len(scene.hsi)
+    left_out = _left_out(field)
+    bands, texture = np.full(count, level), np.ones(count)
+    if reduced is not None:
+        by_band = _at_reduced_resolution(reduced, covariance)
+        bands, texture = by_band * _LEVEL * (level / _USUAL) ** _POWER, np.minimum(1.0, by_band)
+    bands = bands * (1.0 if left_out is None else left_out)
     spread = excerpt.lr.msi[:, excerpt.lr.valid].std(axis=1)
     edges, by_edge = _by_edge(held, edge_magnitude(_padded(excerpt.msi), spread)[excerpt.valid])
-    names = ("reduced resolution",) * (reduced is not None) + ("held-out bands",) * bool(held)
-    return IntervalScale(bands, edges, by_edge, half, names or ("usual",))
+    names = (
+        ("reduced resolution",) * (reduced is not None)
+        + ("held-out bands",) * bool(held)
+        + ("pixels left out",) * (left_out is not None)
+    )
+    return IntervalScale(bands, texture, edges, by_edge, names or ("usual",))
 
 
 @dataclass(frozen=True)
@@ -106,11 +116,10 @@ class _Errors:
         """Pixels N."""
         return len(self.magnitude)
 
-    def scale(self, width: float, where: Mask | slice = slice(None)) -> Doubles:
-        """The scale (n,) of the expected deviations under which as many errors lie within `width` as should."""
-        share = _SHARE_WITHIN[width]
-        needed = np.quantile(self.squares[:, where] / self.expected[:, where], share, axis=1)
-        return np.asarray(np.maximum(np.sqrt(needed) / width, _LEAST))
+    def scale(self, where: Mask | slice = slice(None)) -> Doubles:
+        """The scale (n,) of the expected deviations under which 90 % of the errors lie within `Z90` of them."""
+        needed = np.quantile(self.squares[:, where] / self.expected[:, where], _SHARE_WITHIN, axis=1)
+        return np.asarray(np.maximum(np.sqrt(needed) / Z90, _LEAST))
 
 
 def _errors_held_out(excerpt: Excerpt, most: int, covariance: Covariance) -> Iterator[_Errors]:
@@ -146,8 +155,22 @@ def _errors_of(held: HeldOutBand, covariance: Covariance) -> _Errors:
     )
 
 
-def _at_reduced_resolution(reduced: ReducedPair, covariance: Covariance) -> tuple[Doubles, float]:
-    """The scale of each band (B,) at reduced resolution, and the factor for half of the errors."""
+def _left_out(field: GaussianProcess) -> float | None:
+    """The root mean square of kriging's standardised residuals at LR pixels left out; None without any."""
+    found = leave_one_out_of(field, _LEFT_OUT_BLOCKS)
+    if not found.known.any():
+        return None
+    residual, deviation = (
+        image[:, found.known].astype(np.float64) for image in (found.residual, found.deviation)
+    )
+    told = deviation > 0
+    if not told.any():
+        return None
+    return float(np.clip(np.sqrt(np.mean(np.square(residual[told] / deviation[told]))), *_LEFT_OUT))
+
+
+def _at_reduced_resolution(reduced: ReducedPair, covariance: Covariance) -> Doubles:
+    """The scale of each band (B,) at reduced resolution."""
     lower, truth, resampling = reduced.lower, reduced.truth, reduced.resampling
 
     def strips() -> Iterator[Strip]:
@@ -165,11 +188,10 @@ def _at_reduced_resolution(reduced: ReducedPair, covariance: Covariance) -> tupl
         expected.of(expected.posterior.scene_variances(truth.msi)[:, scored]).astype(np.float64),
         np.zeros(int(scored.sum())),
     )
-    scale = np.minimum(errors.scale(Z90), _MOST)
+    scale = np.minimum(errors.scale(), _MOST)
     trusted = errors.count / (errors.count + _TRUSTED)
     around = ndimage.median_filter(np.log(scale), _NEIGHBOURS, mode="nearest")
-    half = float(np.median(errors.scale(Z50) / scale))
-    return np.exp(trusted * np.log(scale) + (1 - trusted) * around), float(np.clip(half, *_HALVES))
+    return np.asarray(np.exp(trusted * np.log(scale) + (1 - trusted) * around))
 
 
 def _by_edge(held: list[_Errors], magnitude: Floats) -> tuple[Doubles, Doubles]:
@@ -190,9 +212,9 @@ def _by_edge(held: list[_Errors], magnitude: Floats) -> tuple[Doubles, Doubles]:
             (errors.magnitude >= low) & (errors.magnitude < high),
             errors.magnitude >= high,
         )
-        whole = errors.scale(Z90)
-        factors.append([float((errors.scale(Z90, part) / whole)[0]) if part.any() else 1.0 for part in parts])
-    return np.asarray(middles), np.asarray(np.median(factors, axis=0) ** _EDGES_TRUSTED)
+        whole = errors.scale()
+        factors.append([float((errors.scale(part) / whole)[0]) if part.any() else 1.0 for part in parts])
+    return np.asarray(middles), np.asarray(np.median(factors, axis=0))
 
 
 def _padded(image: Floats) -> Floats:

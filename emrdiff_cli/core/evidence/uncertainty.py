@@ -23,6 +23,12 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
+HALF_FACTOR = 0.8
+"""What 0.6745 standard deviations are multiplied by so that they hold half of the errors, whose tails are heavy.
+
+Settled with the scale's constants; a factor told by the pair was no better (`tests.benchmarks.calibration`).
+"""
+
 _LEAST = 1e-30  # variance: nothing is divided by zero
 
 
@@ -31,14 +37,14 @@ class IntervalScale:
     """What the posterior's standard deviation is multiplied by so that 90 % of the errors lie within 1.645 of it.
 
     `bands` (B,), times a factor of the MSI's edges: `by_edge` (e,) at the magnitudes `edges` (e,), between them
-    linear, beyond them as at the ends. `half`: what 0.6745 standard deviations are multiplied by so that they hold
-    half of the errors. `by` names the evidence, in order of weight.
+    linear, beyond them as at the ends. `texture` (B,): the share of the texture's variance that a band has beside
+    that: where the MSI tells a band's detail, it tells its texture as well. `by` names the evidence.
     """
 
     bands: Doubles
+    texture: Doubles
     edges: Doubles
     by_edge: Doubles
-    half: float
     by: tuple[str, ...]
 
     def at(self, magnitude: Floats) -> Field:
@@ -51,7 +57,7 @@ class BandVariances:
     """Variances by band of a scene that was kriged in the coefficients of a basis.
 
     `outside` (B,): the mean square of the LR-HSI outside of the basis, of which no detail is known; `texture`
-    (B,) the variance of texture that the MSI tells nothing of, which the bands' scale does not change.
+    (B,) the variance of texture that the MSI may tell nothing of.
     """
 
     posterior: Posterior
@@ -100,7 +106,8 @@ class BandVariances:
         result = flat.reshape(-1, *error.shape[1:])
         result += np.sqrt(self.outside).astype(np.float32)[:, None, None] * beside
         result *= scale.bands.astype(np.float32)[:, None, None] * edges
-        result += np.sqrt(self.texture).astype(np.float32)[:, None, None] * np.sqrt(edges) * texture
+        left = np.sqrt(self.texture * scale.texture)
+        result += left.astype(np.float32)[:, None, None] * np.sqrt(edges) * texture
         return np.asarray(result, np.float32)
 
     def deviation(self, channels: Field, scale: IntervalScale, magnitude: Floats) -> Field:
@@ -109,7 +116,7 @@ class BandVariances:
         variance *= np.square(scale.bands).astype(np.float32)[:, None, None]
         edges = scale.at(magnitude)
         variance *= np.square(edges)
-        variance += self.texture.astype(np.float32)[:, None, None] * edges
+        variance += (self.texture * scale.texture).astype(np.float32)[:, None, None] * edges
         return np.sqrt(variance)
 
 
