@@ -15,10 +15,8 @@ from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.band_numbers import numbered
 from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels, TileInputs, calibrate, usual_levels
 from emrdiff_cli.core.diffusion.msi_scale import (
-    common_offset,
     known_relations,
     msi_factor,
-    nearest_bands,
     scale_relations,
 )
 from emrdiff_cli.core.evidence.covariance_choice import choose_covariance
@@ -27,6 +25,7 @@ from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis
 from emrdiff_cli.core.sensor.fill import ProbableFill
 from emrdiff_cli.core.sensor.missing_bands import MissingBands
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
+from emrdiff_cli.core.sensor.offsets import common_offset, nearest_bands
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.core.subspace import Basis

@@ -31,6 +31,7 @@ from emrdiff_cli.pair.check_result import Check, Point, RasterCheck
 from emrdiff_cli.pair.coregistration import find_shift
 from emrdiff_cli.pair.fill_warnings import fill_warnings
 from emrdiff_cli.pair.local_displacement import find_block_displacements
+from emrdiff_cli.pair.offset_warnings import offset_warnings
 from emrdiff_cli.pair.pair import PairReader, SrcNodata, open_pair
 from emrdiff_cli.pair.registration import FoundGeometry, displaced, displacement_warning, find_geometry
 from emrdiff_cli.pair.rehearsal import rehearsal_ratio, rehearse
@@ -217,14 +218,15 @@ def _with_coverage(result: Check, pair: PairReader, scene: LrScene, choice: Resp
     """Which HSI bands lie under which MSI band, bands marked bad under none, and how their values relate."""
     dead = {band - 1 for band in result.lr_hsi.dead_bands or ()}
     seen = find_coverage(choice, pair, dead, scene)
+    lines = radiometry(choice, pair, scene)
     known = replace(
         result,
         coverage_by=seen.by,
         coverage=seen.msi_bands,
         uncovered_bands=seen.uncovered,
-        radiometry=radiometry(choice, pair, scene),
+        radiometry=lines,
     )
-    return _add(known, warnings=concerns(seen))
+    return _add(known, warnings=[*concerns(seen), *offset_warnings(pair, scene, dead, lines)])
 
 
 def _unfit(scene: LrScene, shift: Shift) -> list[str]:

@@ -40,6 +40,7 @@ from emrdiff_cli.raster.metadata import (
 )
 from emrdiff_cli.raster.nodata import is_nodata, nodata_text, stored_nodata
 from emrdiff_cli.raster.product_dataset import ProductDataset
+from emrdiff_cli.raster.product_offset import with_product_offset, without_product_offset
 from emrdiff_cli.raster.sizes import check_envi, check_geotiff, refuse_beyond_memory
 from emrdiff_cli.raster.tags import lower_keys
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
@@ -296,7 +297,7 @@ def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
     scale = common_value([dataset.scales[i - 1] for i in indexes], "scales", str(path))
     offset = common_value([dataset.offsets[i - 1] for i in indexes], "offsets", str(path))
     gdal = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
-    scale, offset, recorded = read_scale(tags, gdal)
+    (scale, offset, recorded), of_product = with_product_offset(tags, read_scale(tags, gdal))
     if not np.isfinite([scale, offset]).all() or scale == 0:
         raise InputError(
             f"{path}: records scale {scale:g} and offset {offset:g}: correct them, e.g. with "
@@ -325,7 +326,7 @@ def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
         scale_recorded=recorded,
         tags=tags.user_tags(),
         unplaced=unplaced_remedy(path, dataset),
-        band_tags=tags.user_band_tags(),
+        band_tags=without_product_offset(tags.user_band_tags()) if of_product else tags.user_band_tags(),
     )
 
 

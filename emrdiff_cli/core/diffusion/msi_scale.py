@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.correlation import correlations
 from emrdiff_cli.core.diffusion.conditioning import Calibration
 from emrdiff_cli.core.sensor.observation import LrScene
-from emrdiff_cli.core.sensor.radiometry import relate
 
 Floats = NDArray[np.floating[Any]]
 
 # Other scenes of a model's sensor pair came out between 1.00 and 1.08, a single MSI band at 1.25 at most (CAVE,
 # the sample): it is broader than the HSI band it is held against. Other units are a factor of 2 or more.
 _SAME_SCALE = 1.5
-# Of an offset: what bands may differ by, its least share of the rest, and how far below it a dark pixel may lie.
-_ALIKE, _LARGE, _NOT_BELOW = 0.25, 0.15, 0.9
 
 
 def scale_relations(scene: LrScene, beside: Sequence[int]) -> Floats:
@@ -30,25 +26,6 @@ def scale_relations(scene: LrScene, beside: Sequence[int]) -> Floats:
     """
     pairs = zip(scene.msi[:, scene.valid], scene.hsi[list(beside)][:, scene.valid], strict=True)
     return np.array([_slope(msi.astype(np.float64), hsi.astype(np.float64)) for msi, hsi in pairs])
-
-
-def common_offset(scene: LrScene, beside: Sequence[int]) -> float:
-    """Offset that all MSI bands have over the HSI band (0-based) `beside` each, to three digits; 0 where none is.
-
-    By robust lines at LR. It is one where all bands have it within a quarter, where it is a good part of what is
-    left of the MSI without it, and where hardly a pixel of any band lies below it: none that is measured does.
-    """
-    response = np.zeros((len(scene.msi), len(scene.hsi)))
-    response[np.arange(len(beside)), list(beside)] = 1
-    lines = relate(scene, response)
-    offset = float(np.median([line.offset for line in lines])) if lines else 0.0
-    seen = scene.msi[:, scene.valid].astype(np.float64)
-    if offset <= 0 or len(lines) < max(2, len(seen)):
-        return 0.0
-    alike = max(abs(line.offset - offset) for line in lines) <= _ALIKE * offset
-    large = offset >= _LARGE * float(np.median(seen.mean(axis=1) - offset))
-    below = float(np.percentile(seen, 1, axis=1).min()) < _NOT_BELOW * offset
-    return float(f"{offset:.3g}") if alike and large and not below else 0.0
 
 
 def known_relations(calibration: Calibration, beside: Sequence[int]) -> Floats | None:
@@ -71,24 +48,6 @@ def msi_factor(found: Floats, known: Floats) -> float:
         return 1.0
     factor = float(np.median(known[tells] / found[tells]))
     return 1.0 if 1 / _SAME_SCALE <= factor <= _SAME_SCALE else float(f"{factor:.4g}")
-
-
-def nearest_bands(
-    scene: LrScene,
-    usable: NDArray[np.bool_],
-    wavelengths_nm: Sequence[float] | None,
-    centres_nm: Sequence[float] | None,
-) -> tuple[int, ...]:
-    """The usable HSI band (0-based) nearest to each MSI band's centre, else that of the greatest correlation.
-
-    The latter where wavelengths or centres are unknown.
-    """
-    candidates = np.flatnonzero(usable)
-    if wavelengths_nm is not None and centres_nm is not None and len(centres_nm) == len(scene.msi):
-        at = np.asarray(wavelengths_nm)[candidates]
-        return tuple(int(candidates[np.abs(at - centre).argmin()]) for centre in centres_nm)
-    found = correlations(scene.msi[:, scene.valid], scene.hsi[candidates][:, scene.valid])
-    return tuple(int(candidates[row.argmax()]) for row in found)
 
 
 def _slope(msi: Floats, hsi: Floats) -> float:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, nearest_bands, scale_relations
+from emrdiff_cli.core.diffusion.msi_scale import known_relations, msi_factor, scale_relations
 from emrdiff_cli.core.sensor.observation import LrScene
+from emrdiff_cli.core.sensor.offsets import nearest_bands
 from tests.support.fitted_pairs import Fitted, config
 
 HSI = np.random.default_rng(0).uniform(0.1, 0.6, (4, 9, 10)).astype(np.float32)
