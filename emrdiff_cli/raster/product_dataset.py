@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.products.product import Product
 from emrdiff_cli.raster.metadata import envi_lists
-from emrdiff_cli.raster.sizes import check_geotiff
+from emrdiff_cli.raster.sizes import check_geotiff, check_jpeg2000
 
 
 class ProductDataset:
@@ -82,10 +82,12 @@ class ProductDataset:
 
     def _read(self, method: str, indexes: Sequence[int], window: Any) -> NDArray[Any]:
         wanted = [self._layers[index - 1] for index in indexes]
-        parts = [
-            getattr(self._open[image], method)(indexes=[band for _, band in of_one], window=window)
-            for image, of_one in groupby(wanted, key=lambda layer: layer[0])
-        ]
+        # Of its own threads, those that cannot decode a tile of JPEG 2000 leave it 0 and say so nowhere.
+        with rasterio.Env(GDAL_NUM_THREADS=1):
+            parts = [
+                getattr(self._open[image], method)(indexes=[band for _, band in of_one], window=window)
+                for image, of_one in groupby(wanted, key=lambda layer: layer[0])
+            ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def close(self) -> None:
@@ -94,6 +96,8 @@ class ProductDataset:
 
 
 def _opened(product: Product, image: Path) -> Any:
+    if product.driver == "JP2OpenJPEG":
+        check_jpeg2000(image)
     dataset = rasterio.open(image.absolute(), driver=product.driver, sharing=False)
     try:
         if product.driver == "GTiff":

@@ -15,6 +15,8 @@ from emrdiff_cli.raster.envi import check_size
 from emrdiff_cli.raster.tags import lower_keys
 from emrdiff_cli.raster_info import RasterInfo, Window
 
+_END_OF_CODESTREAM = b"\xff\xd9"
+
 
 def check_envi(info: RasterInfo, dataset: Any) -> None:
     """Compare the file's size with what its header states. Raises InputError."""
@@ -61,3 +63,22 @@ def check_geotiff(path: Path, dataset: Any) -> None:
 def _number(dataset: Any, name: str, band: int, block: str) -> int:
     """A block's place in the file or its size there, in bytes; 0 for one that was never written."""
     return int(dataset.get_tag_item(f"BLOCK_{name}_{block}", "TIFF", bidx=band) or 0)
+
+
+def check_jpeg2000(path: Path) -> None:
+    """Look whether the boxes of a JPEG 2000 file are whole and end with it. Raises InputError."""
+    size, place, kind = path.stat().st_size, 0, b""
+    with path.open("rb") as file:
+        while place < size:
+            file.seek(place)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            # 1: the length follows in 8 bytes; 0: to the end of the file.
+            length = int.from_bytes(head[8:16], "big") if length == 1 else length or size - place
+            if length < 8:
+                break
+            place += length
+        file.seek(max(0, size - len(_END_OF_CODESTREAM)))
+        ended = kind != b"jp2c" or file.read() == _END_OF_CODESTREAM
+    if place != size or not size or not ended:
+        raise InputError(f"{path}: the JPEG 2000 file is cut short or damaged at {size} bytes: get it again")

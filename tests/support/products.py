@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
@@ -66,6 +67,96 @@ def write_enmap(
         f"<product><image><merge><channels>{count}</channels><name>{image}</name>"
         f"<dimension><columns>{cols}</columns><rows>{rows}</rows></dimension></merge></image>"
         f"<bandStatistics>{statistics}</bandStatistics></product></level_X>\n"
+    )
+    return metadata
+
+
+def write_sentinel2(
+    folder: Path,
+    values: NDArray[Any],
+    *,
+    level: str = "L2A",
+    quantification: float = 10000,
+    offsets: Sequence[float] = (-1000, -900, -1000, -1000),
+    transform: Affine = NORTH_UP,
+    crs: str = UTM33,
+) -> Path:
+    """A SAFE folder with the four bands of 10 m, and B5 named alone; returns its metadata file."""
+    taken = "20240615T101031"
+    granule = f"GRANULE/{level}_T33UUU_A012345_{taken}/IMG_DATA"
+    at = {"L1C": "", "L2A": "R10m/"}[level], {"L1C": "", "L2A": "_10m"}[level]
+    names = [f"{granule}/{at[0]}T33UUU_{taken}_{band}{at[1]}" for band in ("B02", "B03", "B04", "B08")]
+    for name, band in zip(names, values, strict=True):
+        image = folder / f"{name}.jp2"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        rows, cols = band.shape
+        with rasterio.open(
+            image,
+            "w",
+            driver="JP2OpenJPEG",
+            count=1,
+            height=rows,
+            width=cols,
+            dtype="uint16",
+            crs=crs,
+            transform=transform,
+            QUALITY="100",
+            REVERSIBLE="YES",
+        ) as dataset:
+            dataset.write(band, 1)
+    coarse = ("R20m/", "_20m") if level == "L2A" else ("", "")
+    names.append(f"{granule}/{coarse[0]}T33UUU_{taken}_B05{coarse[1]}")
+    bands = (
+        (1, "B2", 10, 490),
+        (2, "B3", 10, 560),
+        (3, "B4", 10, 665),
+        (7, "B8", 10, 833),
+        (4, "B5", 20, 704),
+    )
+    spectra = "".join(
+        f'<Spectral_Information bandId="{i}" physicalBand="{name}"><RESOLUTION>{metres}</RESOLUTION><Wavelength>'
+        f'<MIN unit="nm">{nm - 20}</MIN><MAX unit="nm">{nm + 20}</MAX><CENTRAL unit="nm">{nm}</CENTRAL>'
+        "</Wavelength>"
+        '<Spectral_Response><STEP unit="nm">1</STEP><VALUES>'
+        + " ".join(str(round(max(0.0, 1 - abs(at) / 20), 3)) for at in range(-20, 21))
+        + "</VALUES></Spectral_Response></Spectral_Information>"
+        for i, name, metres, nm in bands
+    )
+    told = {
+        "L1C": ("1C", "Radiometric_Offset_List", "RADIO_ADD_OFFSET"),
+        "L2A": ("2A", "", "BOA_ADD_OFFSET"),
+    }[level]
+    listed = "".join(
+        f'<{told[2]} band_id="{i}">{offset:g}</{told[2]}>'
+        for i, offset in zip((1, 2, 3, 7), offsets, strict=False)
+    )
+    outer = told[1] or "BOA_ADD_OFFSET_VALUES_LIST"
+    value = f'QUANTIFICATION_VALUE unit="none">{quantification}</'
+    scale = {
+        "L1C": f"<{value}QUANTIFICATION_VALUE>",
+        "L2A": f"<QUANTIFICATION_VALUES_LIST><BOA_{value}BOA_QUANTIFICATION_VALUE></QUANTIFICATION_VALUES_LIST>",
+    }[level]
+    root = f"n1:Level-{told[0]}_User_Product"
+    metadata = folder / f"MTD_MSI{level}.xml"
+    metadata.write_text(
+        '<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
+        f'<{root} xmlns:n1="https://psd-15.sentinel2.eo.esa.int/PSD/User_Product_Level-{told[0]}.xsd">'
+        "<n1:General_Info><Product_Info><PRODUCT_START_TIME>2024-06-15T10:10:31.024Z</PRODUCT_START_TIME>"
+        f"<PRODUCT_URI>S2B_MSI{level}_{taken}_N0510_R022_T33UUU_20240615T123456.SAFE</PRODUCT_URI>"
+        f"<PROCESSING_LEVEL>Level-{told[0]}</PROCESSING_LEVEL><PROCESSING_BASELINE>05.10</PROCESSING_BASELINE>"
+        "<Datatake><SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME></Datatake>"
+        "<Product_Organisation><Granule_List><Granule>"
+        + "".join(f"<IMAGE_FILE>{name}</IMAGE_FILE>" for name in names)
+        + "</Granule></Granule_List></Product_Organisation></Product_Info><Product_Image_Characteristics>"
+        + "".join(
+            f"<Special_Values><SPECIAL_VALUE_TEXT>{text}</SPECIAL_VALUE_TEXT>"
+            f"<SPECIAL_VALUE_INDEX>{index}</SPECIAL_VALUE_INDEX></Special_Values>"
+            for text, index in (("NODATA", 0), ("SATURATED", 65535))
+        )
+        + scale
+        + (f"<{outer}>{listed}</{outer}>" if listed else "")
+        + f"<Spectral_Information_List>{spectra}</Spectral_Information_List>"
+        f"</Product_Image_Characteristics></n1:General_Info></{root}>\n"
     )
     return metadata
 

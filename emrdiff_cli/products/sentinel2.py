@@ -1,0 +1,181 @@
+"""Sentinel-2 of levels L1C and L2A: a SAFE folder, `MTD_MSIL*.xml` with one JPEG 2000 image a band below it.
+
+The bands of 10 m, B2, B3, B4 and B8, are the product's; reflectance = (stored value + offset) / quantification.
+Places as in the Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD), version 15.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.metadata_xml import number_at, read_xml, text_at
+from emrdiff_cli.products.product import Layer, Product
+from emrdiff_cli.raster_info import Bands
+
+_METADATA = re.compile(r"MTD_MSI(L\d\w)\.xml", re.IGNORECASE)
+_IMAGE = re.compile(
+    r"(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}_(?:B\d[\dA]|TCI|SCL)(?:_[126]0m)?\.jp2", re.IGNORECASE
+)
+_PLACE = re.compile(r"GRANULE/[\w-]+/IMG_DATA/(?:R10m/)?[\w-]+?")
+_RESOLUTION = 10.0  # m
+_FOLDERS_UP = 6  # from an image to its product
+_INFO = "{*}General_Info/Product_Info"
+_IMAGES = "{*}General_Info/Product_Image_Characteristics"
+
+
+@dataclass(frozen=True)
+class _Level:
+    name: str
+    quantification: str
+    offset: str
+
+
+_LEVELS = {
+    "L1C": _Level("Level-1C", "QUANTIFICATION_VALUE", "Radiometric_Offset_List/RADIO_ADD_OFFSET"),
+    "L2A": _Level(
+        "Level-2A",
+        "QUANTIFICATION_VALUES_LIST/BOA_QUANTIFICATION_VALUE",
+        "BOA_ADD_OFFSET_VALUES_LIST/BOA_ADD_OFFSET",
+    ),
+}
+
+
+def metadata_of(path: Path) -> Path | None:
+    """The product's metadata file of itself, `manifest.safe` or a tile's `MTD_TL.xml`; None for any other file.
+
+    Raises InputError for the image of one band, which lies in a product: that is the raster.
+    """
+    if _METADATA.fullmatch(path.name):
+        return path
+    if path.name.lower() == "manifest.safe":
+        return next(iter(metadata_in(path.parent)), None)
+    tile = path.name.lower() == "mtd_tl.xml"
+    if not tile and not _IMAGE.fullmatch(path.name):
+        return None
+    found = [each for folder in path.absolute().parents[:_FOLDERS_UP] for each in metadata_in(folder)]
+    if found and not tile:
+        raise InputError(f"{path}: is one band of a Sentinel-2 product: name its folder, {found[0].parent}")
+    return found[0] if found else None
+
+
+def metadata_in(folder: Path) -> list[Path]:
+    """The metadata files of Sentinel-2 products in a folder: of SAFE, one."""
+    return sorted(path for path in folder.glob("MTD_MSI*.[xX][mM][lL]") if _METADATA.fullmatch(path.name))
+
+
+def read(metadata: Path) -> Product:
+    """The product of a metadata file. Raises InputError: of another level, damaged, an image missing."""
+    stated = _METADATA.fullmatch(metadata.name)
+    level = stated[1].upper() if stated else ""
+    if level not in _LEVELS:
+        raise InputError(f"{metadata}: is of level {level}, in sensor geometry: get the scene as L1C or L2A")
+    root = read_xml(metadata, f"{_LEVELS[level].name}_User_Product")
+    bands = _bands(root, metadata)
+    numbers = [band.get("bandId") or "" for band in bands]
+    names = [band.get("physicalBand") or "" for band in bands]
+    quantification = number_at(root, f"{_IMAGES}/{_LEVELS[level].quantification}", metadata)
+    if quantification <= 0:
+        raise InputError(f"{metadata}: has a quantification of {quantification:g}: get the product again")
+    offsets = _offsets(root, _LEVELS[level].offset, metadata)
+    if offsets and any(number not in offsets for number in numbers):
+        raise InputError(f"{metadata}: has no offset of one of {', '.join(names)}: get the product again")
+    return Product(
+        name=f"Sentinel-2 {level}",
+        path=metadata,
+        metadata=metadata,
+        driver="JP2OpenJPEG",
+        layers=tuple(Layer(_image(root, name, metadata)) for name in names),
+        bands=Bands(
+            count=len(bands),
+            wavelengths_nm=tuple(number_at(band, "Wavelength/CENTRAL", metadata) for band in bands),
+            fwhm_nm=tuple(_fwhm(band, metadata) for band in bands),
+            names=tuple(names),
+        ),
+        nodata=_special_values(root, metadata),
+        scales=(1 / quantification,) * len(bands),
+        offsets=tuple(offsets.get(number, 0.0) / quantification for number in numbers),
+        tags={
+            "acquisition_time": text_at(root, f"{_INFO}/PRODUCT_START_TIME", metadata),
+            "sensor_type": f"{text_at(root, f'{_INFO}/Datatake/SPACECRAFT_NAME', metadata)} MSI",
+            "processing_level": level,
+            "processing_baseline": text_at(root, f"{_INFO}/PROCESSING_BASELINE", metadata),
+            "product_id": text_at(root, f"{_INFO}/PRODUCT_URI", metadata).removesuffix(".SAFE"),
+        },
+    )
+
+
+def _bands(root: Element, path: Path) -> list[Element]:
+    """The bands of 10 m, by wavelength."""
+    listed = root.findall(f"{_IMAGES}/Spectral_Information_List/Spectral_Information")
+    fine = [band for band in listed if number_at(band, "RESOLUTION", path) == _RESOLUTION]
+    if not fine:
+        raise InputError(f"{path}: describes no band of 10 m: get the product again")
+    return sorted(fine, key=lambda band: number_at(band, "Wavelength/CENTRAL", path))
+
+
+def _fwhm(band: Element, path: Path) -> float:
+    """Width in nm between the outermost places at half of the maximum of the response that the metadata hold."""
+    step = number_at(band, "Spectral_Response/STEP", path)
+    try:
+        response = np.array(text_at(band, "Spectral_Response/VALUES", path).split(), float)
+    except ValueError:
+        response = np.zeros(1)
+    if step <= 0 or len(response) < 3 or not np.isfinite(response).all() or response.max() <= 0:
+        raise InputError(f"{path}: has no response of band {band.get('physicalBand')}: get the product again")
+    half = response.max() / 2
+    above = np.flatnonzero(response >= half)
+    first, last = int(above[0]), int(above[-1])
+    left = first - _part(response[first - 1], response[first], half) if first else float(first)
+    right = (
+        last + _part(response[last + 1], response[last], half) if last + 1 < len(response) else float(last)
+    )
+    return round(step * (right - left), 3)
+
+
+def _part(below: float, above: float, half: float) -> float:
+    """The part of a step, from the sample `above` on, at which the line to the one `below` is at half."""
+    return float((above - half) / (above - below))
+
+
+def _offsets(root: Element, place: str, path: Path) -> Mapping[str, float]:
+    """Offsets by the bands' numbers; none before processing baseline 04.00."""
+    return {
+        each.get("band_id") or "": number_at(each, ".", path) for each in root.findall(f"{_IMAGES}/{place}")
+    }
+
+
+def _special_values(root: Element, path: Path) -> tuple[float, ...]:
+    """The values of no data and of saturation, in this order."""
+    told = {
+        text_at(each, "SPECIAL_VALUE_TEXT", path): number_at(each, "SPECIAL_VALUE_INDEX", path)
+        for each in root.findall(f"{_IMAGES}/Special_Values")
+    }
+    if "NODATA" not in told:
+        raise InputError(f"{path}: names no value of NODATA: get the product again")
+    return tuple(told[name] for name in ("NODATA", "SATURATED") if name in told and math.isfinite(told[name]))
+
+
+def _image(root: Element, band: str, path: Path) -> Path:
+    """The image of a band at 10 m that the metadata name, inside the product's folder."""
+    wanted = re.compile(rf"{_PLACE.pattern}_B0?{band[1:]}(?:_10m)?")
+    listed = [text_at(each, ".", path) for each in root.iterfind(f"{_INFO}/Product_Organisation//IMAGE_FILE")]
+    names = [name for name in listed if wanted.fullmatch(name)]
+    if len(names) != 1:
+        raise InputError(
+            f"{path}: names {len(names)} images of band {band} at 10 m, one is needed: get the product as one tile"
+        )
+    image = path.parent.joinpath(*names[0].split("/")).with_suffix(".jp2")
+    if not image.is_file():
+        raise InputError(
+            f"{path}: the image of band {band}, {names[0]}.jp2, is not below it: unpack the whole product, or put "
+            "the metadata of this scene there"
+        )
+    return image
