@@ -398,7 +398,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, model: Path, number: signal.Si
     output.write_text("what was there")
     command = [sys.executable, "-m", "emrdiff_cli", "fuse", *map(str, pair), str(output), "--overwrite"]
     with subprocess.Popen(
-        [*command, "--model", str(model), "--steps", "5000"], stderr=subprocess.PIPE, text=True
+        [*command, "--model", str(model), "--steps", "1000"], stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".out.tif.part-*")):
