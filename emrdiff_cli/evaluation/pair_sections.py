@@ -41,7 +41,8 @@ def verdict(fused: RasterReader) -> str:
 def _evidence(text: str) -> str:
     """Methods by kinds of evidence, dB over kriging; nothing where none is recorded."""
     try:
-        rows = [(str(r["method"]), str(r["kind"]), _gain(r["gain_db"])) for r in json.loads(text)["evidence"]]
+        found = json.loads(text)["evidence"]
+        rows = [(str(r["method"]), str(r["kind"]), _gain(r["gain_db"], r["gain_error_db"])) for r in found]
     except (ValueError, KeyError, TypeError):
         return ""
     if not rows:
@@ -59,10 +60,11 @@ def _evidence(text: str) -> str:
     return scores + notes(["dB better than kriging, with the standard error, on this pair."])
 
 
-def _gain(gain: Any) -> str:
-    """A gain with its error; the error is null where it is not known."""
-    value, error = float(gain["value"]), gain.get("error")
-    return f"{value:+.2f}" + ("" if error is None else f" ± {float(error):.2f}")
+def _gain(value: Any, error: Any) -> str:
+    """A gain with its error; either is null where it is not known."""
+    if value is None:
+        return "&ndash;"
+    return f"{float(value):+.2f}" + ("" if error is None else f" ± {float(error):.2f}")
 
 
 def pictures(view: PairView, lr: RasterReader, msi: RasterReader) -> str:

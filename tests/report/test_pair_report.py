@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from emrdiff_cli.core.evidence.bootstrap import Estimate
+from emrdiff_cli.core.evidence.verdict import HELD_OUT, Score, Standing, Verdict
 from tests.support.front_door import Run
 from tests.support.pages import Page, polylines
 from tests.support.pairs import displaced
@@ -17,10 +19,13 @@ from tests.support.rasters import read_back
 from tests.support.scenes import wavelengths, write_cube
 
 RATIO = 4
-EVIDENCE = [
-    {"method": "kriging", "kind": "band held out", "gain_db": {"value": 0.0, "error": 0.0}},
-    {"method": "glp", "kind": "band held out", "gain_db": {"value": -1.25, "error": None}},
-]
+VERDICT = Verdict(
+    "kriging",
+    (
+        Standing("kriging", {HELD_OUT: Score(20.0, Estimate(0.0, 0.0))}),
+        Standing("glp", {HELD_OUT: Score(18.75, Estimate(-1.25, float("inf")))}),
+    ),
+)
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ def test_an_evaluation_without_a_reference_has_a_page(
 
 def test_the_verdict_comes_first_and_is_text(fused: Path, pair: tuple[Path, Path], emrdiff: Run) -> None:
     with rasterio.open(fused, "r+") as dataset:
-        tags = {"emrdiff_verdict": "fused by <b>", "emrdiff_evidence": json.dumps({"evidence": EVIDENCE})}
+        tags = {"emrdiff_verdict": "fused by <b>", "emrdiff_evidence": json.dumps(VERDICT.record())}
         dataset.update_tags(**tags)
     page = evaluated(emrdiff, fused, pair)
     assert page.headings[0] == "Verdict"

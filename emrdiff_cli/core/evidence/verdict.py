@@ -54,12 +54,63 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A model that fits a pair, and by how many dB it is better than kriging.
+
+    `gain_db`: on what was `held_out` of its training, None where that is not known. `on_pair`: on a part of the pair
+    itself at reduced resolution, `scale`; None where it was not tried there. `named`: asked for by name.
+    """
+
+    name: str
+    gain_db: float | None = None
+    held_out: str = ""
+    on_pair: Estimate | None = None
+    scale: str = ""
+    named: bool = False
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether kriging is better on the pair by more than the error."""
+        return self.on_pair is not None and _is_sure(Estimate(-self.on_pair.value, self.on_pair.error))
+
+    @property
+    def worth(self) -> str:
+        """What is known of it against kriging."""
+        trained = None
+        if self.gain_db is not None:
+            held_out = f" ({self.held_out})" if self.held_out else ""
+            compared = f"{abs(self.gain_db):.2f} dB {'better' if self.gain_db > 0 else 'worse'} than {FAVOURITE}"
+            trained = f"{compared} on what was held out of its training{held_out}"
+        if self.on_pair is None:
+            return trained or f"not known against {FAVOURITE}"
+        gain, where = self.on_pair, f"on this pair at {self.scale}"
+        if _is_sure(gain) or self.is_worse:
+            better = "better" if gain.value > 0 else "worse"
+            own = f"{_db(Estimate(abs(gain.value), gain.error))} {better} than {FAVOURITE} {where}"
+        else:
+            own = f"as good as {FAVOURITE} {where} within the error ({_db(gain, '+')})"
+        return own if trained is None else f"{own}, {trained}"
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values for JSON."""
+        gain = None if self.on_pair is None else _finite(self.on_pair.value)
+        error = None if self.on_pair is None else _finite(self.on_pair.error)
+        return {
+            "model": self.name,
+            "model_gain_db": self.gain_db,
+            "model_held_out": self.held_out,
+            "model_on_pair_db": gain,
+            "model_on_pair_error_db": error,
+        }
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The methods' evidence and the choice. `lr_pixels`: those that it rests on.
 
     `unexplained`: share of the MSI's variance at LR that the LR-HSI leaves; `changed` and `uncovered`: shares of
-    the LR pixels that changed and of the bands under no MSI band. `model`: one that fits, and by how many dB it was
-    better than kriging on what was held out of its training, None where that is not known.
+    the LR pixels that changed and of the bands under no MSI band. `model`: one that fits, chosen or not. `posterior`:
+    kriging was settled on for what it alone tells, its uncertainty, whatever the evidence names.
     """
 
     method: str
@@ -69,8 +120,8 @@ class Verdict:
     unexplained: float | None = None
     changed: float = 0.0
     uncovered: float = 0.0
-    model: str | None = None
-    model_gain_db: float | None = None
+    model: Candidate | None = None
+    posterior: bool = False
     doubts: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -84,8 +135,13 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """Which method, why, by how much, and what to doubt first."""
+        return f"fused by {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """The sentence from the method's name on."""
         doubt = f"; doubt first: {self.doubts[0]}" if self.doubts else ""
-        return f"fused by {self.method}: {self._why()}{doubt}"
+        return f"{self.method}: {self._why()}{doubt}"
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values for JSON; what is not known is null."""
@@ -102,33 +158,51 @@ class Verdict:
             "unexplained": self.unexplained,
             "changed": self.changed,
             "uncovered": self.uncovered,
-            "model": self.model,
-            "model_gain_db": self.model_gain_db,
+            **(self.model or Candidate("")).record(),
+            "model": None if self.model is None else self.model.name,
+            "posterior": self.posterior,
             "doubts": list(self.doubts),
         }
 
     def _why(self) -> str:
-        if self.model is not None and self.model_gain_db is not None and self.method not in self._tested():
-            return (
-                f"{self.model} fits, and was {self.model_gain_db:.2f} dB better than kriging on scenes held out of "
-                "its training"
-            )
+        if self.model is not None and self.method == self.model.name:
+            return self._why_model(self.model)
+        why = self._why_method()
+        if self.model is None:
+            return why
+        left = "tells no uncertainty" if self.posterior else "is left"
+        return f"{why}; model {self.model.name} fits and {left}: it is {self.model.worth}"
+
+    def _why_model(self, model: Candidate) -> str:
+        if model.named:
+            away = f"; without --model {FAVOURITE} is a candidate" if model.is_worse else ""
+            return f"the model asked for, {model.worth}{away}"
+        if model.on_pair is not None:
+            return f"a model that fits, {model.worth}"
+        return f"a model that fits, {model.worth}; on that alone it was chosen, the pair being too small to try it"
+
+    def _why_method(self) -> str:
         kind = deciding_kind(self.standings)
         if kind is None:
-            return "the pair is too small to tell more than that it is the best on most"
+            return (
+                "it alone tells its uncertainty"
+                if self.posterior
+                else "the pair is too small to tell more than that it is the best on most"
+            )
         if self.method != FAVOURITE:
             gain = _of(self.standings, self.method).scores[kind].gain_db
             return f"{_told(kind)} it is {_db(gain)} better than {FAVOURITE}"
+        named = choose(self.standings)
+        if named != FAVOURITE:
+            gain = _of(self.standings, named).scores[kind].gain_db
+            return f"it alone tells its uncertainty; {_told(kind)} {named} is {_db(gain)} better, without one"
         rivals = [standing for standing in self.standings if standing.method != FAVOURITE]
         best = max(rivals, key=lambda standing: standing.scores[kind].gain_db.value)
         gain = best.scores[kind].gain_db
         if gain.value < -_ERRORS * gain.error:
             lead = Estimate(-gain.value, gain.error)
             return f"{_told(kind)} it is {_db(lead)} better than {best.method}, the next"
-        return f"{_told(kind)} no other is surely better ({best.method} by {_db(gain)})"
-
-    def _tested(self) -> set[str]:
-        return {standing.method for standing in self.standings}
+        return f"{_told(kind)} no other is surely better ({best.method} by {_db(gain, '+')})"
 
     def _doubted(self) -> list[str]:
         doubts = []
@@ -153,8 +227,7 @@ def choose(standings: Sequence[Standing]) -> str:
     def gain(standing: Standing) -> float:
         """What is sure of it by every kind that decides; -infinity where one contradicts."""
         gains = [standing.scores[kind].gain_db for kind in kinds]
-        sure = all(gain.value > max(_LEAST_DB, _ERRORS * gain.error) for gain in gains)
-        return min(gain.value for gain in gains) if sure else -math.inf
+        return min(gain.value for gain in gains) if all(map(_is_sure, gains)) else -math.inf
 
     best = max(standings, key=gain)
     return best.method if gain(best) > 0 else FAVOURITE
@@ -174,9 +247,18 @@ def _told(kind: str) -> str:
     return "on MSI bands held out at full resolution" if kind == HELD_OUT else f"at {kind}"
 
 
-def _db(gain: Estimate) -> str:
+def _db(gain: Estimate, sign: str = "") -> str:
     error = f" ± {gain.error:.2f}" if math.isfinite(gain.error) else ""
-    return f"{gain.value:.2f}{error} dB"
+    return f"{gain.value:{sign}.2f}{error} dB"
+
+
+def _is_sure(gain: Estimate) -> bool:
+    """Whether a gain is one, by more than its error."""
+    return gain.value > max(_LEAST_DB, _ERRORS * gain.error)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _plain(score: Score) -> dict[str, float | None]:
@@ -187,4 +269,4 @@ def _plain(score: Score) -> dict[str, float | None]:
         "gain_error_db": gain.error,
         "sam_deg": score.sam_deg,
     }
-    return {key: value if value is not None and math.isfinite(value) else None for key, value in told.items()}
+    return {key: _finite(value) for key, value in told.items()}
