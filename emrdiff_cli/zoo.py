@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from emrdiff_cli.config import ModelConfig, build_config
 from emrdiff_cli.core.band_matching import Positions, by_rank, in_direction, match_bands, unless_in_order
@@ -44,10 +45,23 @@ class ZooModel:
     def gain_over_kriging_db(self) -> float | None:
         """By how many dB it was better than kriging on what its training held out; None where that is not known."""
         try:
-            gain = json.loads((self.folder / VALIDATED).read_text(encoding="utf-8"))["gain_over_kriging_db"]
+            gain = self._validated()["gain_over_kriging_db"]
             return float(gain) if math.isfinite(gain) else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             return None
+
+    @property
+    def held_out(self) -> str:
+        """What its training held out, in words; empty where that is not recorded."""
+        text = str(self._validated().get("held_out", ""))
+        return "".join(sign for sign in text if sign.isprintable())
+
+    def _validated(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / VALIDATED).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def megabytes(self) -> float:

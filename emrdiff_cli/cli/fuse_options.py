@@ -90,7 +90,7 @@ Uncertainty = Annotated[
     typer.Option(
         metavar="FILE",
         help="Also write the standard deviation of each band, on the output's grid, and beside it FILE_mean.tif, "
-        "their mean; by kriging alone.",
+        "their mean; --method auto is kriging then, which alone has them.",
     ),
 ]
 Samples = Annotated[

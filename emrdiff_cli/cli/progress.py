@@ -54,13 +54,13 @@ def _nothing(_done: float, _total: float, _note: str = "") -> None:
 
 
 def _plain_lines(title: str) -> Report:
-    last = time.monotonic()
+    last, ended = time.monotonic(), False
 
     def line(done: float, total: float, note: str = "") -> None:
-        nonlocal last
+        nonlocal last, ended
         now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES or done >= total:
-            last = now
+        if (done >= total and not ended) or (done < total and now - last >= _SECONDS_BETWEEN_LINES):
+            last, ended = now, done >= total
             sys.stderr.write(f"{title}: {done:.0f}/{total:.0f} {note}".rstrip() + "\n")
             sys.stderr.flush()
 

@@ -105,8 +105,6 @@ def train(
             examples = _read_examples(archive, ratio, srf, scene, geometry, validation, quiet)
             job = _prepare(examples, values, quiet, group)
         _run(job, output, device, resume, note, quiet, group)
-    if not quiet:
-        typer.echo(f"{output}: model and card written", err=True)
 
 
 def _prepare(
@@ -135,7 +133,9 @@ def _run(
             typer.echo("To go on, repeat the command with --resume.", err=True)
         raise
     if compared is not None and not quiet:
+        typer.echo(f"{output}: model and card written", err=True)
         typer.echo(f"Note: {compared.sentence}", err=True)
+        typer.echo(f"Next: {compared.next_step(str(output))}", err=True)
 
 
 def _gather(

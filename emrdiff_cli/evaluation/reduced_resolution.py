@@ -98,7 +98,7 @@ def wald_test(
         fuse(
             *(lr, msi, fused, method, sampler, FusionOptions()),
             geometry=PairGeometry(psf=found.psf),
-            progress=lambda done, of: report(done, of, "fused"),
+            progress=lambda done, of, note="": report(done, of, note or "fused"),
         )
         scored = evaluate(fused, truth, baseline=lr, peak=peak, ratio=ratio, metrics=metrics)
     roles = ("lr_hsi", "hr_msi")

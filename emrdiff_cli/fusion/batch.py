@@ -20,6 +20,7 @@ from emrdiff_cli.fusion.job import (
     to_be_done,
 )
 from emrdiff_cli.fusion.manifest import ListedJob
+from emrdiff_cli.fusion.run import Progress as SceneProgress
 from emrdiff_cli.runtime.interruption import deferred, safe_point
 
 if TYPE_CHECKING:
@@ -72,10 +73,16 @@ def fuse_archive(
         safe_point()
 
         def report(
-            done: float, total: float, number: int = number, name: str = listed.job.output.name
+            done: float,
+            total: float,
+            note: str = "",
+            /,
+            number: int = number,
+            name: str = listed.job.output.name,
         ) -> None:
             if progress is not None:
-                progress(number + min(done / total if total else 0.0, 0.99), len(jobs), name)
+                told = f"{name}: {note}" if note else name
+                progress(number + min(done / total if total else 0.0, 0.99), len(jobs), told)
 
         report(0, 1)
         status = _fuse_listed(listed, emit, skip_done, report, workers, write_report)
@@ -92,7 +99,7 @@ def _fuse_listed(
     listed: ListedJob,
     emit: Callable[[Status], None],
     skip_done: bool,
-    progress: Callable[[float, float], None],
+    progress: SceneProgress,
     workers: Workers | None,
     write_report: WriteReport,
 ) -> Status:
@@ -132,7 +139,7 @@ def _fuse_listed(
 def _fuse_unless_done(
     job: FusionJob,
     skip_done: bool,
-    progress: Callable[[float, float], None],
+    progress: SceneProgress,
     workers: Workers | None,
     write_report: WriteReport,
 ) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -40,13 +40,24 @@ _LARGE_PART = 64  # and of one of the whole,
 _HALO = 6  # with so many around them
 
 
-def verdict_on(observed: ObservedScene, effort: Effort) -> Verdict:
-    """The training-free method that the pair's own evidence names, with all of the evidence."""
+def verdict_on(
+    observed: ObservedScene, effort: Effort = "normal", say: Callable[[str], None] = lambda note: None
+) -> Verdict:
+    """The training-free method that the pair's own evidence names, with all of the evidence.
+
+    `say` is told which part of the pair is looked at.
+    """
     sample, pixels = _SAMPLES.get(effort), None
     if sample is not None:
         pixels = min(sample.most, max(sample.least, round(sample.share * observed.lr.valid.size)))
-    parts = (_part(observed, core) for core in cores(observed.lr.valid.shape, pixels))
-    found = gather(parts, END_POINTS, None if sample is None else sample.blocks)
+    where = cores(observed.lr.valid.shape, pixels)
+
+    def parts() -> Iterator[PairPart]:
+        for number, core in enumerate(where, 1):
+            say(f"choosing the method: part {number} of {len(where)}")
+            yield _part(observed, core)
+
+    found = gather(parts(), END_POINTS, None if sample is None else sample.blocks)
     return Verdict(
         method=choose(found.standings),
         standings=found.standings,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emrdiff_cli.config import ModelConfig
-from emrdiff_cli.core.evidence.verdict import Verdict
+from emrdiff_cli.core.evidence.verdict import Candidate, Verdict
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
 from emrdiff_cli.errors import ModelError, UsageError, WriteError
 from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
@@ -42,14 +42,6 @@ __all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "
 
 _MANY_IMPOSSIBLE = 0.01  # share of the fused values that is warned of: as they came out,
 _MANY_LEFT = 0.001  # and as they are written
-
-
-@dataclass(frozen=True)
-class ModelClaim:
-    """A model that fits a pair, and by how many dB it was better than kriging on what its training held out."""
-
-    name: str
-    gain_db: float
 
 
 @dataclass(frozen=True)
@@ -132,7 +124,7 @@ def fuse(
     sampler: Sampler | None,
     options: FusionOptions,
     *,
-    model: ModelClaim | None = None,
+    model: Candidate | None = None,
     geometry: PairGeometry | None = None,
     progress: Progress | None = None,
     sampling: RowSampling | None = None,
@@ -140,8 +132,8 @@ def fuse(
     """Fuse a pair on the MSI's grid; with a sampler its model's end point and chain, else `method` alone.
 
     `auto`: without a sampler the method that the pair's own evidence names, looked for by `options.effort`.
-    `model`: what is claimed for the sampler's, where it was chosen for the pair. The verdict is reported, and in
-    the tags.
+    `model`: what is known of the sampler's, where it was chosen for the pair, or of one that was left. The verdict
+    is reported, and in the tags.
 
     The output changes only when everything is written and verified. With a sampler, what was done before an
     interruption is kept beside it, for `options.resume`. `geometry`: the pair's, where it is known; None: as the
@@ -157,11 +149,11 @@ def fuse(
         choice = _check(pair, output, sampler, end_point, options)
         with deferred(), sole_run(output):
             files = InputFiles(pair.lr_info.path, pair.msi_info.path)
-            run = begin(pair, output, end_point, sampler, choice, options, geometry)
+            run = begin(pair, output, end_point, sampler, choice, options, geometry, progress)
             try:
                 dead = set(run.scene.passed.bands)
                 seen = find_coverage(choice, run.scene.pair, dead, placed=run.geometry.known)
-                verdict = _settled(run, model, seen)
+                verdict = _settled(run, model, sampler is not None, seen)
                 spec = with_verdict(with_detail(run.plan.spec, seen), verdict)
                 with VerifiedWriter(output, spec, options.overwrite) as writer:
                     tally = write_rows(run, sampling, writer, progress)
@@ -194,13 +186,13 @@ def _band_order(
     return order.notes, order_concerns(sampler.config, seen, lr.bands, msi.bands)
 
 
-def _settled(run: FusionRun, model: ModelClaim | None, seen: Coverage) -> Verdict | None:
-    """The run's verdict, or the one on a model that was chosen, with what the coverage adds to it."""
+def _settled(run: FusionRun, model: Candidate | None, used: bool, seen: Coverage) -> Verdict | None:
+    """The run's verdict, or the one on a model that is used, with what the coverage adds to it."""
     verdict = run.verdict
-    if model is not None:
-        verdict = Verdict(
-            model.name, changed=run.scene.ground.share, model=model.name, model_gain_db=model.gain_db
-        )
+    if model is not None and used:
+        verdict = Verdict(model.name, changed=run.scene.ground.share, model=model)
+    elif model is not None and verdict is not None:
+        verdict = replace(verdict, model=model)
     count = seen.count - len(seen.bad)
     return None if verdict is None else replace(verdict, uncovered=len(seen.uncovered) / max(1, count))
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
+from emrdiff_cli.core.evidence.verdict import FAVOURITE, Candidate
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
-from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, ModelClaim, check_fit, fuse, plan, tile_size
+from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan, tile_size
 from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import Progress
 from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
+from emrdiff_cli.fusion.uncertainty import refuse_without_posterior
 from emrdiff_cli.methods import AUTO, METHODS, MethodChoice
 from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
@@ -60,11 +62,19 @@ def choose_model(job: FusionJob) -> ChosenModel | None:
     """The model that was asked for, or the shipped one that fits; None for a method that needs none.
 
     Where the method is left to the pair, a shipped model has to be known to be better than kriging; None too where
-    none is. Raises InputError's children.
+    none is, and where what kriging alone tells is asked for. Raises InputError's children.
     """
     method = job.settings.method
+    if method == AUTO and job.settings.tells_errors and job.settings.model is None:
+        return None
     if method != AUTO and not METHODS[method].needs_model:
         return None
+    return _fitting(job)
+
+
+def _fitting(job: FusionJob) -> ChosenModel | None:
+    """`choose_model`, whatever else the method depends on."""
+    method = job.settings.method
     lr, msi = read_info(job.lr_hsi), read_info(job.hr_msi)
     ratio = place(lr, msi).ratio
     if job.settings.model is None:
@@ -90,7 +100,11 @@ def choose_model(job: FusionJob) -> ChosenModel | None:
 
 def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodChoice:
     """The method that a job comes to, with the model chosen for it; `auto` where the pair itself decides."""
-    return "emrdiff" if job.settings.method == AUTO and chosen is not None else job.settings.method
+    if job.settings.method != AUTO:
+        return job.settings.method
+    if chosen is not None:
+        return "emrdiff"
+    return FAVOURITE if job.settings.tells_errors else AUTO
 
 
 def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
@@ -140,6 +154,7 @@ def plan_job(job: FusionJob, chosen: ChosenModel | None) -> FusionPlan:
     """Plan what `run_job` would do, without reading a pixel. Raises EmrdiffError's children."""
     model = None if chosen is None else chosen.model
     config = None if model is None else model.config
+    refuse_without_posterior(method_of(job, chosen), job.settings)
     planned = plan(job.lr_hsi, job.hr_msi, job.output, config, method_of(job, chosen), job.settings)
     return planned if model is None else replace(planned, model=model.name)
 
@@ -154,27 +169,71 @@ def run_job(
 
     With `workers` they run the model, and this process does the rest; a method without a model is all its.
     """
-    asked = job.settings
-    sampler: Sampler | None = None
-    sampling: RowSampling | None = None
-    provenance = {RUN_TAG: _record(job, chosen)}
-    if chosen is not None:
-        sampler = _sampler(chosen, asked if workers is None else replace(asked, device="cpu"))
-        if workers is not None:
-            make = partial(worker_sampler, _known_as(chosen), file_sha256(chosen.weights), asked)
-            sampling = partial(workers.sample_rows, make)
-        provenance |= {
-            "emrdiff_model": chosen.model.name,
-            "emrdiff_model_sha256": file_sha256(chosen.weights),
-            "emrdiff_steps": str(asked.steps or chosen.model.config.steps),
-            "emrdiff_seed": str(asked.seed),
-        }
-    options = replace(asked, provenance=provenance)
-    pair = job.lr_hsi, job.hr_msi
-    method = method_of(job, chosen)
-    claim = _claim(chosen) if chosen is not None and asked.method == AUTO and asked.model is None else None
+    if chosen is None:
+        return _fuse_without_model(job, None, _passed_over(job), progress)
+    try:
+        return _fuse_by_model(job, chosen, progress, workers)
+    except ModelError as error:
+        if job.settings.method != AUTO or job.settings.model is not None or workers is not None:
+            raise
+        done = _fuse_without_model(job, chosen, None, progress)
+        said = f"model {chosen.model.name}, whose bands fit, is left: {error}"
+        return replace(done, warnings=(said, *done.warnings))
+
+
+def _passed_over(job: FusionJob) -> Candidate | None:
+    """The model that would be chosen, if it told its uncertainty, which is asked for."""
+    if job.settings.method != AUTO or not job.settings.tells_errors:
+        return None
+    fitting = _fitting(job)
+    return None if fitting is None else _candidate(job, fitting)
+
+
+def _candidate(job: FusionJob, chosen: ChosenModel) -> Candidate | None:
+    model, gain = chosen.model, chosen.model.gain_over_kriging_db
+    named = job.settings.model is not None
+    return None if gain is None else Candidate(model.name, gain, model.held_out, named)
+
+
+def _fuse_without_model(
+    job: FusionJob,
+    chosen: ChosenModel | None,
+    candidate: Candidate | None,
+    progress: Progress | None,
+) -> FusionReport:
+    """Fuse by a method without a model; `chosen`: the model that the job came with."""
+    options = replace(job.settings, provenance={RUN_TAG: _record(job, chosen)})
     return fuse(
-        *pair, job.output, method, sampler, options, model=claim, progress=progress, sampling=sampling
+        *(job.lr_hsi, job.hr_msi, job.output, job.settings.method, None, options),
+        model=candidate,
+        progress=progress,
+    )
+
+
+def _fuse_by_model(
+    job: FusionJob,
+    chosen: ChosenModel,
+    progress: Progress | None,
+    workers: Workers | None,
+) -> FusionReport:
+    asked = job.settings
+    sampling: RowSampling | None = None
+    sampler = _sampler(chosen, asked if workers is None else replace(asked, device="cpu"))
+    if workers is not None:
+        make = partial(worker_sampler, _known_as(chosen), file_sha256(chosen.weights), asked)
+        sampling = partial(workers.sample_rows, make)
+    provenance = {
+        RUN_TAG: _record(job, chosen),
+        "emrdiff_model": chosen.model.name,
+        "emrdiff_model_sha256": file_sha256(chosen.weights),
+        "emrdiff_steps": str(asked.steps or chosen.model.config.steps),
+        "emrdiff_seed": str(asked.seed),
+    }
+    return fuse(
+        *(job.lr_hsi, job.hr_msi, job.output, "emrdiff", sampler, replace(asked, provenance=provenance)),
+        model=_candidate(job, chosen) if asked.method == AUTO else None,
+        progress=progress,
+        sampling=sampling,
     )
 
 
@@ -184,11 +243,6 @@ def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) 
     if file_sha256(chosen.weights) != sha256:
         raise ModelError(f"{chosen.weights}: is not the model that was chosen: have the same on all machines")
     return _sampler(chosen, asked, number)
-
-
-def _claim(chosen: ChosenModel) -> ModelClaim | None:
-    gain = chosen.model.gain_over_kriging_db
-    return None if gain is None else ModelClaim(chosen.model.name, gain)
 
 
 def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
@@ -201,7 +255,12 @@ def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
         tiles = tile_size(config, asked)
     if asked.samples:
         draw = (*(draw or ()), "samples", asked.seed)
-    return run_record(job.lr_hsi, job.hr_msi, job.output, (method_of(job, chosen), draw), asked, tiles)
+    open_choice = asked.method == AUTO and asked.model is None and not asked.tells_errors
+    # A model that turns out not to be for the values is left: another run than one by the model alone.
+    method = AUTO if open_choice else method_of(job, chosen)
+    if not open_choice:
+        asked = replace(asked, effort="normal")
+    return run_record(job.lr_hsi, job.hr_msi, job.output, (method, draw), asked, tiles)
 
 
 def _known_as(chosen: ChosenModel) -> str:

@@ -132,6 +132,11 @@ class FusionOptions:
         if self.dtype is not None and self.dtype not in RASTER_DTYPES:
             raise UsageError(f"--dtype {self.dtype}: must be one of {', '.join(RASTER_DTYPES)}")
 
+    @property
+    def tells_errors(self) -> bool:
+        """Whether uncertainty or draws are asked for, which kriging alone has."""
+        return self.uncertainty is not None or self.samples > 0
+
     def side_files(self, output: Path) -> tuple[Path, ...]:
         """The rasters that are written beside the output."""
         places = () if self.changed is None else (self.changed,)

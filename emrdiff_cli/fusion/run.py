@@ -7,11 +7,12 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.evidence.verdict import Verdict
+from emrdiff_cli.core.evidence.verdict import FAVOURITE, Verdict
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
@@ -36,7 +37,14 @@ from emrdiff_cli.runtime.pipeline import WriteBehind
 from emrdiff_cli.tiles.edges import edges_of
 
 Field = NDArray[np.float32]
-Progress = Callable[[float, float], None]
+
+
+class Progress(Protocol):
+    """Takes what is done, of how much, and what is done now where that is no row."""
+
+    def __call__(self, done: float, total: float, note: str = "", /) -> None:
+        """Show it."""
+
 
 _NOTHING = "there was nothing to resume: the run was started anew"
 
@@ -113,10 +121,12 @@ def begin(
     choice: ResponseChoice,
     options: FusionOptions,
     known: PairGeometry | None = None,
+    progress: Progress | None = None,
 ) -> FusionRun:
     """Begin a run, or go on with the unfinished one of this output. Raises EmrdiffError's children.
 
-    Without a sampler the method `auto` is the one that the pair's own evidence names.
+    Without a sampler the method `auto` is the one that the pair's own evidence names, and kriging where the options
+    ask for what it alone tells.
     `known`: the pair's geometry; None: as the options ask, or as the unfinished run has it.
     A run with a sampler keeps a journal; one without is quick, and is not resumed.
     """
@@ -127,6 +137,7 @@ def begin(
         geometry = PairGeometry.from_record(begun.decided["geometry"])
         options = replace(options, batch_size=options.batch_size or int(begun.decided["batch_size"]))
     else:
+        _say(progress, pair, "looking for the geometry")
         with at_once():
             geometry = known or register(pair, options.register, options.shift, options.psf_fwhm)
     pair = geometry.applied(pair)
@@ -135,12 +146,15 @@ def begin(
     if sampler is None and method == AUTO:
         with at_once():
             observed = observe_scene(pair)
-            verdict = verdict_on(observed, options.effort)
+            verdict = verdict_on(observed, options.effort, lambda note: _say(progress, pair, note))
+        if options.tells_errors:
+            verdict = replace(verdict, method=FAVOURITE, posterior=True)
         method = verdict.method
     named = method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
     scene = None if begun is None else _kept_scene(pair, begun)
     if scene is None:
+        _say(progress, pair, "fitting the scene")
         with at_once():
             scene = prepare_scene(pair, method, sampler, observed)
     plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
@@ -153,6 +167,12 @@ def begin(
     kept = _kept(journal, plan.tiling, sampler)
     note = f"resumed: {len(kept)} of {len(plan.tiling.rows)} tile rows were done"
     return FusionRun(plan, scene, geometry, journal, kept, (note,))
+
+
+def _say(progress: Progress | None, pair: PairReader, what: str) -> None:
+    """Tell what is done before the first row."""
+    if progress is not None:
+        progress(0, pair.alignment.hr_window.height, what)
 
 
 def write_rows(

@@ -33,6 +33,7 @@ def run_key(
         "dtype": options.dtype or pair.lr_info.dtype,
         "srf": _response(choice),
     }
+    del values["effort"]  # leaves nothing to choose where a sampler runs
     return {
         "LR-HSI": _text(stamps(pair.lr_info.path)),
         "HR-MSI": _text(stamps(pair.msi_info.path)),

@@ -14,6 +14,7 @@ from emrdiff_cli.fusion.draws import draw_specs, write_draws
 from emrdiff_cli.fusion.options import FusionOptions, uncertainty_files
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.fusion.told_errors import Told
+from emrdiff_cli.methods import AUTO
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.spec import RasterSpec
@@ -29,6 +30,15 @@ METHOD = "kriging"
 SCALE_TAG = "emrdiff_interval_scale"
 
 
+def refuse_without_posterior(method: str, options: FusionOptions) -> None:
+    """Raise UsageError where uncertainty is asked for of a method that cannot tell it."""
+    if options.tells_errors and method not in (METHOD, AUTO):
+        raise UsageError(
+            f"--uncertainty, --samples: kriging alone tells how far it may be off, and this is {method}: give "
+            "--method kriging, or leave --method and --model away"
+        )
+
+
 def refuse_uncertainty(
     pair: PairReader, output: Path, method: str, spec: RasterSpec, options: FusionOptions
 ) -> None:
@@ -36,13 +46,9 @@ def refuse_uncertainty(
 
     Raises UsageError, OutputExistsError, WriteError.
     """
-    if options.uncertainty is None and not options.samples:
+    if not options.tells_errors:
         return
-    if method != METHOD:
-        raise UsageError(
-            "--uncertainty, --samples: only kriging tells how far it may be off, and this is "
-            f"{method}: give --method kriging"
-        )
+    refuse_without_posterior(method, options)
     outputs = [*files_written(output, options.driver_for(output), options.creation_options)]
     outputs += [] if options.changed is None else [options.changed]
     specs = draw_specs(spec, output, options)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import pickle
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,11 @@ class Comparison:
         """By how many dB the model is better."""
         return self.psnr_db - self.kriging_db
 
+    def next_step(self, folder: str) -> str:
+        """The command that fuses by the better of the two; `folder`: the model's."""
+        asked = f"--model {shlex.quote(folder)}" if self.gain_db > 0 else "--method kriging"
+        return f"emrdiff fuse LR_HSI HR_MSI OUTPUT {asked}"
+
     @property
     def sentence(self) -> str:
         """Which of the two is better, and by how much."""
@@ -77,8 +83,8 @@ class Comparison:
         if self.gain_db > 0:
             return f"on what was held out the model is {self.gain_db:.2f} dB better than kriging {told}"
         return (
-            f"on what was held out the model is {-self.gain_db:.2f} dB worse than kriging {told}: use "
-            "`emrdiff fuse --method kriging`"
+            f"on what was held out the model is {-self.gain_db:.2f} dB worse than kriging {told}, which needs no "
+            "training"
         )
 
 

@@ -464,6 +464,21 @@ def test_a_method_left_to_the_pair_is_told_with_its_evidence(
     assert plan["method"] == "auto"
 
 
+def test_uncertainty_and_draws_settle_on_kriging(run: Run, tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    output, told = tmp_path / "out.tif", ("--uncertainty", tmp_path / "sd.tif", "--json")
+    assert json.loads(run(*pair, output, *told, "--dry-run").out)["method"] == "kriging"
+    report = json.loads(run(*pair, output, *told).out)
+    assert (report["method"], report["verdict"]["posterior"]) == ("kriging", True)
+    assert "it alone tells its uncertainty" in report["notes"][0]
+    assert report["verdict"]["evidence"]
+    assert (tmp_path / "sd_mean.tif").exists()
+    assert json.loads(run(*pair, output, *told, "--skip-done").out)["status"] == "skipped"
+    drawn = run(*pair, output, "--samples", 1, "--samples-dir", tmp_path, "--overwrite", "-q")
+    assert (drawn.code, (tmp_path / "out_sample_01.tif").exists()) == (0, True)
+    refused = run(*pair, tmp_path / "o.tif", *told, "--overwrite", "--method", "glp", "--dry-run")
+    assert (refused.code, "leave --method and --model away" in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "words",
     [("--bounds", "nan", 1, 2, 3), ("--bounds", 1, 2, "inf", 3), ("--method", "emrdiff", "--steps", 10**9)],

@@ -99,7 +99,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "shift": {"shift": (0.5, 0.0)},
     "PSF": {"psf_fwhm": (3.0, 3.0)},
     "nodata": {"src_nodata": (-1.0, None)},
-    "effort": {"effort": "thorough"},
     "srf": {"srf": "estimate"},
     "bounds": {"bounds": (0.0, 0.0, 1.0, 1.0)},
     "format": {"driver": "ENVI"},
@@ -115,6 +114,7 @@ PASSING: dict[str, dict[str, Any]] = {
     "resume": {"resume": True},
     "memory": {"max_memory": 10**12, "batch_size": 1},
     "device": {"device": "cpu"},
+    "effort, with the method given": {"effort": "thorough"},
     "tiles, without a model": {"tile": 64, "overlap": 8},
     "the LR-HSI's own type": {"dtype": "int16"},
     "the draw, without a model": {"seed": 1, "steps": 2},
@@ -130,6 +130,18 @@ def test_what_changes_the_output_is_told_from_what_does_not(tmp_path: Path, chan
     other = replace(job, settings=replace(GLP, **(CHANGES | PASSING)[change]))
     assert is_done(job, choose_model(job))
     assert is_done(other, None) == (change in PASSING)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_effort_changes_what_the_pair_itself_chooses(tmp_path: Path, told: bool) -> None:
+    """Not where uncertainty is asked for: then it is kriging, as with the method given."""
+    write_pair(tmp_path, 32, 32)
+    asked = FusionSettings(uncertainty=tmp_path / "sd.tif" if told else None)
+    job = FusionJob(tmp_path / "lr.tif", tmp_path / "msi.tif", tmp_path / "out.tif", asked)
+    run_job(job, choose_model(job))
+    assert is_done(job, None)
+    assert is_done(replace(job, settings=replace(asked, effort="fast")), None) == told
+    assert is_done(replace(job, settings=replace(asked, method="kriging")), None) == told
 
 
 def test_every_option_is_known_to_change_the_output_or_not_to() -> None:

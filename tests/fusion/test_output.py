@@ -69,7 +69,7 @@ def test_report_and_plan_tell_the_same(tmp_path: Path) -> None:
         "bicubic",
         Fake(settings()),
         options,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda done, total, note="": seen.append((done, total)),
     )
     assert (facts.bands, facts.height, facts.width) == (report.bands, report.height, report.width)
     assert (facts.tiles, facts.ratio) == (report.tiles, report.ratio) == (30, 4)

@@ -55,53 +55,23 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that fits a pair, and by how many dB it is better than kriging.
+    """A model that fits a pair, `gain_db` better than kriging on what was `held_out` of its training.
 
-    `gain_db`: on what was `held_out` of its training, None where that is not known. `on_pair`: on a part of the pair
-    itself at reduced resolution, `scale`; None where it was not tried there. `named`: asked for by name.
+    `named`: asked for by name. It is not tried on the pair: at reduced resolution a model meets another scale than
+    that of its training, and is told worse than kriging where it is better.
     """
 
     name: str
-    gain_db: float | None = None
+    gain_db: float
     held_out: str = ""
-    on_pair: Estimate | None = None
-    scale: str = ""
     named: bool = False
 
     @property
-    def is_worse(self) -> bool:
-        """Whether kriging is better on the pair by more than the error."""
-        return self.on_pair is not None and _is_sure(Estimate(-self.on_pair.value, self.on_pair.error))
-
-    @property
     def worth(self) -> str:
-        """What is known of it against kriging."""
-        trained = None
-        if self.gain_db is not None:
-            held_out = f" ({self.held_out})" if self.held_out else ""
-            compared = f"{abs(self.gain_db):.2f} dB {'better' if self.gain_db > 0 else 'worse'} than {FAVOURITE}"
-            trained = f"{compared} on what was held out of its training{held_out}"
-        if self.on_pair is None:
-            return trained or f"not known against {FAVOURITE}"
-        gain, where = self.on_pair, f"on this pair at {self.scale}"
-        if _is_sure(gain) or self.is_worse:
-            better = "better" if gain.value > 0 else "worse"
-            own = f"{_db(Estimate(abs(gain.value), gain.error))} {better} than {FAVOURITE} {where}"
-        else:
-            own = f"as good as {FAVOURITE} {where} within the error ({_db(gain, '+')})"
-        return own if trained is None else f"{own}, {trained}"
-
-    def record(self) -> dict[str, Any]:
-        """All of it as plain values for JSON."""
-        gain = None if self.on_pair is None else _finite(self.on_pair.value)
-        error = None if self.on_pair is None else _finite(self.on_pair.error)
-        return {
-            "model": self.name,
-            "model_gain_db": self.gain_db,
-            "model_held_out": self.held_out,
-            "model_on_pair_db": gain,
-            "model_on_pair_error_db": error,
-        }
+        """How it compares with kriging, in words."""
+        compared = f"{abs(self.gain_db):.2f} dB {'better' if self.gain_db > 0 else 'worse'} than {FAVOURITE}"
+        held_out = f" ({self.held_out})" if self.held_out else ""
+        return f"{compared} on what was held out of its training{held_out}"
 
 
 @dataclass(frozen=True)
@@ -109,8 +79,8 @@ class Verdict:
     """The methods' evidence and the choice. `lr_pixels`: those that it rests on.
 
     `unexplained`: share of the MSI's variance at LR that the LR-HSI leaves; `changed` and `uncovered`: shares of
-    the LR pixels that changed and of the bands under no MSI band. `model`: one that fits, chosen or not. `posterior`:
-    kriging was settled on for what it alone tells, its uncertainty, whatever the evidence names.
+    the LR pixels that changed and of the bands under no MSI band. `model`: one that fits, chosen or not.
+    `posterior`: kriging was settled on for what it alone tells, its uncertainty, whatever the evidence names.
     """
 
     method: str
@@ -158,28 +128,22 @@ class Verdict:
             "unexplained": self.unexplained,
             "changed": self.changed,
             "uncovered": self.uncovered,
-            **(self.model or Candidate("")).record(),
             "model": None if self.model is None else self.model.name,
+            "model_gain_db": None if self.model is None else self.model.gain_db,
+            "model_held_out": None if self.model is None else self.model.held_out,
             "posterior": self.posterior,
             "doubts": list(self.doubts),
         }
 
     def _why(self) -> str:
-        if self.model is not None and self.method == self.model.name:
-            return self._why_model(self.model)
-        why = self._why_method()
-        if self.model is None:
-            return why
-        left = "tells no uncertainty" if self.posterior else "is left"
-        return f"{why}; model {self.model.name} fits and {left}: it is {self.model.worth}"
-
-    def _why_model(self, model: Candidate) -> str:
+        model = self.model
+        if model is None:
+            return self._why_method()
+        if self.method != model.name:
+            return f"{self._why_method()}; model {model.name} tells none, and is {model.worth}"
         if model.named:
-            away = f"; without --model {FAVOURITE} is a candidate" if model.is_worse else ""
-            return f"the model asked for, {model.worth}{away}"
-        if model.on_pair is not None:
-            return f"a model that fits, {model.worth}"
-        return f"a model that fits, {model.worth}; on that alone it was chosen, the pair being too small to try it"
+            return f"the model asked for, {model.worth}"
+        return f"a model that fits, {model.worth}: on that the choice rests, not on this pair"
 
     def _why_method(self) -> str:
         kind = deciding_kind(self.standings)
@@ -192,10 +156,19 @@ class Verdict:
         if self.method != FAVOURITE:
             gain = _of(self.standings, self.method).scores[kind].gain_db
             return f"{_told(kind)} it is {_db(gain)} better than {FAVOURITE}"
+        if self.posterior:
+            return f"it alone tells its uncertainty; {self._beside(kind)}"
+        return self._leads(kind)
+
+    def _beside(self, kind: str) -> str:
+        """The evidence, where it was not asked to choose."""
         named = choose(self.standings)
         if named != FAVOURITE:
             gain = _of(self.standings, named).scores[kind].gain_db
-            return f"it alone tells its uncertainty; {_told(kind)} {named} is {_db(gain)} better, without one"
+            return f"{_told(kind)} {named} is {_db(gain)} better, without one"
+        return self._leads(kind)
+
+    def _leads(self, kind: str) -> str:
         rivals = [standing for standing in self.standings if standing.method != FAVOURITE]
         best = max(rivals, key=lambda standing: standing.scores[kind].gain_db.value)
         gain = best.scores[kind].gain_db

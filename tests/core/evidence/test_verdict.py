@@ -11,7 +11,7 @@ from emrdiff_cli.core.evidence.block_errors import BlockErrors
 from emrdiff_cli.core.evidence.bootstrap import Estimate, difference_db
 from emrdiff_cli.core.evidence.gathering import PairPart
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
-from emrdiff_cli.core.evidence.verdict import HELD_OUT, Score, Standing, Verdict, choose
+from emrdiff_cli.core.evidence.verdict import HELD_OUT, Candidate, Score, Standing, Verdict, choose
 from emrdiff_cli.core.sensor.degradation import WALD_PSF
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from tests.support.pair_arrays import Pair, texture
@@ -68,6 +68,30 @@ def test_the_favourite_is_left_for_what_is_surely_better(
     told = Verdict(choose(rows), tuple(rows))
     assert told.sentence.startswith(f"fused by {named}: ")
     assert json.loads(json.dumps(told.record(), allow_nan=False))["method"] == named
+
+
+def test_kriging_for_its_uncertainty_tells_what_is_better_without_one() -> None:
+    rows = standings({"glp": Estimate(0.6, 0.1), "kriging": OWN}, {"glp": OWN, "kriging": OWN})
+    assert choose(rows) == "glp"
+    model = Candidate("m", 0.25, "2 scenes")
+    told = Verdict("kriging", tuple(rows), posterior=True, model=model).sentence
+    assert "glp is 0.60 ± 0.10 dB better, without one" in told
+    assert "model m tells none, and is 0.25 dB better than kriging" in told
+    assert "it alone tells its uncertainty" in Verdict("kriging", posterior=True).sentence
+
+
+def test_a_model_s_worth_is_told_with_what_it_rests_on() -> None:
+    chosen = Verdict("m", model=Candidate("m", 0.25, "2 scenes"))
+    assert chosen.sentence == (
+        "fused by m: a model that fits, 0.25 dB better than kriging on what was held out of its training "
+        "(2 scenes): on that the choice rests, not on this pair"
+    )
+    assert (chosen.record()["model"], chosen.record()["model_gain_db"]) == ("m", 0.25)
+    asked = Verdict("m", model=Candidate("m", -0.5, named=True)).sentence
+    assert (
+        asked
+        == "fused by m: the model asked for, 0.50 dB worse than kriging on what was held out of its training"
+    )
 
 
 def test_without_evidence_the_favourite_is_named() -> None:
