@@ -91,7 +91,7 @@ def test_a_scene_is_put_right_before_it_is_learned_and_the_model_records_how(
     told, following = ended.err.splitlines()[-2:]
     assert told.startswith("Note: on what was held out the model is ")
     better = "better than kriging" in told
-    assert following.endswith(f"--model {tmp_path / 'model'}" if better else "--method kriging"), following
+    assert following.endswith(f"--model {folder}" if better else "--method kriging"), following
     assert moved in (folder / CARD).read_text()
     assert f"# The pair's geometry: {moved}" in (folder / TRAINING).read_text()
     again = run("train", "--config", folder / TRAINING, *scene(spoilt), "-o", tmp_path / "again", "-q")
