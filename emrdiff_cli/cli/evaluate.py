@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _OF_WALD = ("--model", "--method", "--register", "--shift", "--psf-fwhm")
 _UNFIT = {
-    "pair": ("--lr-hsi", "--srf", "--wald", *_OF_WALD),
+    "pair": ("--lr-hsi", "--srf", "--evidence", "--wald", *_OF_WALD),
     "inputs": ("--baseline", "--ratio", "--border", "--align", "--convention", "--seams"),
     "manifest": (
-        *("FUSED", "REFERENCE", "--baseline", "--lr-hsi", "--hr-msi", "--srf"),
+        *("FUSED", "REFERENCE", "--baseline", "--lr-hsi", "--hr-msi", "--srf", "--evidence"),
         *("--wald", *_OF_WALD, "--report", "--seams"),
     ),
 }
@@ -48,6 +48,7 @@ def evaluate(
     lr_hsi: evaluate_options.LrHsi = None,
     hr_msi: evaluate_options.HrMsi = None,
     srf: evaluate_options.Srf = None,
+    evidence: evaluate_options.Evidence = False,
     wald: evaluate_options.Wald = False,
     model: evaluate_options.Model = None,
     method: evaluate_options.Method = None,
@@ -83,6 +84,7 @@ def evaluate(
     emrdiff evaluate fused.tif hr_hsi.tif --report report/ --seams 256,64
     emrdiff evaluate fused.tif hr_hsi.tif --align
     emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif
+    emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --evidence
     emrdiff evaluate --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --wald --method kriging
     emrdiff evaluate --manifest pairs.csv --csv scores.csv > scores.jsonl
     ```
@@ -104,7 +106,9 @@ def evaluate(
         geometry = asked_geometry(register, shift, psf_fwhm)
         test = TestedFusion(model, method, device, geometry) if wald else None
         _check_page(fused, report, overwrite)
-        page = CloserLookRequest(report, overwrite=overwrite)
+        if evidence and fused is None:
+            raise UsageError("--evidence: is on a raster and its pair: give FUSED too")
+        page = CloserLookRequest(report, overwrite=overwrite, evidence=evidence)
         score_inputs(fused, lr_hsi or Path(), hr_msi or Path(), srf, test, scoring, page)
 
 

@@ -39,6 +39,13 @@ Method = Annotated[
     EndPoint | None,
     typer.Option(help="Method that Wald's test fuses by, without a model."),
 ]
+Evidence = Annotated[
+    bool,
+    typer.Option(
+        "--evidence",
+        help="Also what the pair itself tells of each method without a model, FUSED's geometry taken for granted.",
+    ),
+]
 Manifest = Annotated[
     Path | None,
     typer.Option(

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from emrdiff_cli.core.evidence.verdict import Score, Verdict
 
 
-def print_evidence(verdict: Verdict) -> None:
-    """Print the table on stderr: each method's dB over kriging, with its standard error, the choice marked."""
+def print_evidence(verdict: Verdict, on_stderr: bool = True) -> None:
+    """Print the table: each method's dB over kriging, with its standard error, the choice marked."""
     from rich.console import Console
     from rich.table import Table
 
@@ -22,7 +22,7 @@ def print_evidence(verdict: Verdict) -> None:
         chosen = standing.method == verdict.method
         cells = [_cell(standing.scores[kind]) for kind in verdict.kinds]
         table.add_row(f"{standing.method}{' *' if chosen else ''}", *cells)
-    Console(stderr=True, highlight=False).print(table)
+    Console(stderr=on_stderr, highlight=False).print(table)
 
 
 def _cell(score: Score) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from emrdiff_cli.cli import score_output
+from emrdiff_cli.cli.evidence_table import print_evidence
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import EmrdiffError, ThresholdError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.core.metrics.error_survey import Seams
     from emrdiff_cli.evaluation.full_reference import Evaluation
     from emrdiff_cli.evaluation.no_reference import Consistency
+    from emrdiff_cli.evaluation.pair_evidence import PairEvidence
     from emrdiff_cli.evaluation.reduced_resolution import WaldTest
     from emrdiff_cli.evaluation.score_table import ScoreTable
     from emrdiff_cli.evaluation.thresholds import Threshold
@@ -55,13 +57,14 @@ class TestedFusion:
 
 @dataclass(frozen=True)
 class CloserLookRequest:
-    """Request for a second pass: a report in `folder`, with the MSI, and the seams at tile edges."""
+    """Request for a second pass: a report in `folder`, with the MSI, seams at tile edges, the pair's evidence."""
 
     folder: Path | None = None
     msi: Path | None = None
     edges: TileEdges | None = None
     overwrite: bool = False
     seams: bool = False
+    evidence: bool = False
 
 
 def score_pair(
@@ -114,23 +117,17 @@ def score_inputs(
     closer: CloserLookRequest,
 ) -> None:
     """Hold a raster against its inputs, put a method to Wald's test on them, or both."""
-    from emrdiff_cli.evaluation.no_reference import check_consistency
     from emrdiff_cli.evaluation.thresholds import hold_to
 
-    hashes = scoring.as_json or scoring.table is not None
     scores: dict[str, float | None] = {}
     record: dict[str, object] = {}
     notes: list[str] = []
     if fused is not None:
-        with progress("evaluate", scoring.quiet) as shown:
-            found = check_consistency(fused, lr_hsi, hr_msi, srf=srf, hashes=hashes, report=shown)
+        found, gathered = _hold_against_inputs((fused, lr_hsi, hr_msi), srf, scoring, closer)
         scores, record, notes = dict(found.overall), found.record(), list(found.notes)
-        if scoring.table is not None:
-            scoring.table.append([score_output.consistency_row(found)])
-        if not scoring.as_json:
-            score_output.print_consistency(found)
-        if closer.folder is not None:
-            _write_pair_page(found, srf, closer, scoring.quiet)
+        if gathered is not None:
+            record |= gathered.record()
+            notes.insert(0, gathered.sentence)
     if test is not None:
         tested = _wald_test(lr_hsi, hr_msi, test, scoring)
         scores |= tested.evaluation.scores.overall
@@ -147,11 +144,47 @@ def score_inputs(
     hold_to(scoring.thresholds, scores)
 
 
-def _write_pair_page(found: Consistency, srf: str | None, closer: CloserLookRequest, quiet: bool) -> None:
+def _hold_against_inputs(
+    files: tuple[Path, Path, Path], srf: str | None, scoring: Scoring, closer: CloserLookRequest
+) -> tuple[Consistency, PairEvidence | None]:
+    """Hold a raster against its LR-HSI and HR-MSI, and print, list and draw what was asked for."""
+    from emrdiff_cli.evaluation.no_reference import check_consistency
+
+    hashes = scoring.as_json or scoring.table is not None
+    with progress("evaluate", scoring.quiet) as shown:
+        found = check_consistency(*files, srf=srf, hashes=hashes, report=shown)
+    gathered = _evidence(found, srf, scoring) if closer.evidence else None
+    if scoring.table is not None:
+        scoring.table.append([score_output.consistency_row(found)])
+    if not scoring.as_json:
+        score_output.print_consistency(found)
+        if gathered is not None:
+            print_evidence(gathered.verdict, on_stderr=False)
+    if closer.folder is not None:
+        _write_pair_page(found, srf, gathered, closer, scoring.quiet)
+    return found, gathered
+
+
+def _evidence(found: Consistency, srf: str | None, scoring: Scoring) -> PairEvidence:
+    from emrdiff_cli.evaluation.pair_evidence import gather_evidence
+
+    with progress("evidence", scoring.quiet) as shown:
+        return gather_evidence(found.fused, found.lr_hsi, found.hr_msi, srf=srf, report=shown)
+
+
+def _write_pair_page(
+    found: Consistency,
+    srf: str | None,
+    gathered: PairEvidence | None,
+    closer: CloserLookRequest,
+    quiet: bool,
+) -> None:
     from emrdiff_cli.evaluation.fusion_page import write_consistency_report
 
     if closer.folder is not None:
-        page = write_consistency_report(found, closer.folder, srf=srf, overwrite=closer.overwrite)
+        page = write_consistency_report(
+            found, closer.folder, srf=srf, evidence=gathered, overwrite=closer.overwrite
+        )
         if not quiet:
             typer.echo(f"{page}: written", err=True)
 

@@ -14,6 +14,7 @@ from emrdiff_cli.core.metrics.consistency_metrics import METRICS
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation import pair_sections
 from emrdiff_cli.evaluation.no_reference import Consistency
+from emrdiff_cli.evaluation.pair_evidence import PairEvidence
 from emrdiff_cli.evaluation.pair_maps import survey_pair
 from emrdiff_cli.evaluation.pair_spectra import SpectraSource, spectra
 from emrdiff_cli.evaluation.pair_view import PairView, msi_response, opened_view
@@ -86,20 +87,33 @@ def write_fusion_report(
 
 
 def write_consistency_report(
-    result: Consistency, folder: Path, *, srf: str | None = None, overwrite: bool = False
+    result: Consistency,
+    folder: Path,
+    *,
+    srf: str | None = None,
+    evidence: PairEvidence | None = None,
+    overwrite: bool = False,
 ) -> Path:
-    """Write `report.html` on a fused raster that was held against its inputs; raises as `write_fusion_report`."""
+    """Write `report.html` on a fused raster that was held against its inputs; raises as `write_fusion_report`.
+
+    `evidence`: what the pair says of the methods; None: what the raster records of it.
+    """
     with opened_view(result.fused, result.lr_hsi, result.hr_msi) as view:
-        middle = _sections(view, srf, None, ())
+        middle = _sections(view, srf, None, (), evidence)
         scores = ("Scores", _scores(result) + notes(result.notes))
         sections = [*middle[:1], scores, *middle[1:], _provenance(view, ())]
         lead = f"Held against {result.lr_hsi} and {result.hr_msi}"
-        text = page(f"Evaluation of {result.fused.name}", lead, sections, result.record())
+        record = result.record() | ({} if evidence is None else evidence.record())
+        text = page(f"Evaluation of {result.fused.name}", lead, sections, record)
     return write_report(folder, text, overwrite)
 
 
 def _sections(
-    view: PairView, srf: str | None, uncertainty: Path | None, facts: Sequence[tuple[str, object]]
+    view: PairView,
+    srf: str | None,
+    uncertainty: Path | None,
+    facts: Sequence[tuple[str, object]],
+    evidence: PairEvidence | None = None,
 ) -> list[Section]:
     """The verdict first, then what the rasters show."""
     try:
@@ -114,7 +128,7 @@ def _sections(
         if uncertainty is not None:
             deviations = stack.enter_context(open_raster(uncertainty))
         return [
-            ("Verdict", pair_sections.verdict(fused)),
+            ("Verdict", pair_sections.verdict(fused, evidence)),
             ("Pictures", pair_sections.pictures(view, lr, msi)),
             ("Agreement with the inputs", pair_sections.agreement(view, maps) + untold),
             ("Uncertainty", pair_sections.uncertainty(deviations, fused.info.grid)),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.band_numbers import numbered_bands
+from emrdiff_cli.evaluation.pair_evidence import PairEvidence
 from emrdiff_cli.evaluation.pair_maps import PairMaps
 from emrdiff_cli.evaluation.pair_view import PairView
 from emrdiff_cli.fusion.output import EVIDENCE_TAG, VERDICT_TAG
@@ -29,13 +30,18 @@ _STRETCH = (
 )
 
 
-def verdict(fused: RasterReader) -> str:
-    """What the fused raster records of the choice of its method: the sentence, and the evidence under it."""
+def verdict(fused: RasterReader, gathered: PairEvidence | None = None) -> str:
+    """The evidence that was gathered, or what the fused raster records of the choice of its method.
+
+    The sentence, and the table under it.
+    """
     tags = fused.info.tags
-    sentence = tags.get(VERDICT_TAG)
+    sentence, evidence = tags.get(VERDICT_TAG), tags.get(EVIDENCE_TAG, "")
+    if gathered is not None:
+        sentence, evidence = gathered.sentence, json.dumps(gathered.verdict.record())
     if sentence is None:
         return ""
-    return f'<p class="verdict">{escape(sentence)}</p>{_evidence(tags.get(EVIDENCE_TAG, ""))}'
+    return f'<p class="verdict">{escape(sentence)}</p>{_evidence(evidence)}'
 
 
 def _evidence(text: str) -> str:

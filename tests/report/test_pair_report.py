@@ -12,6 +12,7 @@ import rasterio
 
 from emrdiff_cli.core.evidence.bootstrap import Estimate
 from emrdiff_cli.core.evidence.verdict import HELD_OUT, Score, Standing, Verdict
+from emrdiff_cli.methods import END_POINTS
 from tests.support.front_door import Run
 from tests.support.pages import Page, polylines
 from tests.support.pairs import displaced
@@ -76,6 +77,24 @@ def test_the_verdict_comes_first_and_is_text(fused: Path, pair: tuple[Path, Path
     with rasterio.open(fused, "r+") as dataset:
         dataset.update_tags(emrdiff_evidence="[damaged")
     assert "<table" not in evaluated(emrdiff, fused, pair).section("Verdict")
+
+
+def test_evidence_is_gathered_in_the_recorded_geometry_and_shown(
+    fused: Path, pair: tuple[Path, Path], emrdiff: Run
+) -> None:
+    lr, msi = pair
+    asked = ("evaluate", fused, "--lr-hsi", lr, "--hr-msi", msi, "--evidence")
+    ended = emrdiff(*asked, "--json", "--report", fused.parent / "told")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)["evidence"]
+    assert (told["fused_by"], {row["method"] for row in told["evidence"]}) == ("glp", set(END_POINTS))
+    page = Page(fused.parent / "told" / "report.html")
+    assert page.record["evidence"] == told
+    assert told["sentence"].startswith(f"the pair's own evidence names {told['method']}: ")
+    said = page.section("Verdict")
+    assert f"{told['evidence'][0]['gain_db']:+.2f}" in said
+    assert "band held out" in emrdiff(*asked, "-q").out
+    assert emrdiff("evaluate", fused, fused, "--evidence").code == 2
 
 
 def test_maps_are_bright_where_the_cube_contradicts_its_inputs(
