@@ -60,9 +60,8 @@ def write_draws(told: Told, output: Path, area: Window, spec: RasterSpec, option
                 around = scene.pair.read_msi_around(window)
                 drawn = error.tile(around[:, 1:-1, 1:-1], *scene.resampling.up_part(window))
                 white = _white(options.seed, number, window, len(scene.fused))
-                in_bands = told.variances.scaled_error(
-                    drawn, told.scale, edge_magnitude(around, told.spread), white
-                )
+                magnitude = edge_magnitude(around, told.spread)
+                in_bands = told.variances.scaled_error(drawn, told.scale, magnitude, told.lost(window), white)
                 first = max(top, area.row) - top
                 values[scene.fused] += in_bands[:, first : first + values.shape[1], area.cols]
                 writer.append(values)

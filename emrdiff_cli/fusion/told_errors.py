@@ -51,6 +51,12 @@ class Told:
         )
         return cls(scene, variances, scale, lr.msi[:, lr.valid].std(axis=1))
 
+    def lost(self, window: Window) -> Field:
+        """The share (n, W) of the detail that is not taken there, for the ground changed."""
+        fitted, up = self.scene.end.fitted, self.scene.resampling.up_part(window)
+        taken = fitted.taken(*up) if isinstance(fitted, DetailInjection) else None
+        return np.zeros((window.height, window.width), np.float32) if taken is None else 1 - taken[0]
+
     def rows(self, area: Window) -> Iterator[Field]:
         """The area's rows, some at a time, in all bands (B, n, width)."""
         scene = self.scene
@@ -61,12 +67,12 @@ class Told:
             around = scene.pair.read_msi_around(window)
             _, msi_valid = scene.pair.read_msi(window)
             channels = self.variances.posterior.variances(around[:, 1:-1, 1:-1], window)
-            magnitude = edge_magnitude(around, self.spread)
+            magnitude, lost = edge_magnitude(around, self.spread), self.lost(window)
             rows, cols = scene.pair.nearest_lr
             valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
             for top in range(first, last, _ROWS):
                 part = slice(top - window.row, min(top + _ROWS, last) - window.row)
-                fused = self.variances.deviation(channels[:, part], self.scale, magnitude[part])
+                fused = self.variances.deviation(channels[:, part], self.scale, magnitude[part], lost[part])
                 lr_rows = rows[window.row + part.start : window.row + part.stop]
                 scene.missing.mask(fused, lr_rows, cols)
                 every = np.full((scene.band_count, *fused.shape[1:]), np.nan, np.float32)

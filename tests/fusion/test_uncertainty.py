@@ -98,6 +98,28 @@ def test_a_part_is_as_in_the_whole(command: Run, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[1], found[0][:, 20 : HEIGHT - 12, 8 : WIDTH - 16])
 
 
+@pytest.mark.slow
+def test_changed_ground_without_detail_is_as_uncertain_as_it_is_wrong(command: Run, tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, HEIGHT, WIDTH)
+    cloud = np.s_[:, 24:44, 28:48]
+    with rasterio.open(msi, "r+") as source:
+        values = source.read()
+        values[cloud] = 0.3 * values[cloud] + 0.6 * values.max()
+        source.write(values)
+    out, told, changed = (tmp_path / name for name in ("out.tif", "told.tif", "changed.tif"))
+    asked = ("--method", "kriging", "--register", "off", "--no-physical", "-q", "--dtype", "float32")
+    files = ("--uncertainty", told, "--changed", changed, "--samples", 1, "--samples-dir", tmp_path)
+    assert command("fuse", lr, msi, out, *asked, *files).code == 0
+    gone = np.kron(read(changed)[0], np.ones((4, 4))) == 1
+    assert gone[24:44, 28:48].mean() > 0.5
+    values, deviation, drawn = read(out), read(told), read(tmp_path / "out_sample_01.tif")
+    z = ((values - textured(BANDS, HEIGHT, WIDTH)) / deviation)[:, gone]
+    assert 0.5 < np.sqrt(np.square(z).mean()) < 1.5
+    assert deviation[:, gone].mean() > 2 * np.median(deviation)
+    of_draw = ((drawn - values) / deviation)[:, gone]
+    assert 0.8 < np.sqrt(np.square(of_draw).mean()) < 1.2
+
+
 def test_it_replaces_nothing_unasked_and_is_krigings_alone(command: Run, tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path, 32, 32)
     out, told = tmp_path / "out.tif", tmp_path / "told.tif"

@@ -17,7 +17,9 @@ from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.posterior import Posterior, kriged_posterior, white_parts
 from emrdiff_cli.core.sensor.edges import sobel_magnitude
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.core.subspace import Basis
+from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
@@ -57,13 +59,15 @@ class BandVariances:
     """Variances by band of a scene that was kriged in the coefficients of a basis.
 
     `outside` (B,): the mean square of the LR-HSI outside of the basis, of which no detail is known; `texture`
-    (B,) the variance of texture that the MSI may tell nothing of.
+    (B,) the variance of texture that the MSI may tell nothing of; `detail` (B,): the mean square of the detail that
+    the MSI gives, which is missing where the ground changed and none is taken (0 where nothing changed).
     """
 
     posterior: Posterior
     basis: Basis
     outside: Doubles
     texture: Doubles
+    detail: Doubles
 
     @classmethod
     def of_scene(
@@ -77,7 +81,8 @@ class BandVariances:
         """Those of the kriging of a scene."""
         coefficients = basis.project(scene.hsi)
         in_basis = replace(scene, hsi=coefficients)
-        posterior = kriged_posterior(SceneToFit(in_basis, strips, resampling, regress(in_basis), covariance))
+        fit = SceneToFit(in_basis, strips, resampling, regress(in_basis), covariance)
+        posterior = kriged_posterior(fit)
         outside = (scene.hsi - basis.expand(coefficients))[:, scene.valid]
         shares = np.square(basis.vectors, dtype=np.float64)
         return cls(
@@ -85,6 +90,7 @@ class BandVariances:
             basis=basis,
             outside=np.square(outside, dtype=np.float64).mean(axis=1),
             texture=shares @ white_parts(posterior).texture,
+            detail=np.zeros(len(scene.hsi)) if scene.changed is None else _mean_detail(fit, basis),
         )
 
     def of(self, channels: Field) -> Field:
@@ -95,29 +101,55 @@ class BandVariances:
         return np.asarray(flat.reshape(-1, *channels.shape[1:]), np.float32)
 
     def scaled_error(
-        self, error: Field, scale: IntervalScale, magnitude: Floats, white: tuple[Field, Field]
+        self,
+        error: Field,
+        scale: IntervalScale,
+        magnitude: Floats,
+        lost: Field,
+        white: tuple[Field, Field],
     ) -> Field:
         """An error (k, n, W) drawn from the posterior as one of the bands (B, n, W), of these deviations.
 
-        `white` (B, n, W) twice, of unit variance: what becomes of it the part outside of the basis and the texture.
+        `white` (B, n, W) twice, of unit variance: what becomes of it the part outside of the basis, and the texture
+        with the detail that is missing.
         """
         edges, (beside, texture) = scale.at(magnitude), white
         flat = self.basis.vectors @ error.reshape(len(error), -1)
         result = flat.reshape(-1, *error.shape[1:])
         result += np.sqrt(self.outside).astype(np.float32)[:, None, None] * beside
         result *= scale.bands.astype(np.float32)[:, None, None] * edges
-        left = np.sqrt(self.texture * scale.texture)
-        result += left.astype(np.float32)[:, None, None] * np.sqrt(edges) * texture
+        result += np.sqrt(self._beside(scale, edges, lost)) * texture
         return np.asarray(result, np.float32)
 
-    def deviation(self, channels: Field, scale: IntervalScale, magnitude: Floats) -> Field:
-        """Standard deviations (B, n, W), scaled, at such edge magnitudes (n, W)."""
+    def deviation(self, channels: Field, scale: IntervalScale, magnitude: Floats, lost: Field) -> Field:
+        """Standard deviations (B, n, W), scaled, at such edge magnitudes (n, W).
+
+        `lost` (n, W): the share of the detail that is not taken.
+        """
         variance = self.of(channels)
         variance *= np.square(scale.bands).astype(np.float32)[:, None, None]
         edges = scale.at(magnitude)
         variance *= np.square(edges)
-        variance += (self.texture * scale.texture).astype(np.float32)[:, None, None] * edges
+        variance += self._beside(scale, edges, lost)
         return np.sqrt(variance)
+
+    def _beside(self, scale: IntervalScale, edges: Field, lost: Field) -> Field:
+        """Variances (B, n, W) of texture and of missing detail."""
+        texture = (self.texture * scale.texture).astype(np.float32)
+        detail = self.detail.astype(np.float32)
+        return texture[:, None, None] * edges + detail[:, None, None] * np.square(lost)
+
+
+def _mean_detail(fit: SceneToFit, basis: Basis) -> Doubles:
+    """The mean square (B,) of the detail that the scene-wide map gives where nothing changed, in a pass."""
+    products, count = np.zeros((len(fit.lr.msi), len(fit.lr.msi))), 0
+    for top, msi, valid in fit.strips_to_learn_from():
+        up = fit.resampling.up_part(Window(top, 0, *valid.shape))
+        detail = (msi - apply_taps(np.asarray(fit.lr.msi, np.float32), *up))[:, valid].astype(np.float64)
+        products += detail @ detail.T
+        count += detail.shape[1]
+    slopes = basis.vectors.astype(np.float64) @ fit.linear.slopes
+    return np.asarray(np.einsum("bi,ij,bj->b", slopes, products / max(1, count), slopes))
 
 
 def edge_magnitude(msi: Floats, spread: Floats) -> Field:

@@ -153,13 +153,21 @@ class DetailInjection(Fitted):
         local = local_detail(self, detail, rows, cols)
         if self.colour is not None:
             local += self.colour.detail(msi, rows, cols)
-        if self.gate is not None:
-            # Nothing on the ground of gated pixels, all from the middle of their neighbours on.
-            taken = np.clip(2 * apply_taps(self.gate, rows, cols) - 1, 0, 1).astype(np.float32)
+        taken = self.taken(rows, cols)
+        if taken is not None:
             detail, local = detail * taken, (local * taken).astype(np.float32)
         injected = np.tensordot(self.slopes, detail, axes=1) + local
         values = apply_taps(self.base, rows, cols) + injected
         return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local, detail)
+
+    def taken(self, rows: Taps, cols: Taps) -> Field | None:
+        """The share (1, H, W) of the detail that a tile takes; None: all of it.
+
+        Nothing on the ground of gated pixels, all from the middle of their neighbours on.
+        """
+        if self.gate is None:
+            return None
+        return np.clip(2 * apply_taps(self.gate, rows, cols) - 1, 0, 1).astype(np.float32)
 
 
 def fit_bicubic(scene: SceneToFit) -> DetailInjection:
