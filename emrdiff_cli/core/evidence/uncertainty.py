@@ -28,7 +28,7 @@ Field = NDArray[np.float32]
 HALF_FACTOR = 0.8
 """What 0.6745 standard deviations are multiplied by so that they hold half of the errors, whose tails are heavy.
 
-Settled with the scale's constants; a factor told by the pair was no better (`tests.benchmarks.calibration`).
+Settled with the scale's constants, over all of their scenes (`tests.benchmarks.calibration`).
 """
 
 _LEAST = 1e-30  # variance: nothing is divided by zero
