@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +228,8 @@ def test_unknown_creation_option_is_exit_2_before_any_work(emrdiff: Run, tmp_pat
 _CASES: tuple[Callable[[str], str], ...] = (str, str.upper, str.title)
 _words = st.text("abcXYZ 0189().;/'+-_#", min_size=1, max_size=20).map(str.strip).filter(bool)
 _keys = st.from_regex(r"[a-z]{1,8}( [a-z0-9]{1,8}){0,2}", fullmatch=True).map(lambda key: f"q {key}")
-_positive = st.decimals("0.2", "14", allow_nan=False, places=7).map(str)
+_widths = st.decimals("0.02", "0.06", allow_nan=False, places=7).map(str)
+_steps = st.decimals("0.04", "1.5", allow_nan=False, places=7)
 
 
 def listed(entries: Any) -> Any:
@@ -234,11 +237,22 @@ def listed(entries: Any) -> Any:
 
 
 @st.composite
+def centres(draw: st.DrawFn) -> str:
+    """Wavelengths of three bands in um, in any order."""
+    steps = draw(st.lists(_steps, min_size=3, max_size=3))
+    return (
+        "{"
+        + ", ".join(map(str, draw(st.permutations(list(accumulate(steps, initial=Decimal("0.3")))[1:]))))
+        + "}"
+    )
+
+
+@st.composite
 def headers(draw: st.DrawFn) -> dict[str, str]:
     """What an ENVI header may say of three bands; any of it may be missing, keys in any case."""
     fields = {
-        "wavelength": draw(listed(_positive)),
-        "fwhm": draw(listed(_positive)),
+        "wavelength": draw(centres()),
+        "fwhm": draw(listed(_widths)),
         "bbl": draw(listed(st.sampled_from(("0", "1")))),
         "band names": draw(listed(_words)),
         "data ignore value": str(draw(st.integers(-(2**15), 2**15 - 1))),

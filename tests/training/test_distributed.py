@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from emrdiff_cli.cli.app import main
 from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.training.loop import STATE
-from emrdiff_cli.zoo import CARD, TRAINING, WEIGHTS
+from emrdiff_cli.zoo import CARD, TRAINING, VALIDATED, WEIGHTS
 from tests.support.scenes import textured, write_cube, write_srf
 
 pytestmark = pytest.mark.slow
 
-FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT])
+FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT, VALIDATED])
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # Rounding decides on which side of a kink an activation lies, and from there on two trainings part: few
 # activations and short steps keep that rare, and small.
