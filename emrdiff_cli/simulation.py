@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -22,11 +23,13 @@ from emrdiff_cli.core.sensor.degradation import (
     psf_sigma,
     sampling_offset,
 )
+from emrdiff_cli.core.sensor.fill import FillSurvey
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import Taps
 from emrdiff_cli.core.sensor.srf import SpectralResponse, srf_matrix
 from emrdiff_cli.errors import GridError, InputError, UsageError
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
+from emrdiff_cli.raster.fill_warnings import raster_fill_warnings
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.tags import carried_band_tags, carried_tags, scene_tags
@@ -35,6 +38,8 @@ from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
 from emrdiff_cli.responses import read_response
 from emrdiff_cli.runtime.atomic import check_target, make_folder, write_whole
 from emrdiff_cli.version import __version__
+
+_log = logging.getLogger(__name__)
 
 RECIPE = "recipe.json"
 
@@ -114,13 +119,20 @@ def simulate_raster(
         lr = outputs.enter_context(VerifiedWriter(lr_path, _lr_spec(info, recipe, lr_driver), overwrite))
         msi = outputs.enter_context(VerifiedWriter(msi_path, _msi_spec(info, response), overwrite))
         noise = _Noise(noise_db, seed, None if noise_db is None else _msi_rms(reader, info, matrix))
-        seen = DegradedImage(info.bands.count, down, masks=info.bands.count)
+        seen, fill = (
+            DegradedImage(info.bands.count, down, masks=info.bands.count),
+            FillSurvey(info.grid.height),
+        )
+        good = [band for band in range(info.bands.count) if band not in info.bands.bad]
         for top, values in _strips(reader, info):
+            fill.update(values[good])
             seen.add(top, values, _valid(values))
             msi.append(noise.on_msi(_respond(matrix, values)))
             if progress is not None:
                 progress(top + values.shape[1], info.grid.height)
         lr.append(noise.on_lr(_lr_hsi(seen, info.bands.bad)))
+    for line in raster_fill_warnings(info, fill.result()):
+        _log.warning("%s", line)
     write_whole(out_dir / RECIPE, (json.dumps(asdict(recipe), indent=2) + "\n").encode())
     return recipe
 

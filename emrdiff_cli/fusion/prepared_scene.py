@@ -42,8 +42,8 @@ from emrdiff_cli.fusion.observed_scene import (
 )
 from emrdiff_cli.fusion.row_blocks import RowBlocks
 from emrdiff_cli.methods import METHODS, EndPoint
-from emrdiff_cli.pair.fill_warnings import fill_warnings
 from emrdiff_cli.pair.pair import PairReader
+from emrdiff_cli.raster.fill_warnings import fill_warnings
 from emrdiff_cli.raster_info import Window
 
 Field = NDArray[np.float32]
@@ -193,7 +193,7 @@ class PreparedScene:
             "msi_factor": np.array(self.msi_factor, np.float64),
             "msi_offset": np.array(self.msi_offset, np.float64),
             "fill": np.array([(at, *astuple(fill)) for at in (0, 1) for fill in self.fill[at]]).reshape(
-                -1, 4
+                -1, 5
             ),
         }
         parts = {
@@ -237,8 +237,8 @@ class PreparedScene:
 
 def _fill_of(rows: NDArray[Any]) -> Fill:
     found: tuple[list[ProbableFill], list[ProbableFill]] = [], []
-    for at, value, share, at_border in rows.tolist():
-        found[int(at)].append(ProbableFill(value, share, bool(at_border)))
+    for at, value, share, at_border, other in rows.tolist():
+        found[int(at)].append(ProbableFill(value, share, bool(at_border), other))
     return tuple(found[0]), tuple(found[1])
 
 

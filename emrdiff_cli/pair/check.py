@@ -29,7 +29,6 @@ from emrdiff_cli.pair.check_geometry import (
 )
 from emrdiff_cli.pair.check_result import Check, Point, RasterCheck
 from emrdiff_cli.pair.coregistration import find_shift
-from emrdiff_cli.pair.fill_warnings import fill_warnings
 from emrdiff_cli.pair.local_displacement import find_block_displacements
 from emrdiff_cli.pair.offset_warnings import offset_warnings
 from emrdiff_cli.pair.pair import PairReader, SrcNodata, open_pair
@@ -44,6 +43,7 @@ from emrdiff_cli.pair.spectral_coverage import (
 )
 from emrdiff_cli.raster.acquisition import acquired_on
 from emrdiff_cli.raster.crs import crs_label, same_crs
+from emrdiff_cli.raster.fill_warnings import fill_warnings
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.raster_info import RasterInfo, Window
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from emrdiff_cli.core.diffusion.supervision import (
 )
 from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.degradation import Protocol, Psf, simulate_pair
+from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.holes import fill_invalid
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, observe_msi
@@ -34,9 +36,12 @@ from emrdiff_cli.pair.geometry import on_grid_of
 from emrdiff_cli.pair.modes import AskedGeometry
 from emrdiff_cli.pair.pair import PairReader, open_pair
 from emrdiff_cli.pair.registration import register
+from emrdiff_cli.raster.fill_warnings import raster_fill_warnings
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster_info import Bands, RasterInfo
 from emrdiff_cli.simulation import response_matrix
+
+_log = logging.getLogger(__name__)
 
 Field = NDArray[np.float32]
 
@@ -124,8 +129,11 @@ def read_scene(lr_path: Path, msi_path: Path, validation: float, geometry: Asked
         found = register(stated, *geometry)
         pair = found.applied(stated)
         known = pair.lr_info.bands
-        filled, lr_valid, unusable = fill_invalid(pair.read_lr(), known.bad, known.wavelengths_nm)
-        seen = observe_msi(pair.strips, pair.resampling.down)
+        values, survey = pair.read_lr(), FillSurvey(pair.alignment.hr_window.height)
+        _warn_of_fill(pair.lr_info, probable_fill(values[_good_bands(pair.lr_info)]))
+        filled, lr_valid, unusable = fill_invalid(values, known.bad, known.wavelengths_nm)
+        seen = observe_msi(lambda: survey.watch(pair.strips()), pair.resampling.down)
+        _warn_of_fill(pair.msi_info, survey.result())
         filled, lr_valid = on_grid_of(pair, filled, lr_valid, seen.msi_at_lr)
         ratio, place = pair.alignment.ratio, pair.alignment
         rows, cols, notes = _degraded_by(pair)
@@ -225,7 +233,18 @@ def simulated_pairs(
             )
         side = max(ratio, LONGEST_SIDE // ratio * ratio)
         for window in tile_windows(info.grid.height, info.grid.width, side, 0):
-            yield _simulate_window(reader.read(window), info.bands, matrix, ratio, protocol)
+            values = reader.read(window)
+            _warn_of_fill(info, probable_fill(values[_good_bands(info)]))
+            yield _simulate_window(values, info.bands, matrix, ratio, protocol)
+
+
+def _good_bands(info: RasterInfo) -> list[int]:
+    return [band for band in range(info.bands.count) if band not in info.bands.bad]
+
+
+def _warn_of_fill(info: RasterInfo, found: Sequence[ProbableFill]) -> None:
+    for line in raster_fill_warnings(info, found):
+        _log.warning("%s", line)
 
 
 def make_samples(

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from emrdiff_cli.responses import read_response
+from emrdiff_cli.training.examples import read_archive, read_scene
 from tests.support.front_door import Run
 from tests.support.pairs import FINE, write_pair
 from tests.support.rasters import read_back, write_envi, write_tif
-from tests.support.scenes import read
+from tests.support.scenes import read, textured, write_cube, write_srf
 
 SCALE = 1e4
 FIELDS = {"map info": "{UTM, 1, 1, 383472.37, 5818302.35, 30, 30, 33, North, WGS-84, units=Meters}"}
@@ -69,6 +71,60 @@ def test_fill_is_named_and_can_be_declared_for_one_run(
     assert np.abs(fused[:, :, 32:] - read(whole / "fused.tif")[:, :, 32:]).max() < 0.02 * SCALE
     told = json.loads(emrdiff("evaluate", output, "--lr-hsi", pair[0], "--hr-msi", pair[1], "--json").out)
     assert told["spectral_rmse"] < 0.02 * SCALE
+
+
+def test_fill_that_differs_by_detector_is_named_and_can_be_declared(emrdiff: Run, tmp_path: Path) -> None:
+    lr, msi = filled_pair(tmp_path, 0, "int16", (slice(0, 0),), "lr")
+    values = read_back(lr)
+    values[:5, :, :5], values[5:, :, :5] = -9999, 0
+    write_tif(lr, values)
+    named = "-9999 in some bands and 0 in the others of 27.78% of its pixels"
+    assert named in str(json.loads(emrdiff("check", lr, msi, "--json", "-q").out)["warnings"])
+    fuse = ("fuse", lr, msi, tmp_path / "fused.tif", "--method", "glp", "--register", "off", "--overwrite")
+    said = emrdiff(*fuse).err
+    assert named in said
+    assert (
+        f"`gdal_edit.py -a_nodata -9999 {lr.name}`, the other for one run with `--src-nodata 0,none`" in said
+    )
+    write_tif(lr, values, nodata=-9999)
+    assert "probable fill" not in emrdiff(*fuse, "--src-nodata", "0,none").err
+    assert np.array_equal(np.isnan(read(tmp_path / "fused.tif")[:, 0]).all(axis=0), np.arange(72) < 20)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("uint8", 255), ("uint16", 65535), ("uint16", 4095)])
+def test_an_msi_at_its_types_maximum_may_be_saturated(
+    emrdiff: Run, tmp_path: Path, dtype: str, most: int
+) -> None:
+    lr, msi = write_pair(tmp_path)
+    stored = np.clip(np.rint(read(msi) * 200 * (16 if most == 4095 else 1)), 1, most - 1).astype(dtype)
+    stored[:, 20:24, 30:40] = most
+    write_tif(msi, stored, transform=FINE)
+    checked = json.loads(emrdiff("check", lr, msi, "--json", "-q").out)
+    assert f"{most} in all bands of 0.87% of its pixels is probable fill or saturation" in str(checked)
+
+
+def test_simulate_and_train_name_fill_too(
+    emrdiff: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "archive").mkdir()
+    for number in range(2):
+        cube = textured(8, 32, 32, seed=number)
+        cube[:, :, :6] = 0
+        write_cube(tmp_path / "archive" / f"{number}.tif", cube)
+    one = tmp_path / "archive" / "0.tif"
+    srf = write_srf(tmp_path / "srf.csv")
+    said = "0 in all bands of 18.75% of its pixels is probable fill"
+    ended = emrdiff("simulate", one, tmp_path / "out", "--ratio", 4, "--srf", srf)
+    assert f"Warning: 0.tif: {said}" in ended.err
+    assert "declare it with `gdal_edit.py -a_nodata 0 0.tif`" in ended.err
+    caplog.clear()
+    read_archive(one.parent, 4, read_response(str(srf)), 0.5)
+    assert [record.message.split(",")[0] for record in caplog.records] == [f"{n}.tif: {said}" for n in (0, 1)]
+    caplog.clear()
+    read_scene(*filled_pair(tmp_path, -9999, "int16", (slice(None), slice(0, 8)), "msi"), 0.15)
+    assert [record.message[:48] for record in caplog.records] == [
+        "msi.tif: -9999 in all bands of 11.11% of its pix"
+    ]
 
 
 def test_no_fill_is_seen_in_a_scene_without(emrdiff: Run, tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emrdiff_cli.core.sensor.observation import Strip
 
 Floats = NDArray[np.floating[Any]]
 
@@ -19,11 +23,15 @@ _FEW_BANDS = 2  # bands that are equal in too many pixels to say anything
 
 @dataclass(frozen=True)
 class ProbableFill:
-    """A value that all bands of some pixels have: `share` of the valid pixels, or of those `at_border`."""
+    """A value that all bands of some pixels have: `share` of the valid pixels, or of those `at_border`.
+
+    `other`: the value of the later ones of the bands, where that is another: a second detector's. NaN: the same.
+    """
 
     value: float
     share: float
     at_border: bool
+    other: float = math.nan
 
 
 class FillSurvey:
@@ -58,6 +66,12 @@ class FillSurvey:
         self._border.update(least[same & edge].tolist())
         self._row += len(edge)
 
+    def watch(self, strips: Iterable[Strip]) -> Iterator[Strip]:
+        """The strips of an MSI, looked at on their way."""
+        for strip in strips:
+            self.update(np.where(strip.valid, strip.values, np.float32(np.nan)))
+            yield strip
+
     def result(self) -> tuple[ProbableFill, ...]:
         """What was found so far; nothing where the whole image is of one value."""
         if self._least[0] >= self._greatest[0]:
@@ -77,7 +91,23 @@ def probable_fill(image: Floats) -> tuple[ProbableFill, ...]:
     survey = FillSurvey(image.shape[1])
     if len(image):
         survey.update(image)
-    return survey.result()
+    return survey.result() or _fill_of_two(image)
+
+
+def _fill_of_two(image: Floats) -> tuple[ProbableFill, ...]:
+    """Each band's own least or greatest value, not the same in all, in all bands of 1 pixel in 1000 or more."""
+    valid = np.isfinite(image).all(axis=0)
+    if len(image) <= _FEW_BANDS or not valid.any():
+        return ()
+    seen = image[:, valid]
+    least, greatest = seen.min(axis=1, keepdims=True), seen.max(axis=1, keepdims=True)
+    extreme = seen[:, ((seen == least) | (seen == greatest)).all(axis=0)]
+    extreme = extreme[:, extreme[0] != extreme[-1]]
+    if (least == greatest).all() or extreme.shape[1] < max(_LEAST_PIXELS, _SHARE * seen.shape[1]):
+        return ()
+    pairs = Counter(zip(extreme[0].tolist(), extreme[-1].tolist(), strict=True))
+    (value, other), count = pairs.most_common(1)[0]
+    return (ProbableFill(value, count / seen.shape[1], False, other),)
 
 
 def _added(known: tuple[float, int], extreme: float, same: Floats, beyond: Any) -> tuple[float, int]:

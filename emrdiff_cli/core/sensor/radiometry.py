@@ -17,11 +17,6 @@ _ROUNDS = 30
 _CUT = 4.685  # of the scale: Tukey's biweight, 95 % efficient on normal errors
 _MAD = 1.4826  # from the median of absolute values to a normal distribution's standard deviation
 _LEAST_PIXELS = 16
-_ALIKE, _LARGE = (
-    0.25,
-    0.15,
-)  # of an offset: what bands may differ by, and its least share of the rest of a band
-_UNTOLD = 0.25  # share of a band's variance that its line leaves at most, to tell anything
 
 
 @dataclass(frozen=True)
