@@ -57,13 +57,14 @@ def verdict_on(
             say(f"choosing the method: part {number} of {len(where)}")
             yield _part(observed, core)
 
-    found = gather(parts(), END_POINTS, None if sample is None else sample.blocks)
+    found = gather(parts(), END_POINTS, None if sample is None else sample.blocks, observed.covariance)
     return Verdict(
-        method=choose(found.standings),
+        method=choose(found.standings, found.left_out, found.misplaced),
         standings=found.standings,
         left_out=found.left_out,
         lr_pixels=found.lr_pixels,
         unexplained=found.unexplained,
+        misplaced=found.misplaced,
         changed=observed.ground.share,
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.evidence.covariance_choice import covariance_for
+from emrdiff_cli.core.methods.covariance import Covariance
 from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
 from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_invalid
@@ -85,6 +87,11 @@ class ObservedScene:
     def usable_lr(self) -> LrScene:
         """The scene in its usable bands."""
         return replace(self.lr, hsi=self.lr.hsi[~self.unusable]) if self.unusable.any() else self.lr
+
+    @cached_property
+    def covariance(self) -> Covariance:
+        """The covariance that the usable bands ask kriging for, in their own subspace; found at the first call."""
+        return covariance_for(self.usable_lr, self.pair.strips, self.pair.resampling)
 
 
 def observe_scene(pair: PairReader) -> ObservedScene:

@@ -19,9 +19,14 @@ from emrdiff_cli.core.diffusion.msi_scale import (
     msi_factor,
     scale_relations,
 )
-from emrdiff_cli.core.evidence.covariance_choice import choose_covariance
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, fitted_class
+from emrdiff_cli.core.methods.scene_end_point import (
+    SceneEndPoint,
+    choose_basis,
+    find_end_point,
+    fitted_class,
+    own_basis,
+)
 from emrdiff_cli.core.sensor.fill import ProbableFill
 from emrdiff_cli.core.sensor.missing_bands import MissingBands
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
@@ -52,7 +57,6 @@ MSI_SCALE_TAG = "emrdiff_msi_scale"
 MSI_OFFSET_TAG = "emrdiff_msi_offset"
 CHANGED_TAG = "emrdiff_changed_share"
 
-_LOCAL_COMPONENTS = 32
 _UNIT_FACTOR = 20.0  # values further off than that are in other units than the model's
 
 
@@ -268,9 +272,9 @@ def prepare_scene(
     fitted = lr if all_bands else replace(lr, hsi=hsi[fused])
     arranged = order.among(fused)
     calibration = None if sampler is None else _calibration(sampler, arranged, fitted, ~unusable[fused])
-    basis = choose_basis(fitted, _own_subspace(method, fitted)) if calibration is None else calibration.basis
+    basis = _own_basis(method, fitted) if calibration is None else calibration.basis
     end_point = method if sampler is None else sampler.config.end_point
-    covariance = USUAL if sampler is not None else _covariance(method, fitted, basis, pair)
+    covariance = observed.covariance if sampler is None and method == "kriging" else USUAL
     return PreparedScene(
         pair=pair,
         end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis, covariance),
@@ -289,14 +293,6 @@ def prepare_scene(
         msi_factor=factor,
         msi_offset=offset,
     )
-
-
-def _covariance(method: EndPoint, scene: LrScene, basis: Basis, pair: PairReader) -> Covariance:
-    """The covariance that the pair asks for, where kriging is the method; models begin with the usual one."""
-    if method != "kriging":
-        return USUAL
-    in_basis = replace(scene, hsi=basis.project(scene.hsi))
-    return choose_covariance(in_basis, pair.strips, pair.resampling)
 
 
 def _rescaled(seen: Observation, factor: float) -> Observation:
@@ -360,7 +356,6 @@ def _calibration(
     return order.in_files(sampler.calibration)
 
 
-def _own_subspace(method: EndPoint, scene: LrScene) -> int:
-    """Dimensions of a subspace found on the scene itself, without a model's; 0: all bands."""
-    size = min(_LOCAL_COMPONENTS, int(scene.valid.sum()) - 1)
-    return size if METHODS[method].subspace and 0 < size < len(scene.hsi) else 0
+def _own_basis(method: EndPoint, scene: LrScene) -> Basis:
+    """The basis that a method is fitted in without a model's: the scene's own, or all bands."""
+    return own_basis(scene) if METHODS[method].subspace else choose_basis(scene, 0)

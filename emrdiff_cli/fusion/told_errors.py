@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.evidence.interval_scale import Excerpt, find_interval_scale
+from emrdiff_cli.core.evidence.interval_scale import find_interval_scale
+from emrdiff_cli.core.evidence.scene_part import ScenePart
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
 from emrdiff_cli.core.methods.end_point import DetailInjection
 from emrdiff_cli.core.sensor.grid import AxisPlacement
@@ -95,7 +96,7 @@ def lr_scene(scene: PreparedScene) -> LrScene:
     return LrScene(hsi, end.msi, ground.compared & ~ground.changed, changed)
 
 
-def _excerpt(scene: PreparedScene, lr: LrScene) -> Excerpt:
+def _excerpt(scene: PreparedScene, lr: LrScene) -> ScenePart:
     """The middle of the scene, with its MSI."""
     pair, place = scene.pair, scene.pair.alignment
     rows, hr_rows, placed_rows = _middle(place.rows, lr.valid.shape[0], scene.height)
@@ -112,7 +113,7 @@ def _excerpt(scene: PreparedScene, lr: LrScene) -> Excerpt:
     resampling = Resampling.between(
         placed_rows, placed_cols, part.valid.shape, (window.height, window.width), pair.psf
     )
-    return Excerpt(part, msi, valid, resampling)
+    return ScenePart(part, resampling, msi, valid)
 
 
 def _middle(axis: AxisPlacement, n_lr: int, n_hr: int) -> tuple[slice, slice, AxisPlacement]:

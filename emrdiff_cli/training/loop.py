@@ -33,12 +33,14 @@ from emrdiff_cli.core.diffusion.learning import (
 )
 from emrdiff_cli.core.diffusion.supervision import (
     TrainingSample,
+    at_lr,
     end_point_image,
     fuse_sample,
     fused_without_model,
     mean_psnr,
     training_scene,
 )
+from emrdiff_cli.core.evidence.covariance_choice import covariance_for
 from emrdiff_cli.errors import InputError, ModelError, WriteError
 from emrdiff_cli.runtime.atomic import replacing
 from emrdiff_cli.training.process_group import ALONE, ProcessGroup
@@ -207,10 +209,12 @@ def validate(
 
 def against_kriging(best: Validation, training_set: TrainingSet) -> Comparison:
     """The model's last validation beside kriging, untrained, on the same held-out samples."""
-    kriged = [
-        mean_psnr(fused_without_model(sample.pair, "kriging"), sample, training_set.peak)
-        for sample in training_set.held_out
-    ]
+    kriged = []
+    for sample in training_set.held_out:
+        pair = sample.pair
+        covariance = covariance_for(at_lr(pair)[0], pair.strips, pair.resampling)
+        fused = fused_without_model(pair, "kriging", covariance)
+        kriged.append(mean_psnr(fused, sample, training_set.peak))
     return Comparison(best.psnr_by_step_db[-1], sum(kriged) / len(kriged))
 
 

@@ -4,37 +4,51 @@
 
 Each pair is simulated by Wald's protocol (`pan`: one band over the visible ones), its evidence gathered as
 `emrdiff fuse --effort normal` does, and every method scored against the truth without the outer LR pixel: PSNR
-is the mean over the bands, each with its own maximum as the peak. The evidence's columns have the gain over
-kriging of the truly best method, or of the best rival of kriging; `regret` is what the choice lies below the
-best. Prints Markdown.
+is the mean over the bands, each with its own maximum as the peak; SAM in degrees. `wrong`: seen through a PSF
+1.4 and 0.7 times as wide as it is taken for, or half an LR pixel off. `berlin9`, a real pair with a truth, is fused
+by the command line, geometry and all. The evidence's columns have the gain over kriging of the truly best method,
+or of the best rival of kriging; `regret` is what the choice lies below the best. Prints Markdown.
+
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.verdict --data DATA --times
+
+The processor time of `emrdiff fuse`, left to the pair and by kriging, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr, fused_without_model
+from emrdiff_cli.core.evidence.bootstrap import Estimate
+from emrdiff_cli.core.evidence.covariance_choice import covariance_for
 from emrdiff_cli.core.evidence.gathering import PairPart, gather
-from emrdiff_cli.core.evidence.verdict import Score, Standing, Verdict, choose
+from emrdiff_cli.core.evidence.verdict import LeftOut, Score, Standing, Verdict, choose
 from emrdiff_cli.core.metrics.decibels import psnr_db
-from emrdiff_cli.core.sensor.degradation import WALD_PSF
-from emrdiff_cli.core.sensor.observation import Strip
+from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
+from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.core.sensor.srf import SpectralResponse
 from emrdiff_cli.methods import END_POINTS
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.responses import read_response
 from tests.benchmarks.scenes import boxes_over_aviris, simulated_pair
+from tests.benchmarks.verdict_times import time_table
+from tests.support.front_door import succeed
 
-SOURCES = ("sample", "cave", "aviris-x4", "aviris-x8", "pan")
+SOURCES = ("sample", "cave", "aviris-x4", "aviris-x8", "pan", "potsdam", "wrong", "berlin9")
 _SAMPLE = Path(__file__).parents[2] / "sample_data"
 _BLOCKS = 8  # that kriging is left out of, as in `--effort normal`
 _PAN = (8, 34)  # AVIRIS bands under the panchromatic one
@@ -49,6 +63,7 @@ class Judged:
 
     name: str
     psnr_db: dict[str, float]
+    sam_deg: dict[str, float]
     verdict: Verdict
     evidence_s: float
     kriging_s: float
@@ -64,18 +79,21 @@ class Judged:
         left = self.verdict.left_out
         return [
             self.name,
-            *(f"{value:.2f}" for value in self.psnr_db.values()),
+            *(f"{value:.2f} / {self.sam_deg[method]:.2f}" for method, value in self.psnr_db.items()),
             *(_gain(self.verdict.standings, kind, best) for kind in ("band held out", "half resolution")),
             "" if left is None else f"{left.standardised_rms:.2f}",
             self.verdict.method,
             f"{self.regret_db:.2f}",
-            f"{self.evidence_s / self.kriging_s:.1f}",
+            f"{self.evidence_s / self.kriging_s:.1f}" if self.kriging_s else "",
         ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge the pairs and print the table."""
     options = _parser().parse_args(arguments)
+    if options.times:
+        sys.stdout.write(time_table(options.data))
+        return 0
     header = [
         "pair",
         *END_POINTS,
@@ -90,8 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = []
     for name, ratio, load in _pairs(options.sources.split(","), options.data, options.limit):
         judged.append(judge(name, load(), ratio))
-        sys.stdout.write(f"| {' | '.join(judged[-1].row())} |\n")
-        sys.stdout.flush()
+        _write_row(judged[-1])
+    if "berlin9" in options.sources.split(","):
+        judged.append(judge_berlin9(options.data))
+        _write_row(judged[-1])
     within = sum(pair.regret_db <= 0.1 for pair in judged)
     worst = max(pair.regret_db for pair in judged)
     sys.stdout.write(
@@ -100,36 +120,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _write_row(judged: Judged) -> None:
+    sys.stdout.write(f"| {' | '.join(judged.row())} |\n")
+    sys.stdout.flush()
+
+
 def judge(name: str, pair: SupervisedPair, ratio: int) -> Judged:
     """The verdict on a pair, and every method's PSNR."""
-
-    def strips() -> Iterator[Strip]:
-        yield Strip(0, pair.hr_msi, pair.valid)
 
     scene, _ = at_lr(pair)
     height, width = scene.valid.shape
     core = slice(0, height), slice(0, width)
     started = time.process_time()
-    part = PairPart(scene, strips, pair.resampling, WALD_PSF, (float(ratio), float(ratio)), core)
-    found = gather([part], END_POINTS, _BLOCKS)
+    covariance = covariance_for(scene, pair.strips, pair.resampling)
+    chosen_s = time.process_time() - started
+    started = time.process_time()
+    part = PairPart(scene, pair.strips, pair.resampling, WALD_PSF, (float(ratio), float(ratio)), core)
+    found = gather([part], END_POINTS, _BLOCKS, covariance)
     gathered = time.process_time() - started
     verdict = Verdict(
-        choose(found.standings), found.standings, found.left_out, found.lr_pixels, found.unexplained
+        choose(found.standings, found.left_out, found.misplaced),
+        found.standings,
+        found.left_out,
+        found.lr_pixels,
+        found.unexplained,
+        found.misplaced,
     )
-    scores = {}
-    for method in END_POINTS:
-        started = time.process_time()
-        scores[method] = _psnr(fused_without_model(pair, method), pair, ratio)
-        took = time.process_time() - started
-    return Judged(name, scores, verdict, gathered, took)
-
-
-def _psnr(image: Field, pair: SupervisedPair, ratio: int) -> float:
     inner = pair.valid.copy()
     inner[:ratio] = inner[-ratio:] = inner[:, :ratio] = inner[:, -ratio:] = False
-    truth = pair.hr_hsi[:, inner]
-    error = np.square(image[:, inner] - truth, dtype=np.float64).mean(axis=1)
-    return float(psnr_db(truth.max(axis=1), np.maximum(error, 1e-30)).mean())
+    good = slice(None) if pair.good is None else pair.good
+    truth, scores, angles = pair.hr_hsi[good][:, inner], {}, {}
+    for method in END_POINTS:
+        started = time.process_time()
+        fused = fused_without_model(pair, method, covariance)
+        took = time.process_time() - started
+        scores[method], angles[method] = _scores(fused[good][:, inner], truth)
+    return Judged(name, scores, angles, verdict, gathered, chosen_s + took)
+
+
+def judge_berlin9(data: Path) -> Judged:
+    """The verdict of `emrdiff fuse` on the real pair, and the PSNR of each method forced."""
+    inputs = data / "berlin9" / "lr_111b_30m.tif", data / "berlin9" / "msi_4b_9m.tif"
+    with rasterio.open(data / "berlin9" / "ref_111b_9m.tif") as dataset:
+        truth = dataset.read()
+    inner = np.isfinite(truth).all(axis=0)
+    inner[:4] = inner[-4:] = inner[:, :4] = inner[:, -4:] = False
+    scores, angles = {}, {}
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "fused.tif"
+        told = json.loads(succeed("fuse", *inputs, output, "--json", "-q"))["verdict"]
+        for method in END_POINTS:
+            succeed("fuse", *inputs, output, "--method", method, "--overwrite", "-q")
+            with rasterio.open(output) as dataset:
+                scores[method], angles[method] = _scores(dataset.read()[:, inner], truth[:, inner])
+    return Judged("berlin9", scores, angles, _verdict_of(told), 0.0, 0.0)
+
+
+def _verdict_of(record: dict[str, Any]) -> Verdict:
+    """What the table tells of a verdict that was recorded as JSON."""
+    scores: dict[str, dict[str, Score]] = {}
+    for row in record["evidence"]:
+        error = np.inf if row["gain_error_db"] is None else row["gain_error_db"]
+        own = scores.setdefault(row["method"], {})
+        own[row["kind"]] = Score(row["snr_db"], Estimate(row["gain_db"], error))
+    left = record["leave_one_out"]
+    return Verdict(
+        record["method"],
+        tuple(Standing(method, kinds) for method, kinds in scores.items()),
+        None if left is None else LeftOut(**left),
+    )
+
+
+def _scores(image: Field, truth: Field) -> tuple[float, float]:
+    """PSNR and SAM of pixels (B, n)."""
+    error = np.square(image - truth, dtype=np.float64).mean(axis=1)
+    psnr = float(psnr_db(truth.max(axis=1), np.maximum(error, 1e-30)).mean())
+    lengths = np.linalg.norm(image, axis=0) * np.linalg.norm(truth, axis=0)
+    cosine = (image * truth).sum(axis=0) / np.maximum(lengths, 1e-30)
+    return psnr, float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean())
 
 
 def _gain(standings: Sequence[Standing], kind: str, method: str) -> str:
@@ -158,12 +226,50 @@ def _pairs(sources: Sequence[str], data: Path, limit: int) -> Iterator[tuple[str
             response = read_response(str(data / "srf" / "nikon_d700.csv"))
             for path in sorted((data / "cave" / "train").glob("*.tif"))[:limit]:
                 yield f"{path.stem} x8", 8, partial(simulated_pair, path, 8, response)
-        else:
+        elif source == "potsdam":
+            path, response = data / "enmap_potsdam" / "enmap_potsdam_30m.tif", read_response("sentinel-2a")
+            yield "potsdam x4", 4, partial(simulated_pair, path, 4, response)
+        elif source == "wrong":
+            yield from _wrong(data)
+        elif source in ("aviris-x4", "aviris-x8", "pan"):
             ratio = 4 if source == "pan" else int(source.removeprefix("aviris-x"))
             for path in aviris[:limit]:
                 response = _panchromatic(path) if source == "pan" else boxes_over_aviris(path)
                 name = f"{path.stem} x{ratio}{', PAN' if source == 'pan' else ''}"
                 yield name, ratio, partial(simulated_pair, path, ratio, response)
+
+
+def _wrong(data: Path) -> Iterator[tuple[str, int, Load]]:
+    """Pairs whose LR-HSI lies elsewhere or was seen through another PSF than it is taken for."""
+    nikon = read_response(str(data / "srf" / "nikon_d700.csv"))
+    airport, urban = data / "aviris_la205" / "abu_airport_1.tif", data / "aviris_other" / "abu_urban_1.tif"
+    toy = data / "cave" / "train" / "chart_and_stuffed_toy.tif"
+    sources = (
+        (urban, 4, boxes_over_aviris(urban)),
+        (airport, 4, _panchromatic(airport)),
+        (toy, 8, nikon),
+    )
+    for path, ratio, response in sources:
+        for told, width, shift in (
+            ("PSF x1.4", 1.4, 0.0),
+            ("PSF x0.7", 0.7, 0.0),
+            ("half a pixel off", 1.0, 0.5),
+        ):
+            bands = ", PAN" if len(response.names) == 1 else ""
+            make = partial(_misplaced, path, ratio, response, width, shift)
+            yield f"{path.stem} x{ratio}{bands}, {told}", ratio, make
+
+
+def _misplaced(
+    path: Path, ratio: int, response: SpectralResponse, width: float, shift: float
+) -> SupervisedPair:
+    """A pair that is taken to lie, and to be seen, by Wald's protocol."""
+    pair = simulated_pair(path, ratio, response)
+    placed = AxisPlacement(float(ratio), shift * ratio)
+    psf = Psf.of_fwhm(width * ratio, width * ratio)
+    shapes = [(image.shape[1], image.shape[2]) for image in (pair.lr_hsi, pair.hr_msi)]
+    seen = apply_taps(pair.hr_hsi, *psf.down(placed, placed, *shapes))
+    return replace(pair, lr_hsi=seen.astype(np.float32))
 
 
 def _panchromatic(path: Path) -> SpectralResponse:
@@ -178,6 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=Path(), help="folder of cave/, aviris_la205/ and others")
     parser.add_argument("--sources", default=",".join(SOURCES), help=f"of {','.join(SOURCES)} [all]")
     parser.add_argument("--limit", type=int, default=9, help="scenes of each source [9]")
+    parser.add_argument("--times", action="store_true", help="only the processor time of `emrdiff fuse`")
     return parser
 
 

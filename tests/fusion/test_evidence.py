@@ -64,4 +64,4 @@ def test_a_method_that_is_truly_better_than_kriging_is_named(tmp_path: Path) -> 
     assert kriged - own > 2
     verdict = by_itself["verdict"]
     assert isinstance(verdict, dict)
-    assert "better than kriging; doubt first: the geometry" in verdict["sentence"]
+    assert "the geometry in use is surely wrong" in verdict["sentence"]

@@ -24,7 +24,8 @@ from emrdiff_cli.core.diffusion.detail_filter import DetailSample, FilterInputs,
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.core.diffusion.learning import TrainingScene, channel_weights
 from emrdiff_cli.core.diffusion.noise import edge_noise
-from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis, find_end_point, own_basis
 from emrdiff_cli.core.metrics.decibels import psnr_db
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -34,8 +35,6 @@ from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
-
-_SUBSPACE = 32  # spectral directions of a method that works in a subspace
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,10 @@ class SupervisedPair:
     scored: NDArray[np.bool_]
     good: NDArray[np.bool_] | None = None
 
+    def strips(self) -> Iterator[Strip]:
+        """Its MSI, in one strip."""
+        yield Strip(0, self.hr_msi, self.valid)
+
 
 @dataclass(frozen=True)
 class TrainingSample:
@@ -69,7 +72,7 @@ class TrainingSample:
 
 def at_lr(pair: SupervisedPair) -> tuple[LrScene, tuple[float, float]]:
     """The pair at LR, and the extremes of the MSI's edge magnitude."""
-    seen = observe_msi(lambda: _one_strip(pair), pair.resampling.down)
+    seen = observe_msi(pair.strips, pair.resampling.down)
     return LrScene(pair.lr_hsi, seen.msi_at_lr, seen.covered), seen.edge_range
 
 
@@ -82,9 +85,7 @@ def make_sample(
     """
     scene, edge_range = at_lr(pair)
     calibration = calibration or calibrate(config, [scene], pair.good)
-    end = find_end_point(
-        scene, lambda: _one_strip(pair), pair.resampling, config.end_point, calibration.basis
-    )
+    end = find_end_point(scene, pair.strips, pair.resampling, config.end_point, calibration.basis)
     return _sample(config, pair, end, calibration.channels, edge_range)
 
 
@@ -172,12 +173,11 @@ def end_point_image(sample: TrainingSample) -> Field:
     return _expanded(sample, sample.inputs.end_point.refined)
 
 
-def fused_without_model(pair: SupervisedPair, method: EndPoint) -> Field:
-    """The pair fused (B, H, W) by a method alone, in the subspace that it has without a model."""
+def fused_without_model(pair: SupervisedPair, method: EndPoint, covariance: Covariance = USUAL) -> Field:
+    """The pair fused (B, H, W) by a method alone, in its own subspace; `covariance` is a kriging's."""
     scene, _ = at_lr(pair)
-    size = min(_SUBSPACE, int(scene.valid.sum()) - 1) if METHODS[method].subspace else 0
-    basis = choose_basis(scene, size if 0 < size < len(scene.hsi) else 0)
-    end = find_end_point(scene, lambda: _one_strip(pair), pair.resampling, method, basis)
+    basis = own_basis(scene) if METHODS[method].subspace else choose_basis(scene, 0)
+    end = find_end_point(scene, pair.strips, pair.resampling, method, basis, covariance)
     return end.bands(pair.hr_msi, *pair.resampling.up)
 
 
@@ -201,10 +201,6 @@ def _sample(
     inputs = tile_inputs(config, end, channels, edge_range, around, pair.resampling.up)
     target = chain_target(config, channels, end.basis.project(pair.hr_hsi), inputs.a_0)
     return TrainingSample(pair, end, channels, inputs, target, edge_range)
-
-
-def _one_strip(pair: SupervisedPair) -> Iterator[Strip]:
-    yield Strip(0, pair.hr_msi, pair.valid)
 
 
 def _tile_estimates(

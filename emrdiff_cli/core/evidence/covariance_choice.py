@@ -24,11 +24,17 @@ from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess, krige
 from emrdiff_cli.core.methods.leave_one_out import leave_one_out, leave_one_out_of
+from emrdiff_cli.core.methods.scene_end_point import own_basis
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.errors import InputError
 
 Doubles = NDArray[np.float64]
 
+_MOST_HELD = 4  # MSI bands held out
+_ENOUGH = 2  # of them, where they lose
+_SAMPLED = 4  # blocks by which the nuggets of a band held out are chosen
+_LIKELIEST = 8  # blocks of a part by which its slopes are chosen
+_LEFT_OUT = 16  # blocks of a part that are left out pixel by pixel
 _SIDE = 24  # LR pixels of a part along each axis
 _LEAST = 100  # valid LR pixels of a part that tells anything
 _SMOOTHER_DB = 0.1
@@ -39,7 +45,7 @@ _SHARE = 0.4
 
 
 def choose_covariance(scene: LrScene, strips: Strips, resampling: Resampling) -> Covariance:
-    """The covariance for a scene: the usual one but where the pair asks for another."""
+    """The covariance for a scene of channels: the usual one but where the pair asks for another."""
     parts = spread_parts(scene, strips, resampling, _SIDE)
     try:
         asked = [_Asked.of(part) for part in parts if part.lr.valid.sum() >= _LEAST]
@@ -48,6 +54,12 @@ def choose_covariance(scene: LrScene, strips: Strips, resampling: Resampling) ->
         return by_own_colour(USUAL) if left_out_gain_db(asked) >= _OWN_DB else USUAL
     except InputError:  # too few pixels to relate the others to a band
         return USUAL
+
+
+def covariance_for(scene: LrScene, strips: Strips, resampling: Resampling) -> Covariance:
+    """The covariance for a scene of bands, kriged in its own subspace."""
+    in_basis = replace(scene, hsi=own_basis(scene).project(scene.hsi))
+    return choose_covariance(in_basis, strips, resampling)
 
 
 def smoother(covariance: Covariance) -> Covariance:
@@ -72,7 +84,9 @@ class _Asked:
     @classmethod
     def of(cls, part: ScenePart) -> _Asked:
         problem = SceneToFit(part.lr, part.strips, part.resampling, regress(part.lr))
-        return cls(part, problem, GaussianProcess.likeliest(prepare_kriging(problem).data))
+        return cls(
+            part, problem, GaussianProcess.likeliest(prepare_kriging(problem).data, sampled=_LIKELIEST)
+        )
 
     @property
     def usual(self) -> Covariance:
@@ -81,13 +95,22 @@ class _Asked:
 
 
 def held_out_gain_db(asked: Sequence[_Asked]) -> float:
-    """What the MSI's bands, held out, gain by a smoother process, mean over the bands; 0 where it has but one."""
-    squares: dict[int, Doubles] = {}
-    for one in asked:
-        for held in held_out_bands(one.part.lr, one.part.strips, one.part.resampling):
-            errors = _errors(held, (one.usual, smoother(one.usual)))
-            squares[held.band] = squares.get(held.band, np.zeros(2)) + errors
-    gains = [10 * np.log10(usual / other) for usual, other in squares.values()]
+    """What the MSI's bands, held out, gain by a smoother process, mean over the bands; 0 where it has but one.
+
+    Where the first of them lose by it the others are not asked.
+    """
+    gains: list[float] = []
+    parts = (
+        held_out_bands(one.part.lr, one.part.strips, one.part.resampling, most=_MOST_HELD) for one in asked
+    )
+    for band in zip(*parts, strict=True):
+        errors = (
+            _errors(held, (one.usual, smoother(one.usual))) for held, one in zip(band, asked, strict=True)
+        )
+        usual, other = np.sum(list(errors), axis=0)
+        gains.append(float(10 * np.log10(usual / other)))
+        if len(gains) >= _ENOUGH and np.mean(gains) < -_SMOOTHER_DB:
+            break
     return float(np.mean(gains)) if gains else 0.0
 
 
@@ -95,8 +118,8 @@ def left_out_gain_db(asked: Sequence[_Asked]) -> float:
     """What LR pixels, left out one by one, gain by their own colour, in all channels; 0 where there are none."""
     squares = np.zeros(2)
     for one in asked:
-        own = leave_one_out(one.problem, by_own_colour(one.usual))
-        for number, found in enumerate((leave_one_out_of(one.field), own)):
+        own = leave_one_out(one.problem, by_own_colour(one.usual), _LEFT_OUT)
+        for number, found in enumerate((leave_one_out_of(one.field, _LEFT_OUT), own)):
             squares[number] += np.square(found.residual[:, found.known], dtype=np.float64).sum()
     return float(10 * np.log10(squares[0] / squares[1])) if squares.all() else 0.0
 
@@ -104,6 +127,6 @@ def left_out_gain_db(asked: Sequence[_Asked]) -> float:
 def _errors(held: HeldOutBand, covariances: Sequence[Covariance]) -> Doubles:
     """The squared errors, summed, of a band held out under covariances of one colour kernel."""
     prepared = prepare_kriging(held.problem, covariances[0])
-    kriged = (krige(prepared.data, covariance) for covariance in covariances)
+    kriged = (krige(prepared.data, covariance, _SAMPLED) for covariance in covariances)
     fitted = (injected(prepared, one, held.problem) for one in kriged)
     return np.array([max(float(held.errors(one).squares.sum()), _LEAST_ERROR) for one in fitted])

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
 from emrdiff_cli.core.evidence.bootstrap import decibels, difference_db
 from emrdiff_cli.core.evidence.held_out_band import held_out_bands, seen_by_hsi
+from emrdiff_cli.core.evidence.misplacement import Derivatives, Misplacement
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
 from emrdiff_cli.core.evidence.verdict import FAVOURITE, HELD_OUT, LeftOut, Score, Standing
-from emrdiff_cli.core.methods.covariance import Covariance
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
-from emrdiff_cli.core.methods.kriged_detail import fit_kriging, prepare_kriging
+from emrdiff_cli.core.methods.kriged_detail import prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess
 from emrdiff_cli.core.methods.leave_one_out import leave_one_out_of
-from emrdiff_cli.core.methods.scene_end_point import choose_basis
+from emrdiff_cli.core.methods.scene_end_point import own_basis
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.errors import InputError
@@ -27,7 +28,7 @@ from emrdiff_cli.methods import EndPoint
 
 Doubles = NDArray[np.float64]
 
-_COMPONENTS = 32  # spectral directions in which kriging is left out
+_MOST_HELD = 6  # MSI bands held out, spread over all
 _HALF = 2.0  # the least that a pair is degraded by
 
 
@@ -54,16 +55,22 @@ class Evidence:
     left_out: LeftOut | None
     lr_pixels: int
     unexplained: float | None
+    misplaced: Misplacement | None = None
 
 
-def gather(parts: Iterable[PairPart], methods: Sequence[EndPoint], blocks: int | None = None) -> Evidence:
-    """The evidence for methods, kriging among them, one part after the other.
+def gather(
+    parts: Iterable[PairPart],
+    methods: Sequence[EndPoint],
+    blocks: int | None = None,
+    covariance: Covariance = USUAL,
+) -> Evidence:
+    """The evidence for methods, kriging among them under the covariance given, one part after the other.
 
     `blocks`: about so many of each part's are left out one by one; None: all. A part with too few pixels for a kind
-    of evidence gives none of it.
+    of evidence gives none of it. Of a pair with one MSI band all are left out: they decide there.
     """
     kinds: dict[str, _Kind] = {}
-    left_out, unexplained, pixels = _Residuals(), _Residuals(), 0
+    left_out, unexplained, derivatives, pixels = _Residuals(), _Residuals(), Derivatives(), 0
     for part in parts:
         pixels += int(part.scene.valid[part.core].sum())
         with suppress(InputError):
@@ -71,9 +78,10 @@ def gather(parts: Iterable[PairPart], methods: Sequence[EndPoint], blocks: int |
             core = part.scene.valid[part.core]
             rest = (part.scene.msi - seen)[:, *part.core][:, core]
             unexplained.add(rest, part.scene.msi[:, *part.core][:, core])
-            covariance = _leave_out(part, left_out, blocks)
-            _hold_out(part, methods, seen, covariance, kinds)
-            _reduce(part, methods, kinds)
+            derivatives.add(part.scene, part.strips, part.resampling, seen, part.ratio)
+            likeliest = _leave_out(part, left_out, None if len(part.scene.msi) == 1 else blocks, covariance)
+            _hold_out(part, methods, seen, likeliest, kinds)
+            _reduce(part, methods, kinds, covariance)
     standings = [
         Standing(method, {name: kind.score(method) for name, kind in kinds.items()}) for method in methods
     ]
@@ -82,6 +90,7 @@ def gather(parts: Iterable[PairPart], methods: Sequence[EndPoint], blocks: int |
         left_out.told() if left_out.squares else None,
         pixels,
         unexplained.share() if unexplained.squares else None,
+        derivatives.told(),
     )
 
 
@@ -146,10 +155,9 @@ def _hold_out(
 ) -> None:
     """The methods on each MSI band held out, as the LR-HSI sees it; kriging under the covariance given."""
     found: dict[str, list[BlockErrors]] = {method: [] for method in methods}
-    for held in held_out_bands(part.scene, part.strips, part.resampling, seen):
+    for held in held_out_bands(part.scene, part.strips, part.resampling, seen, _MOST_HELD, covariance):
         for method in methods:
-            fitted = fit_kriging(held.problem, covariance) if method == FAVOURITE else held.fitted(method)
-            found[method].append(held.errors(fitted).within(part.core))
+            found[method].append(held.errors(held.fitted(method)).within(part.core))
     if not found[FAVOURITE]:
         return
     kind = kinds.setdefault(HELD_OUT, _Kind())
@@ -158,7 +166,9 @@ def _hold_out(
         kind.add(method, BlockErrors.of_bands(bands))
 
 
-def _reduce(part: PairPart, methods: Sequence[EndPoint], kinds: dict[str, _Kind]) -> None:
+def _reduce(
+    part: PairPart, methods: Sequence[EndPoint], kinds: dict[str, _Kind], covariance: Covariance
+) -> None:
     """The methods on the part degraded once more, by 2 and by its ratio."""
     for name, factor in _factors(part.ratio).items():
         reduced = ReducedPair.of(part.scene, part.psf, part.ratio, factor)
@@ -167,7 +177,7 @@ def _reduce(part: PairPart, methods: Sequence[EndPoint], kinds: dict[str, _Kind]
         kind = kinds.setdefault(name, _Kind(least_side=int(np.ceil(factor))))
         kind.variances.append(part.scene.hsi[:, part.scene.valid].var(axis=1, dtype=np.float64))
         for method in methods:
-            fused = reduced.fused(method)
+            fused = reduced.fused(method, covariance)
             kind.add(method, reduced.errors(fused).within(part.core))
             kind.angles.setdefault(method, []).append(reduced.sam_deg(fused))
 
@@ -179,17 +189,16 @@ def _factors(ratio: tuple[float, float]) -> Mapping[str, float]:
     return halves if own <= _HALF else halves | {f"1/{own:.3g} resolution": own}
 
 
-def _leave_out(part: PairPart, into: _Residuals, blocks: int | None) -> Covariance:
+def _leave_out(part: PairPart, into: _Residuals, blocks: int | None, covariance: Covariance) -> Covariance:
     """Kriging's residuals at LR pixels left out, brought from the spectral directions to the bands.
 
-    Returns the covariance with the slopes' prior that is likeliest for the part.
+    Returns the covariance given with the slopes' prior that is likeliest for the part.
     """
     scene = part.scene
-    size = min(_COMPONENTS, int(scene.valid.sum()) - 1)
-    basis = choose_basis(scene, size if 0 < size < len(scene.hsi) else 0)
+    basis = own_basis(scene)
     fitted = replace(scene, hsi=basis.project(scene.hsi))
     problem = SceneToFit(fitted, part.strips, part.resampling, regress(fitted))
-    field = GaussianProcess.likeliest(prepare_kriging(problem).data)
+    field = GaussianProcess.likeliest(prepare_kriging(problem, covariance).data, covariance)
     found = leave_one_out_of(field, blocks)
     known = found.known[part.core]
     if known.any():

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, fit_linear, regress
 from emrdiff_cli.core.methods.scene_end_point import fit_method
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
@@ -64,18 +65,24 @@ class HeldOutBand:
 
 
 def held_out_bands(
-    scene: LrScene, strips: Strips, resampling: Resampling, seen: Field | None = None
+    scene: LrScene,
+    strips: Strips,
+    resampling: Resampling,
+    seen: Field | None = None,
+    most: int | None = None,
+    covariance: Covariance = USUAL,
 ) -> Iterator[HeldOutBand]:
-    """Each band of the MSI held out; none where it has but one.
+    """Each band of the MSI held out, or `most` spread over all; none where it has but one.
 
     At LR it is as the MSI degraded has it, or as in `seen` (m, h, w): `seen_by_hsi` makes that. Of `scene` the MSI
-    and the valid pixels count. Raises InputError with too few of them to fit.
+    and the valid pixels count; `covariance` is a kriging's. Raises InputError with too few pixels to fit.
     """
     count, at_lr = len(scene.msi), scene.msi if seen is None else seen
-    for band in range(count if count > 1 else 0):
+    held = np.unique(np.linspace(0, count - 1, min(count, most or count)).round().astype(int)).tolist()
+    for band in held if count > 1 else ():
         others = [other for other in range(count) if other != band]
         lr = replace(scene, hsi=at_lr[[band]], msi=scene.msi[others])
-        problem = SceneToFit(lr, _bands_of(strips, others), resampling, regress(lr))
+        problem = SceneToFit(lr, _bands_of(strips, others), resampling, regress(lr), covariance)
         yield HeldOutBand(band, problem, _bands_of(strips, [band]))
 
 

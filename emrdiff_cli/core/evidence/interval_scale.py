@@ -21,25 +21,24 @@ from scipy import ndimage
 
 from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
+from emrdiff_cli.core.evidence.scene_part import ScenePart
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.leave_one_out import leave_one_out_of
 from emrdiff_cli.core.methods.posterior import posterior_of
-from emrdiff_cli.core.methods.scene_end_point import choose_basis, find_end_point
+from emrdiff_cli.core.methods.scene_end_point import find_end_point, own_basis
 from emrdiff_cli.core.sensor.degradation import Psf
-from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip
+from emrdiff_cli.core.sensor.observation import LrScene, Strip
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
-Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 Z90 = 1.64485
 """Standard deviations within which nine tenths of a Gaussian lie."""
 
-_COMPONENTS = 32  # of the subspace that is fused at reduced resolution
 _FACTOR = 2.0  # of the reduced resolution
 _SHARES = (0.0, 0.5, 0.8, 1.0)  # of the pixels, by edge magnitude: flat ground, between, edges
 _USUAL = 1.6  # scale of held-out bands where there are none, or no reduced resolution
@@ -57,23 +56,9 @@ _LEAST, _MOST = 0.01, 4.0  # of a scale: where more is missing the nugget is all
 _SHARE_WITHIN = 0.9
 
 
-@dataclass(frozen=True)
-class Excerpt:
-    """A part of a scene held whole: `lr`, the MSI (m, H, W) and its `valid` pixels, and their maps."""
-
-    lr: LrScene
-    msi: Field
-    valid: Mask
-    resampling: Resampling
-
-    def strips(self) -> Iterator[Strip]:
-        """All of it as one strip."""
-        yield Strip(0, self.msi, self.valid)
-
-
 def find_interval_scale(
     scene: LrScene,
-    excerpt: Excerpt,
+    excerpt: ScenePart,
     psf: Psf,
     ratio: tuple[float, float],
     field: GaussianProcess,
@@ -122,14 +107,13 @@ class _Errors:
         return np.asarray(np.maximum(np.sqrt(needed) / Z90, _LEAST))
 
 
-def _errors_held_out(excerpt: Excerpt, most: int, covariance: Covariance) -> Iterator[_Errors]:
+def _errors_held_out(excerpt: ScenePart, most: int, covariance: Covariance) -> Iterator[_Errors]:
     """The errors of MSI bands held out of an excerpt; of none where it is too small."""
     count = len(excerpt.lr.msi)
     if excerpt.lr.valid.sum() < _LEAST_PIXELS * count:
         return
-    chosen = set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist())
-    for held in held_out_bands(excerpt.lr, excerpt.strips, excerpt.resampling):
-        if held.band in chosen and held.spread > 0:
+    for held in held_out_bands(excerpt.lr, excerpt.strips, excerpt.resampling, most=most):
+        if held.spread > 0:
             errors = _errors_of(held, covariance)
             if errors.count:
                 yield errors
@@ -176,8 +160,7 @@ def _at_reduced_resolution(reduced: ReducedPair, covariance: Covariance) -> Doub
     def strips() -> Iterator[Strip]:
         yield Strip(0, truth.msi, truth.valid)
 
-    subspace = min(_COMPONENTS, int(lower.valid.sum()) - 1)
-    basis = choose_basis(lower, subspace if 0 < subspace < len(lower.hsi) else 0)
+    basis = own_basis(lower)
     end = find_end_point(lower, strips, resampling, "kriging", basis, covariance)
     expected = BandVariances.of_scene(lower, strips, resampling, basis, covariance)
     rows, cols = resampling.nearest_lr

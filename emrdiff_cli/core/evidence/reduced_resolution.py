@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
-from emrdiff_cli.core.methods.scene_end_point import choose_basis, find_end_point
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.scene_end_point import choose_basis, find_end_point, own_basis
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips, observe_msi
@@ -23,7 +24,6 @@ from emrdiff_cli.methods import METHODS, EndPoint
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-_COMPONENTS = 32  # spectral directions that are fused, of a method that works in a subspace
 _LEAST_SIDE = 6  # pixels that must be left along a side,
 _PIXELS_EACH = 4  # and valid ones for each coefficient of the scene-wide map
 
@@ -56,11 +56,10 @@ class ReducedPair:
         hsi = apply_taps(np.asarray(scene.hsi, np.float32), *resampling.down)
         return cls(scene, LrScene(hsi, seen.msi_at_lr, seen.covered), resampling, factor)
 
-    def fused(self, method: EndPoint) -> Field:
-        """The pair fused (B, h, w): what the LR-HSI is held against."""
-        subspace = min(_COMPONENTS, int(self.lower.valid.sum()) - 1) if METHODS[method].subspace else 0
-        basis = choose_basis(self.lower, subspace if 0 < subspace < len(self.lower.hsi) else 0)
-        end = find_end_point(self.lower, _one_strip(self.truth), self.resampling, method, basis)
+    def fused(self, method: EndPoint, covariance: Covariance = USUAL) -> Field:
+        """The pair fused (B, h, w): what the LR-HSI is held against; `covariance` is a kriging's."""
+        basis = own_basis(self.lower) if METHODS[method].subspace else choose_basis(self.lower, 0)
+        end = find_end_point(self.lower, _one_strip(self.truth), self.resampling, method, basis, covariance)
         return end.bands(self.truth.msi, *self.resampling.up)
 
     def errors(self, fused: Field) -> BlockErrors:

@@ -1,9 +1,15 @@
 """The verdict on a pair: what its evidence says of each method, which of them is chosen, and one sentence why.
 
-Kriging is the favourite: on most pairs of a known truth it is the best, and seldom far from it. It is left for a
-method that the evidence puts above it by more than its error. A band held out as the LR-HSI sees it decides where
-the MSI has several bands; reduced resolution only where it has one, since it is of another scale and misleads
-more often (`python -m tests.benchmarks.verdict`).
+Kriging is the favourite: on most pairs of a known truth it is the best, and seldom far from it. It is left
+
+- where the geometry in use is surely wrong: what is learned at LR misleads then, and `glp` learns the least there;
+- for a method that MSI bands held out, as the LR-HSI sees them, put above it by more than their error; of those
+  that they do not tell apart, for the one that asks least of the LR-HSI;
+- where the MSI has one band, for `glp-local` if kriging's residuals at LR pixels left out are much larger than
+  its covariance has them: the scene is not of one kind then.
+
+Reduced resolution is told and decides nothing: it is of another scale, and where it was sure against kriging it was
+wrong more often than right (`python -m tests.benchmarks.verdict`).
 """
 
 from __future__ import annotations
@@ -14,12 +20,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from emrdiff_cli.core.evidence.bootstrap import Estimate
+from emrdiff_cli.core.evidence.misplacement import Misplacement
 
 FAVOURITE = "kriging"
 HELD_OUT = "band held out"
 
+_ROBUST, _LOCAL = "glp", "glp-local"
+
 _ERRORS = 2.0  # standard errors by which another method must be above the favourite,
 _LEAST_DB = 0.1  # and dB
+_MISCALIBRATED = (
+    1.2  # rms of kriging's standardised residuals from which on its covariance is not the scene's
+)
 _MOST_CHANGED = 0.02  # share of the LR pixels from which change is what to doubt first
 _UNEXPLAINED = 0.02  # share of the MSI's variance at LR that the LR-HSI leaves, from which the geometry is
 _UNCOVERED = 0.25  # share of the bands under no MSI band from which they are
@@ -88,6 +100,7 @@ class Verdict:
     left_out: LeftOut | None = None
     lr_pixels: int = 0
     unexplained: float | None = None
+    misplaced: Misplacement | None = None
     changed: float = 0.0
     uncovered: float = 0.0
     model: Candidate | None = None
@@ -126,6 +139,7 @@ class Verdict:
             "leave_one_out": None if self.left_out is None else asdict(self.left_out),
             "lr_pixels": self.lr_pixels,
             "unexplained": self.unexplained,
+            "misplaced": None if self.misplaced is None else self.misplaced._asdict(),
             "changed": self.changed,
             "uncovered": self.uncovered,
             "model": None if self.model is None else self.model.name,
@@ -155,18 +169,31 @@ class Verdict:
             )
         if self.method != FAVOURITE:
             gain = _of(self.standings, self.method).scores[kind].gain_db
-            return f"{_told(kind)} it is {_db(gain)} better than {FAVOURITE}"
+            return self._untold(kind) or f"{_told(kind)} it is {_db(gain)} better than {FAVOURITE}"
         if self.posterior:
             return f"it alone tells its uncertainty; {self._beside(kind)}"
         return self._leads(kind)
 
     def _beside(self, kind: str) -> str:
         """The evidence, where it was not asked to choose."""
-        named = choose(self.standings)
-        if named != FAVOURITE:
-            gain = _of(self.standings, named).scores[kind].gain_db
-            return f"{_told(kind)} {named} is {_db(gain)} better, without one"
-        return self._leads(kind)
+        named = choose(self.standings, self.left_out, self.misplaced)
+        if named == FAVOURITE:
+            return self._leads(kind)
+        if untold := self._untold(kind):
+            return f"{untold}: {named} is to be preferred, without one"
+        gain = _of(self.standings, named).scores[kind].gain_db
+        return f"{_told(kind)} {named} is {_db(gain)} better, without one"
+
+    def _untold(self, kind: str) -> str:
+        """Why kriging is left where no method's gain tells; empty where one does."""
+        if self._geometry_is_wrong:
+            return f"the geometry in use is surely wrong, and what {FAVOURITE} learns from the LR-HSI misleads then"
+        if kind == HELD_OUT or self.left_out is None:
+            return ""
+        return (
+            f"{FAVOURITE}'s residuals at LR pixels left out are {self.left_out.standardised_rms:.2f} times as "
+            "large as it expects, and one MSI band tells no more"
+        )
 
     def _leads(self, kind: str) -> str:
         rivals = [standing for standing in self.standings if standing.method != FAVOURITE]
@@ -177,33 +204,45 @@ class Verdict:
             return f"{_told(kind)} it is {_db(lead)} better than {best.method}, the next"
         return f"{_told(kind)} no other is surely better ({best.method} by {_db(gain, '+')})"
 
+    @property
+    def _geometry_is_wrong(self) -> bool:
+        return self.misplaced is not None and self.misplaced.is_sure
+
     def _doubted(self) -> list[str]:
         doubts = []
         if self.changed > _MOST_CHANGED:
             doubts.append(f"change between the two images ({self.changed:.0%} of the LR pixels)")
-        if self.unexplained is not None and self.unexplained > _UNEXPLAINED:
+        if self.unexplained is not None and (self._geometry_is_wrong or self.unexplained > _UNEXPLAINED):
             doubts.append(
-                f"the geometry (the LR-HSI leaves {self.unexplained:.0%} of the MSI at LR unexplained)"
+                f"the geometry (the LR-HSI leaves {self.unexplained:.1%} of the MSI at LR unexplained)"
             )
         if self.uncovered > _UNCOVERED:
             doubts.append(f"the detail of the bands under no MSI band ({self.uncovered:.0%} of them)")
         return doubts
 
 
-def choose(standings: Sequence[Standing]) -> str:
-    """The favourite, or the method that the deciding evidence puts above it by more than its error."""
-    kind = deciding_kind(standings)
-    if kind is None:
+def choose(
+    standings: Sequence[Standing], left_out: LeftOut | None = None, misplaced: Misplacement | None = None
+) -> str:
+    """The favourite, or the method that the evidence leaves it for: see above."""
+    if not standings:
         return FAVOURITE
-    kinds = [kind] if kind == HELD_OUT else [k for k in standings[0].scores if k != HELD_OUT]
+    if misplaced is not None and misplaced.is_sure:
+        return _ROBUST
+    if HELD_OUT in standings[0].scores:
+        return _by_held_out(standings)
+    miscalibrated = left_out is not None and left_out.standardised_rms > _MISCALIBRATED
+    return _LOCAL if miscalibrated else FAVOURITE
 
-    def gain(standing: Standing) -> float:
-        """What is sure of it by every kind that decides; -infinity where one contradicts."""
-        gains = [standing.scores[kind].gain_db for kind in kinds]
-        return min(gain.value for gain in gains) if all(map(_is_sure, gains)) else -math.inf
 
-    best = max(standings, key=gain)
-    return best.method if gain(best) > 0 else FAVOURITE
+def _by_held_out(standings: Sequence[Standing]) -> str:
+    """The method that bands held out name; `standings` in order of what the methods ask of the LR-HSI."""
+    gains = {standing.method: standing.scores[HELD_OUT].gain_db for standing in standings}
+    sure = {method: gain for method, gain in gains.items() if _is_sure(gain)}
+    if not sure:
+        return FAVOURITE
+    best = max(sure.values(), key=lambda gain: gain.value)
+    return next(method for method, gain in sure.items() if gain.value >= best.value - best.error)
 
 
 def deciding_kind(standings: Sequence[Standing]) -> str | None:

@@ -67,12 +67,12 @@ class Kriged(NamedTuple):
     texture: Field
 
 
-def krige(data: KrigingData, covariance: Covariance = USUAL) -> Kriged:
-    """The predictor of the residual from the valid LR pixels."""
-    return predictor(GaussianProcess.likeliest(data, covariance))
+def krige(data: KrigingData, covariance: Covariance = USUAL, sampled: int = _SAMPLED) -> Kriged:
+    """The predictor of the residual from the valid LR pixels; nuggets and texture are told by so many blocks."""
+    return predictor(GaussianProcess.likeliest(data, covariance, sampled), sampled)
 
 
-def predictor(field: GaussianProcess) -> Kriged:
+def predictor(field: GaussianProcess, sampled: int = _SAMPLED) -> Kriged:
     """The predictor of a field's residual."""
     data = field.data
     k, (height, width) = len(data.residual), data.valid.shape
@@ -91,7 +91,7 @@ def predictor(field: GaussianProcess) -> Kriged:
         slopes[:, :, *block.core] = block.slopes(alpha)
 
     side_by_side(predict, corners(data.valid))
-    return Kriged(weights, slopes, field.texture().astype(np.float32))
+    return Kriged(weights, slopes, field.texture(sampled).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,15 @@ class GaussianProcess:
     nuggets: Doubles
 
     @classmethod
-    def likeliest(cls, data: KrigingData, covariance: Covariance = USUAL) -> GaussianProcess:
-        """The slopes' prior under which the channels together are likeliest, and each channel's nugget."""
+    def likeliest(
+        cls, data: KrigingData, covariance: Covariance = USUAL, sampled: int = _SAMPLED
+    ) -> GaussianProcess:
+        """The slopes' prior under which the channels together are likeliest, and each channel's nugget.
+
+        By about so many blocks spread over the scene.
+        """
         tried = [cls(data, covariance, prior, np.empty(0)) for prior in covariance.slopes]
-        found = [process.deviances() for process in tried]
+        found = [process.deviances(sampled) for process in tried]
         best = int(np.argmin([deviance.min(axis=0).sum() for deviance in found]))
         nuggets = np.take(covariance.nuggets, found[best].argmin(axis=0))
         return cls(
@@ -139,10 +144,10 @@ class GaussianProcess:
             features=data.whitening @ data.features[:, rows, cols],
         )
 
-    def deviances(self) -> Doubles:
+    def deviances(self, sampled: int = _SAMPLED) -> Doubles:
         """Minus twice the log likelihood (nuggets, k) of each channel, its variance profiled out."""
         nuggets = np.array(self.covariance.nuggets)[:, None]
-        sampled = corners(self.data.valid)
+        chosen = corners(self.data.valid)
 
         def of_block(corner: tuple[int, int]) -> tuple[Doubles, Doubles, int]:
             """Squares y' (K + nugget I)^-1 y (nuggets, k), log determinants (nuggets,), and the count of pixels."""
@@ -154,17 +159,19 @@ class GaussianProcess:
             squares = (1 / noisy) @ np.square(block.residual @ directions).T
             return squares, np.log(noisy).sum(axis=1), len(variances)
 
-        found = side_by_side(of_block, sampled[:: max(1, len(sampled) // _SAMPLED)])
+        found = side_by_side(of_block, chosen[:: max(1, len(chosen) // sampled)])
         squares, logs, count = (sum(parts) for parts in zip(*found, strict=True))
         return np.asarray(count * np.log(np.maximum(squares, 1e-300)) + logs[:, None])
 
-    def texture(self) -> Doubles:
-        """The share (k,) of each channel's nugget that is texture, from a sample of the blocks."""
-        sampled = corners(self.data.valid)
-        blocks = [self.block(*corner) for corner in sampled[:: max(1, len(sampled) // (_SAMPLED // 2))]]
-        share = texture_share(blocks, self.nuggets, self.data.overlap, self.covariance)
-        exact = self.nuggets <= self.covariance.nugget_inflation * self.covariance.exact_nugget
-        return np.where(exact, 1.0, share)
+    def texture(self, sampled: int = _SAMPLED) -> Doubles:
+        """The share (k,) of each channel's nugget that is texture, from half as many blocks."""
+        share = np.ones(len(self.nuggets))
+        told = self.nuggets > self.covariance.nugget_inflation * self.covariance.exact_nugget
+        if told.any():
+            chosen = corners(self.data.valid)
+            blocks = [self.block(*corner) for corner in chosen[:: max(1, len(chosen) // (sampled // 2))]]
+            share[told] = texture_share(blocks, self.nuggets, self.data.overlap, self.covariance)[told]
+        return share
 
 
 @dataclass(frozen=True)

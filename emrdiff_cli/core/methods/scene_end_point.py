@@ -20,6 +20,8 @@ from emrdiff_cli.methods import METHODS, EndPoint
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
+_OWN_COMPONENTS = 32
+
 
 @dataclass(frozen=True)
 class SceneEndPoint:
@@ -57,6 +59,12 @@ def choose_basis(scene: LrScene, subspace: int, used: NDArray[np.bool_] | None =
     if subspace in (0, len(scene.hsi)):
         return identity_basis(len(scene.hsi))
     return find_basis(scene.hsi[:, scene.valid], subspace, used)
+
+
+def own_basis(scene: LrScene) -> Basis:
+    """The scene's own directions, those that a method is fitted in which works in a subspace."""
+    size = min(_OWN_COMPONENTS, int(scene.valid.sum()) - 1)
+    return choose_basis(scene, size if 0 < size < len(scene.hsi) else 0)
 
 
 def find_end_point(

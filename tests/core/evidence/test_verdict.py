@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ import pytest
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
 from emrdiff_cli.core.evidence.bootstrap import Estimate, difference_db
 from emrdiff_cli.core.evidence.gathering import PairPart
+from emrdiff_cli.core.evidence.held_out_band import seen_by_hsi
+from emrdiff_cli.core.evidence.misplacement import Derivatives
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
-from emrdiff_cli.core.evidence.verdict import HELD_OUT, Candidate, Score, Standing, Verdict, choose
-from emrdiff_cli.core.sensor.degradation import WALD_PSF
+from emrdiff_cli.core.evidence.verdict import HELD_OUT, Candidate, LeftOut, Score, Standing, Verdict, choose
+from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
+from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from tests.support.pair_arrays import Pair, texture
 
@@ -55,8 +59,7 @@ OWN = Estimate(0.0, 0.0)
         (Estimate(0.5, 0.3), Estimate(2.0, 0.1), "kriging"),
         (Estimate(0.05, 0.01), Estimate(2.0, 0.1), "kriging"),
         (Estimate(3.0, np.inf), Estimate(2.0, 0.1), "kriging"),
-        (None, Estimate(0.5, 0.2), "glp"),
-        (None, Estimate(0.5, 0.3), "kriging"),
+        (None, Estimate(0.5, 0.2), "kriging"),
     ],
 )
 def test_the_favourite_is_left_for_what_is_surely_better(
@@ -92,6 +95,42 @@ def test_a_model_s_worth_is_told_with_what_it_rests_on() -> None:
         asked
         == "fused by m: the model asked for, 0.50 dB worse than kriging on what was held out of its training"
     )
+
+
+def test_of_methods_that_are_not_told_apart_the_one_that_asks_least_is_named() -> None:
+    held = {"glp": Estimate(4.4, 0.9), "glp-local": Estimate(4.7, 0.5), "kriging": OWN}
+    assert choose(standings(held, held)) == "glp"
+    held["glp-local"] = Estimate(5.2, 0.5)
+    assert choose(standings(held, held)) == "glp-local"
+
+
+@pytest.mark.parametrize(("rms", "named"), [(1.0, "kriging"), (1.4, "glp-local")])
+def test_one_msi_band_leaves_it_to_what_kriging_expects_of_itself(rms: float, named: str) -> None:
+    rows = standings({}, {"glp-local": Estimate(-1.0, 0.4), "kriging": OWN})
+    left = LeftOut(20.0, rms)
+    assert choose(rows, left) == named
+    assert ("1.40 times" in Verdict(named, tuple(rows), left).sentence) == (rms > 1.2)
+
+
+@pytest.mark.parametrize(
+    ("width", "shift", "sure"), [(1.0, 0.0, False), (1.4, 0.0, True), (0.7, 0.0, True), (1.0, 0.4, True)]
+)
+def test_a_geometry_that_is_wrong_is_told_from_what_is_left_at_lr(
+    width: float, shift: float, sure: bool
+) -> None:
+    truth = texture(6, 96, 96, 4)
+    pair = Pair(truth, np.stack([truth[:3].mean(axis=0), truth[2:5].mean(axis=0), truth[5]]))
+    placed = AxisPlacement(4.0, 4 * shift)
+    down = Psf.of_fwhm(4 * width, 4 * width).down(placed, placed, (24, 24), (96, 96))
+    noise = np.random.default_rng(7).normal(0, 0.002, (len(truth), 24, 24))
+    scene = replace(pair.lr, hsi=(apply_taps(truth, *down) + noise).astype(np.float32))
+    found = Derivatives()
+    found.add(scene, pair.strips, pair.maps, seen_by_hsi(scene), (4.0, 4.0))
+    told = found.told()
+    assert told is not None
+    assert told.is_sure == sure
+    rows = standings({"glp": Estimate(-2.0, 0.1), "kriging": OWN}, {"glp": OWN, "kriging": OWN})
+    assert choose(rows, None, told) == ("glp" if sure else "kriging")
 
 
 def test_without_evidence_the_favourite_is_named() -> None:
