@@ -25,6 +25,7 @@ _Orientation = Annotated[
     OrientationName | None,
     typer.Option(help="How to turn a .mat file's image, counterclockwise [the data set's, else as stored]."),
 ]
+_Pan = Annotated[bool, typer.Option("--pan", help="PRISMA: the panchromatic band instead of the cube.")]
 _Wavelengths = Annotated[
     str | None,
     typer.Option(
@@ -45,7 +46,10 @@ _Transform = Annotated[
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help=".mat file, folder of PNGs, or raster.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="Product (HDF5, netCDF), .mat file, folder of PNGs, or raster."),
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="GeoTIFF or ENVI data file.")],
     dataset: Annotated[
         DatasetName, typer.Option(help="Whose conventions; generic: none [told by the contents].")
@@ -53,6 +57,7 @@ def convert(
     variable: _Variable = None,
     band_axis: _BandAxis = "auto",
     orientation: _Orientation = None,
+    pan: _Pan = False,
     wavelengths: _Wavelengths = None,
     nodata: _Nodata = None,
     crs: _Crs = None,
@@ -62,14 +67,21 @@ def convert(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a raster that all commands read of a .mat file (any version), band PNGs, GeoTIFF or ENVI.
+    """Make a raster that all commands read of a product, a .mat file (any version), band PNGs, GeoTIFF or ENVI.
 
-    Values and their type stay. Known: ICVL (wavelengths from the file; turned upright), Harvard
+    Products as delivered, told by what they hold: PRISMA L1, L2B, L2C and L2D (.he5: both detectors by
+    wavelength, float32, holes by the error matrices; --pan: the 5 m band), EMIT L2A reflectance and L1B radiance
+    (.nc, put on the ground by their lookup table), AVIRIS-3 orthorectified (.nc), NEON AOP (.h5), Tanager ortho
+    (.h5); with place, wavelengths, FWHM, bad bands, scale and nodata.
+
+    Of the others values and their type stay. Known: ICVL (wavelengths from the file; turned upright), Harvard
     (420-720 nm; pixels with lbl = 0 become nodata), Chikusei (.mat: wavelengths of the release, no
     georeference, give --crs and --transform; ENVI copy: all kept) and CAVE (folder of 31 PNGs, 400-700 nm).
 
     Examples:
     ```
+    emrdiff convert PRS_L2D_STD_20240402102837_20240402102842_0001.he5 prisma.tif
+    emrdiff convert EMIT_L2A_RFL_001_20220827T060753_2223904_013.nc emit.tif
     emrdiff convert 4cam_0411-1640-1.mat icvl.tif
     emrdiff convert balloons_ms balloons.bsq
     emrdiff convert scene.mat scene.tif --variable cube --wavelengths 400:1000:5
@@ -83,6 +95,7 @@ def convert(
         variable=variable,
         band_axis=None if band_axis == "auto" else int(band_axis),
         orientation=orientation,
+        pan=pan,
         wavelengths=wavelengths,
         nodata=nodata,
         crs=crs,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
 from emrdiff_cli.products.registry import recognise
+from emrdiff_cli.raster.containers import way_out
 from emrdiff_cli.raster.envi import (
     DATA_SUFFIXES,
     data_paths,
@@ -54,6 +55,9 @@ def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
 def _no_driver(path: Path) -> str:
     if not path.stat().st_size:
         return f"{path}: is empty: write or copy it anew"
+    container = way_out(path)
+    if container is not None:
+        return f"{path}: {container}"
     looked_for = " and ".join(dict.fromkeys(header.name for header in header_paths(path)))
     if path.suffix.lower() in DATA_SUFFIXES:
         return f"{path}: no ENVI header beside it (looked for {looked_for}): put it there"

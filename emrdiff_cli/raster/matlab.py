@@ -19,15 +19,13 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.orientation import AS_STORED, Orientation
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.hdf5 import HDF5_ERRORS, refuse_more_than_held
 
 _BYTES_AT_ONCE = 256 * 2**20
 # Matlab's names of real types, and numpy's.
 _DTYPES = {
     name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 } | {"double": "float64", "single": "float32", "logical": "uint8"}
-_LEAST_ENTRY = 8  # bytes that a chunk takes in a file at least, for its address
-_MOST_DEFLATED = 1100  # bytes that one byte can stand for: deflate's 1032, and some
-_HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 # What scipy.io raises on damaged files, besides MatReadError.
 _SCIPY_ERRORS = (
     *(OSError, ValueError, TypeError, IndexError, KeyError, zlib.error),
@@ -92,7 +90,7 @@ def open_mat(path: Path) -> Iterator[MatFile]:
         return
     try:
         file = h5py.File(path, "r")
-    except _HDF5_ERRORS as error:
+    except HDF5_ERRORS as error:
         raise _damaged(path, error) from error
     with file:
         yield _Mat73(path, file)
@@ -216,7 +214,7 @@ class _Mat73:
         try:
             names = [name for name in file if not name.startswith("#")]
             self.variables: Mapping[str, Variable] = {name: _examined(file, name) for name in names}
-        except _HDF5_ERRORS as error:
+        except HDF5_ERRORS as error:
             raise _damaged(path, error) from error
 
     def read(self, name: str) -> NDArray[Any]:
@@ -236,7 +234,7 @@ class _Mat73:
     def _stored(self, name: str, key: tuple[slice, ...]) -> NDArray[Any]:
         try:
             array: NDArray[Any] = self._file[name][key]
-        except _HDF5_ERRORS as error:
+        except HDF5_ERRORS as error:
             raise _damaged(self.path, error) from error
         return array.astype(self.variables[name].dtype, copy=False).T
 
@@ -257,23 +255,11 @@ def _examined(file: Any, name: str) -> Variable:
     shape = tuple(int(length) for length in reversed(item.shape or ()))
     if item.dtype.names:
         return Variable(name, shape, None, "complex" if item.dtype.names[-1] == "imag" else "struct")
-    _refuse_more_than_held(file, item, name)
+    refuse_more_than_held(Path(file.filename), item, name, axes=-1)
     numeric = item.dtype.kind in "iuf" and item.dtype.itemsize in (1, 2, 4, 8) and item.dtype != np.float16
     if not numeric or (kind and kind not in _DTYPES) or "MATLAB_empty" in item.attrs:
         return Variable(name, shape, None, kind or str(item.dtype))
     return Variable(name, shape, item.dtype.newbyteorder("=").name, kind or item.dtype.name)
-
-
-def _refuse_more_than_held(file: Any, item: Any, name: str) -> None:
-    """Raise InputError for more chunks, or bytes, than a file of its size holds: to look for them takes memory."""
-    size = Path(file.filename).stat().st_size
-    values = math.prod(int(length) for length in item.shape or ())
-    each = math.prod(item.chunks) if item.chunks else values
-    if values > each * (size // _LEAST_ENTRY + 1) or values * item.dtype.itemsize > size * _MOST_DEFLATED:
-        shape = " x ".join(str(length) for length in reversed(item.shape))
-        raise InputError(
-            f"{file.filename}: {name} ({shape}) is more than its {size} bytes can hold: write it anew"
-        )
 
 
 def _damaged(path: Path, error: BaseException) -> InputError:

@@ -1,0 +1,105 @@
+"""EMIT L2A reflectance and L1B radiance (netCDF-4), orthorectified through the product's geometry lookup table.
+
+Layout: `reflectance` or `radiance`, downtrack x crosstrack x bands of float32; `location/glt_x`, `glt_y`, rows
+x columns of the ground: the crosstrack and downtrack position of each of its pixels, from 1, 0 where there is
+none; the root's `geotransform` and `spatial_ref` for that grid; `sensor_band_parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from emrdiff_cli.conversion.image import Image
+from emrdiff_cli.conversion.products.parts import fill_value, in_nm, map_grid, scene_tags, spectral_bands
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.containers import Container
+from emrdiff_cli.raster.hdf5 import Hdf5Array, Hdf5File
+from emrdiff_cli.raster_info import Bands, RasterInfo
+
+_TILE = (
+    64  # rows and columns of the ground filled at a time, so that few rows of the sensor are read for them
+)
+_FILL = -9999.0
+_BANDS = "sensor_band_parameters"
+
+
+def read(file: Hdf5File, container: Container) -> Image:
+    """The cube on the ground's grid, by the nearest sensor pixel, as the table has it; values stay."""
+    if not container.root:
+        raise InputError(
+            f"{file.path}: is an EMIT file without reflectance or radiance: convert the RFL or RAD file beside it"
+        )
+    cube = file.array(container.root, 3)
+    table = [file.array(f"location/{name}", 2) for name in ("glt_y", "glt_x")]
+    if table[0].shape != table[1].shape or any(part.dtype.kind not in "iu" for part in table):
+        raise InputError(f"{file.path}: glt_x and glt_y are no lookup table: get the product again")
+    height, width = table[0].shape
+    fill = fill_value(file, cube)
+    nodata = _FILL if fill is None else fill
+    info = RasterInfo(
+        file.path,
+        "netCDF",
+        map_grid(file.path, height, width, _transform(file), file.attribute("spatial_ref")),
+        _bands(file, cube.shape[2]),
+        cube.dtype.name,
+        nodata,
+        scale_recorded=container.root == "reflectance",
+        tags=scene_tags(file, container.name, acquisition_time="time_coverage_start")
+        | {"quantity": container.root},
+    )
+    return Image(info, lambda: _ortho(cube, table, nodata), container.name, [file.path], counted=True)
+
+
+def _transform(file: Hdf5File) -> Affine:
+    values = np.asarray(file.attribute("geotransform"))
+    if values.shape != (6,) or values.dtype.kind not in "iuf":
+        raise InputError(f"{file.path}: has no geotransform of six numbers: get the product again")
+    return Affine.from_gdal(*(float(value) for value in values))
+
+
+def _bands(file: Hdf5File, count: int) -> Bands:
+    lengths = file.numbers(f"{_BANDS}/wavelengths")
+    units = file.attribute("units", f"{_BANDS}/wavelengths")
+    widths = file.numbers(f"{_BANDS}/fwhm") if f"{_BANDS}/fwhm" in file else None
+    good = f"{_BANDS}/good_wavelengths"
+    return spectral_bands(
+        file.path,
+        count,
+        *in_nm(file.path, lengths, widths, units),
+        file.numbers(good) != 0 if good in file else None,
+    )
+
+
+def _ortho(cube: Hdf5Array, table: list[Hdf5Array], nodata: float) -> Iterator[NDArray[Any]]:
+    """Strips of the ground (bands, rows, columns); of the sensor only what a tile needs is read."""
+    height, width = table[0].shape
+    for top in range(0, height, _TILE):
+        rows, cols = (part.read((slice(top, top + _TILE),)).astype(np.int64) for part in table)
+        strip = np.full((cube.shape[2], *rows.shape), nodata, cube.dtype)
+        for left in range(0, width, _TILE):
+            part = np.s_[:, left : left + _TILE]
+            strip[:, :, left : left + _TILE] = _tile(cube, rows[part], cols[part], nodata)
+        yield strip
+
+
+def _tile(cube: Hdf5Array, rows: NDArray[np.int64], cols: NDArray[np.int64], nodata: float) -> NDArray[Any]:
+    """The sensor's values (bands, rows, columns) at positions counted from 1; nodata where they are 0."""
+    tile = np.full((cube.shape[2], *rows.shape), nodata, cube.dtype)
+    seen = (rows > 0) & (cols > 0)
+    if not seen.any():
+        return tile
+    down, right = rows[seen] - 1, cols[seen] - 1
+    if down.max() >= cube.shape[0] or right.max() >= cube.shape[1]:
+        raise InputError(
+            f"{cube.path}: its lookup table points beyond its {cube.shape[0]} x {cube.shape[1]} pixels: "
+            "a mixed product: get it again"
+        )
+    top, left = int(down.min()), int(right.min())
+    stored = cube.read((slice(top, int(down.max()) + 1), slice(left, int(right.max()) + 1)))
+    tile[:, seen] = stored[down - top, right - left].T
+    return tile

@@ -1,0 +1,47 @@
+"""A recognised product, opened by the reader of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from emrdiff_cli.conversion.datasets import GENERIC
+from emrdiff_cli.conversion.image import (
+    ConversionOptions,
+    Image,
+    given_bands,
+    known_bands,
+    refuse_matlab_options,
+)
+from emrdiff_cli.conversion.products import aviris, emit, neon, prisma, tanager
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.raster.containers import Container, Kind
+from emrdiff_cli.raster.hdf5 import Hdf5File, open_hdf5
+
+_READERS: Mapping[Kind, Callable[[Hdf5File, Container], Image]] = {
+    "prisma": prisma.read_cube,
+    "emit": emit.read,
+    "aviris-3": aviris.read,
+    "neon": neon.read,
+    "tanager": tanager.read,
+}
+
+
+@contextmanager
+def open_product(source: Path, container: Container, options: ConversionOptions) -> Iterator[Image]:
+    """Open a product as an image. Raises UsageError for options of other formats, InputError as its reader."""
+    refuse_matlab_options(source, options)
+    if options.dataset not in ("auto", "generic"):
+        raise UsageError(f"--dataset {options.dataset}: {source} is {container.name}: leave the option out")
+    if options.pan and container.kind != "prisma":
+        raise UsageError(f"--pan is for PRISMA: {source} is {container.name}")
+    given = given_bands(options)
+    with open_hdf5(source) as file:
+        image = (prisma.read_pan if options.pan else _READERS[container.kind])(file, container)
+        if given is not None:
+            own = image.info.bands
+            bands = replace(known_bands(source, own.count, GENERIC, given), good=own.good, names=own.names)
+            image = replace(image, info=replace(image.info, bands=bands))
+        yield image
