@@ -94,6 +94,14 @@ def test_the_factor_of_the_msi_that_a_raster_records_is_applied(tmp_path: Path, 
     after = _held(emrdiff, tmp_path, fused)
     assert after["srf_rmse"] == pytest.approx(before["srf_rmse"], rel=1e-3)
     assert "the HR-MSI multiplied by 2" in str(after["notes"])
+    # Detail in the MSI's stored units, half of what it should be.
+    with rasterio.open(fused, "r+") as dataset:
+        values = dataset.read().astype(np.float64)
+        smooth = ndimage.uniform_filter(values, (0, 9, 9))
+        dataset.write((smooth + (values - smooth) / 2).astype(dataset.dtypes[0]))
+    wrong = _held(emrdiff, tmp_path, fused)
+    for key in WORSE_IF_GREATER:
+        assert after[key] < 0.6 * wrong[key], key
 
 
 def _seen_through(folder: Path, by: tuple[float, float], fwhm: tuple[float, float]) -> None:
