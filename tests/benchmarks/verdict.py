@@ -161,14 +161,15 @@ def judge(name: str, pair: SupervisedPair, ratio: int) -> Judged:
 def judge_berlin9(data: Path) -> Judged:
     """The verdict of `emrdiff fuse` on the real pair, and the PSNR of each method forced."""
     inputs = data / "berlin9" / "lr_111b_30m.tif", data / "berlin9" / "msi_4b_9m.tif"
-    with rasterio.open(data / "berlin9" / "ref_111b_9m.tif") as dataset:
-        truth = dataset.read()
-    inner = np.isfinite(truth).all(axis=0)
-    inner[:4] = inner[-4:] = inner[:, :4] = inner[:, -4:] = False
     scores, angles = {}, {}
     with TemporaryDirectory() as folder:
         output = Path(folder) / "fused.tif"
         told = json.loads(succeed("fuse", *inputs, output, "--json", "-q"))["verdict"]
+        with rasterio.open(output) as made, rasterio.open(data / "berlin9" / "ref_111b_9m.tif") as dataset:
+            over = dataset.window(*made.bounds).round_offsets().round_lengths()
+            truth = dataset.read(window=over)
+        inner = np.isfinite(truth).all(axis=0)
+        inner[:4] = inner[-4:] = inner[:, :4] = inner[:, -4:] = False
         for method in END_POINTS:
             succeed("fuse", *inputs, output, "--method", method, "--overwrite", "-q")
             with rasterio.open(output) as dataset:
