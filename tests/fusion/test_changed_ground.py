@@ -22,7 +22,7 @@ from tests.support.scenes import read, textured, write_cube
 BANDS, SIDE, RATIO = 8, 128, 4
 PLACE = np.s_[:, 40:80, 44:84]  # a tenth of the MSI
 FAR = np.ones((SIDE, SIDE), bool)
-FAR[40 - 2 * RATIO : 80 + 2 * RATIO, 44 - 2 * RATIO : 84 + 2 * RATIO] = False
+FAR[40 - RATIO : 80 + RATIO, 44 - RATIO : 84 + RATIO] = False
 
 
 @pytest.fixture

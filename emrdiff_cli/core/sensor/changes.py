@@ -4,7 +4,8 @@ The MSI's bands at LR are a linear function of the LR-HSI's leading components w
 It is found robustly, so that pixels that do not follow it spoil neither it nor the scale that they are judged by.
 Beside the noise that scale has a share of the local contrast, for a PSF or a place that is not quite right, and of
 the level, for a response that is not linear. What a plain least-squares fit to all pixels explains is a rare
-material, and no change.
+material, and no change; what the next pixels contradict the other way is light that went to them, through another
+PSF or from another place. Means of 3 x 3 pixels, in all bands, show a change that is too weak for one pixel.
 """
 
 from __future__ import annotations
@@ -34,10 +35,19 @@ _ROUNDS = 10
 _CUT = 3.0  # of the median distance, from which a pixel has no weight
 _MAD = 1.4826  # from the median of absolute values to a normal distribution's standard deviation
 _OF_SPREAD, _OF_LEVEL = 0.05, 0.06  # shares of a band's spread, and of a value's distance from the median
+_OF_BOTH_IN_ALL = 0.02  # the same, for what several pixels and all bands show
 _IN_ONE, _IN_TWO = 8.0, 6.0  # scales, in one band or in two, from which a pixel is surely changed;
 _BESIDE = 2.5  # from which one that touches such a pixel is;
 _UNEXPLAINED = 6.0  # and that the plain fit must leave
-_TAIL = 0.2  # of the change beside it, that the PSF's tail sees at most
+_KEPT = (
+    1.25  # of a pixel's change, in the sum over 3 x 3 pixels: that of a point, by the PSF's tails, is 1.27
+)
+_IN_ALL = (
+    4.5  # scales, of a mean of 3 x 3 pixels in all bands, from which the one in the middle is surely changed;
+)
+_BESIDE_IN_ALL = 3.0  # and from which one is that touches such a pixel,
+_OF_ITS_OWN = 2.0  # where it differs so much itself
+_TAIL = 0.3  # of the change beside it, that the PSF's tail sees at most
 _AROUND = np.ones((3, 3), bool)
 _MOST = 0.6  # share of the pixels: where more seem changed, or lie beside such, there is no rest to tell
 
@@ -46,7 +56,8 @@ _MOST = 0.6  # share of the pixels: where more seem changed, or lie beside such,
 class Changes:
     """The changed LR pixels (h, w), those `near` them, and the degraded MSI (m, h, w) as it would be unchanged.
 
-    `near` holds the changed ones too, and all whose PSF reaches into them.
+    `near` holds the changed ones too, and all whose PSF reaches into them: what is seen there besides is unchanged,
+    and the degraded MSI is put right.
     """
 
     changed: Mask
@@ -54,8 +65,8 @@ class Changes:
     msi: Field
 
     def applied(self, scene: LrScene) -> LrScene:
-        """The scene with its changed pixels, from which, and from those beside them, nothing is to be learned."""
-        return replace(scene, msi=self.msi, valid=scene.valid & ~self.near, changed=self.changed)
+        """The scene with its changed pixels, from which nothing is to be learned."""
+        return replace(scene, msi=self.msi, valid=scene.valid & ~self.changed, changed=self.changed)
 
 
 def find_changes(scene: LrScene) -> Changes | None:
@@ -66,24 +77,83 @@ def find_changes(scene: LrScene) -> Changes | None:
     components = _components(scene)
     if components is None:
         return None
-    msi = scene.msi[:, scene.valid].astype(np.float64)
-    rest = _robust_rest(_design(components[:_COMPONENTS]), msi)
-    scale = _scale(scene, msi - rest, rest)
-    apart = np.sort(np.abs(rest) / scale, axis=0)[::-1]
-    sure = (apart[0] > _IN_ONE) | (apart[min(1, len(apart) - 1)] > (_IN_TWO if len(apart) > 1 else _IN_ONE))
-    if sure.any():
-        sure &= (np.abs(_plain_rest(_design(components), msi)) > _UNEXPLAINED * scale).any(axis=0)
+    msi, design = scene.msi[:, scene.valid].astype(np.float64), _design(components)
+    rest = _robust_rest(design[: 1 + _COMPONENTS], msi)
+    judge = _Judge.of(scene, msi - rest, rest)
+    alone, together = judge.alone(rest), judge.together(rest) > _IN_ALL
+    if alone.any() or together.any():
+        plain = _plain_rest(design, msi)
+        alone &= (plain * np.sign(rest) > _UNEXPLAINED * judge.scale).any(axis=0)
+        together &= judge.together(rest, plain) > _IN_ALL
+    sure = alone | together
     if not sure.any():
         return None
-    seeds, members = _on_image(sure, scene.valid), _on_image(sure | (apart[0] > _BESIDE), scene.valid)
+    seeds, members = _on_image(sure, scene.valid), _on_image(sure | judge.beside(rest), scene.valid)
     touched = np.asarray(ndimage.binary_propagation(seeds, _AROUND, members))
-    changed = touched & ~_fringe(np.abs(rest), scene.valid)
+    changed = _closed(touched & ~_fringe(np.abs(rest), scene.valid)) & scene.valid
     near = np.asarray(touched | ndimage.binary_dilation(changed, _AROUND))
     if near[scene.valid].mean() > _MOST:
         return None
     expected = scene.msi.copy()
-    expected[:, touched] = (msi - rest)[:, touched[scene.valid]]
+    inside = near[scene.valid]
+    slopes = _map(_thinned(design[:, ~inside]), _thinned(msi[:, ~inside]), 1.0)
+    expected[:, near & scene.valid] = slopes @ design[:, inside]
     return Changes(changed, near, expected)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What may be left of the MSI (m, n) at the `valid` pixels (h, w): in each, and of their means of 3 x 3.
+
+    `finer` is the scale of each where others and all bands have their say.
+    """
+
+    valid: Mask
+    scale: Doubles
+    finer: Doubles
+    around: Doubles
+
+    @classmethod
+    def of(cls, scene: LrScene, expected: Doubles, rest: Doubles) -> _Judge:
+        """The scales of noise, shares of the expected contrast, the spread and the level."""
+        contrast, off = _contrast(scene, expected), expected - np.median(expected, axis=1, keepdims=True)
+        spread = _spread(off)
+        scale = _scale(rest, contrast, _OF_SPREAD * spread, _OF_LEVEL * off)
+        finer = _scale(rest, contrast, _OF_BOTH_IN_ALL * spread, _OF_BOTH_IN_ALL * off)
+        mean, contrast, off = (_means_around(part, scene.valid) for part in (rest, contrast, np.abs(off)))
+        around = _scale(mean, contrast, _OF_BOTH_IN_ALL * spread, _OF_BOTH_IN_ALL * off)
+        return cls(scene.valid, scale, finer, around)
+
+    def alone(self, rest: Doubles) -> Mask:
+        """(n,): pixels that are surely changed, whatever the others are."""
+        apart = np.abs(rest) / self.scale
+        among = np.sort(apart, axis=0)[::-1]
+        sure = (among[0] > _IN_ONE) | (
+            among[min(1, len(among) - 1)] > (_IN_TWO if len(among) > 1 else _IN_ONE)
+        )
+        most = apart.argmax(axis=0)[None]
+        change, kept = (
+            np.take_along_axis(part, most, 0)[0] for part in (rest, 9 * _means_around(rest, self.valid))
+        )
+        return np.asarray(sure & (kept * np.sign(change) >= _KEPT * np.abs(change)))
+
+    def together(self, rest: Doubles, other: Doubles | None = None) -> Doubles:
+        """(n,): scales that the means around the pixels are off by, root mean square of the bands.
+
+        Those of another rest, where one is given, the way that the first is off.
+        """
+        mean = _means_around(rest, self.valid) / self.around
+        size = np.sqrt(np.square(mean).mean(axis=0))
+        if other is None:
+            return size
+        along = mean * _means_around(other, self.valid) / self.around
+        return np.asarray(along.mean(axis=0) / np.maximum(size, 1e-30))
+
+    def beside(self, rest: Doubles) -> Mask:
+        """(n,): pixels that are changed where they touch such."""
+        own = _over_bands(rest / self.finer) > _OF_ITS_OWN
+        weak = own & (self.together(rest) > _BESIDE_IN_ALL)
+        return np.asarray(weak | (np.abs(rest) > _BESIDE * self.scale).any(axis=0))
 
 
 def _fringe(rest: Doubles, valid: Mask) -> Mask:
@@ -91,6 +161,12 @@ def _fringe(rest: Doubles, valid: Mask) -> Mask:
     size = np.zeros(valid.shape)
     size[valid] = (rest / np.maximum(_spread(rest), 1e-30)).max(axis=0)
     return np.asarray(size < _TAIL * ndimage.maximum_filter(size, 3))
+
+
+def _closed(changed: Mask) -> Mask:
+    """The changed pixels, and those between them that happen to look as before."""
+    filled = ndimage.binary_dilation(changed, _AROUND)
+    return np.asarray(ndimage.binary_erosion(filled, _AROUND, border_value=1))
 
 
 def _components(scene: LrScene) -> Doubles | None:
@@ -140,7 +216,7 @@ def _reweighted(inputs: Doubles, targets: Doubles, weights: Doubles) -> tuple[Do
     return slopes, float(np.log(scale).sum())
 
 
-def _map(inputs: Doubles, targets: Doubles, weights: Doubles) -> Doubles:
+def _map(inputs: Doubles, targets: Doubles, weights: Doubles | float) -> Doubles:
     weighted = inputs * weights
     moments = weighted @ inputs.T + 1e-9 * inputs.shape[1] * np.eye(len(inputs))
     return np.asarray(np.linalg.solve(moments, weighted @ targets.T).T)
@@ -158,14 +234,16 @@ def _spread(values: Doubles) -> Doubles:
     return np.asarray(_MAD * np.median(np.abs(values), axis=1, keepdims=True))
 
 
-def _scale(scene: LrScene, expected: Doubles, rest: Doubles) -> Doubles:
-    """The scale (m, n) of what may be left: noise, shares of the expected contrast, the spread and the level."""
-    contrast = _contrast(scene, expected)
+def _scale(rest: Doubles, contrast: Doubles, *terms: Doubles) -> Doubles:
+    """The scale (m, n) of what may be left: noise, a share of the contrast, and what else there is."""
     misfit = _spread(rest / np.maximum(contrast, 1e-12)) * contrast
-    middle = np.median(expected, axis=1, keepdims=True)
-    spread = _spread(expected - middle)
-    terms = _spread(rest), misfit, _OF_SPREAD * spread, _OF_LEVEL * (expected - middle)
-    return np.asarray(np.maximum(np.sqrt(sum(np.square(term) for term in terms)), 1e-30))
+    parts = _spread(rest), misfit, *terms
+    return np.asarray(np.maximum(np.sqrt(sum(np.square(part) for part in parts)), 1e-30))
+
+
+def _over_bands(values: Doubles) -> Doubles:
+    """(n,): the root mean square of the bands (m, n)."""
+    return np.asarray(np.sqrt(np.square(values).mean(axis=0)))
 
 
 def _contrast(scene: LrScene, expected: Doubles) -> Doubles:
@@ -179,7 +257,14 @@ def _contrast(scene: LrScene, expected: Doubles) -> Doubles:
     return found
 
 
-def _on_image(at_pixels: Mask, valid: Mask) -> Mask:
-    image = np.zeros_like(valid)
+def _means_around(values: Doubles, valid: Mask) -> Doubles:
+    """(m, n): means of values at the valid pixels over those of 3 x 3."""
+    share = ndimage.uniform_filter(valid.astype(np.float64), 3, mode="constant")[valid]
+    sums = [ndimage.uniform_filter(_on_image(band, valid), 3, mode="constant")[valid] for band in values]
+    return np.stack(sums) / share
+
+
+def _on_image(at_pixels: NDArray[Any], valid: Mask) -> NDArray[Any]:
+    image = np.zeros(valid.shape, at_pixels.dtype)
     image[valid] = at_pixels
     return image
