@@ -39,12 +39,8 @@ _OF_BOTH_IN_ALL = 0.02  # the same, for what several pixels and all bands show
 _IN_ONE, _IN_TWO = 8.0, 6.0  # scales, in one band or in two, from which a pixel is surely changed;
 _BESIDE = 2.5  # from which one that touches such a pixel is;
 _UNEXPLAINED = 6.0  # and that the plain fit must leave
-_KEPT = (
-    1.25  # of a pixel's change, in the sum over 3 x 3 pixels: that of a point, by the PSF's tails, is 1.27
-)
-_IN_ALL = (
-    4.5  # scales, of a mean of 3 x 3 pixels in all bands, from which the one in the middle is surely changed;
-)
+_KEPT = 1.25  # of a pixel's change, in the sum over 3 x 3 pixels; a point's, by the PSF's tails, is 1.27
+_IN_ALL = 4.5  # scales, of a mean of 3 x 3 pixels in all bands, from which its middle is surely changed;
 _BESIDE_IN_ALL = 3.0  # and from which one is that touches such a pixel,
 _OF_ITS_OWN = 2.0  # where it differs so much itself
 _TAIL = 0.3  # of the change beside it, that the PSF's tail sees at most
@@ -127,10 +123,7 @@ class _Judge:
     def alone(self, rest: Doubles) -> Mask:
         """(n,): pixels that are surely changed, whatever the others are."""
         apart = np.abs(rest) / self.scale
-        among = np.sort(apart, axis=0)[::-1]
-        sure = (among[0] > _IN_ONE) | (
-            among[min(1, len(among) - 1)] > (_IN_TWO if len(among) > 1 else _IN_ONE)
-        )
+        sure = (apart > _IN_ONE).any(axis=0) | ((apart > _IN_TWO).sum(axis=0) > 1)
         most = apart.argmax(axis=0)[None]
         change, kept = (
             np.take_along_axis(part, most, 0)[0] for part in (rest, 9 * _means_around(rest, self.valid))
@@ -143,7 +136,7 @@ class _Judge:
         Those of another rest, where one is given, the way that the first is off.
         """
         mean = _means_around(rest, self.valid) / self.around
-        size = np.sqrt(np.square(mean).mean(axis=0))
+        size = _over_bands(mean)
         if other is None:
             return size
         along = mean * _means_around(other, self.valid) / self.around
@@ -261,7 +254,7 @@ def _means_around(values: Doubles, valid: Mask) -> Doubles:
     """(m, n): means of values at the valid pixels over those of 3 x 3."""
     share = ndimage.uniform_filter(valid.astype(np.float64), 3, mode="constant")[valid]
     sums = [ndimage.uniform_filter(_on_image(band, valid), 3, mode="constant")[valid] for band in values]
-    return np.stack(sums) / share
+    return np.asarray(np.stack(sums) / share)
 
 
 def _on_image(at_pixels: NDArray[Any], valid: Mask) -> NDArray[Any]:

@@ -90,14 +90,6 @@ def test_bright_points_seen_through_another_psf_are_no_change() -> None:
     assert find_changes(LrScene(hsi, degrade(see(truth), width=0.6), np.ones(hsi.shape[1:], bool))) is None
 
 
-def test_a_material_of_its_own_is_no_change() -> None:
-    truth = textured(BANDS, SIDE, SIDE)
-    place = tuple(slice(axis.start * RATIO, axis.stop * RATIO) for axis in PLACE)
-    truth[:, *place] *= (1 + np.sin(2.1 * np.arange(BANDS)))[:, None, None]
-    hsi = degrade(truth)
-    assert find_changes(LrScene(hsi, degrade(see(truth)), np.ones(hsi.shape[1:], bool))) is None
-
-
 def test_the_lr_hsi_may_be_what_is_clouded() -> None:
     scene = lr_scene()
     scene.hsi[(slice(None), *PLACE)] = 0.8
