@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the real scenes")
     data = parser.parse_args(arguments).data
     scenes = {name: read for name, (read, ratio) in displaced_scenes(data).items() if ratio == RATIO}
-    for line in (*lost(scenes), "", *marked(psf_scenes(data)["abu_urban_2"])):
+    for line in chain(marked(psf_scenes(data)["abu_urban_2"]), [""], lost(scenes)):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     return 0
