@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.products import enmap, sentinel2
+from emrdiff_cli.products import enmap, landsat, sentinel2
 from emrdiff_cli.products.product import Product
 
-_KINDS: tuple[ModuleType, ...] = (enmap, sentinel2)
+_KINDS: tuple[ModuleType, ...] = (enmap, sentinel2, landsat)
 """Each has `metadata_of(file)`, the metadata of the product that a file is the image or the metadata of, by its
 name; `metadata_in(folder)`, all that lie in a folder; and `read(metadata)`, the product. The first two give
 nothing where it is not their kind of product."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,72 @@ def write_sentinel2(
         f"</Product_Image_Characteristics></n1:General_Info></{root}>\n"
     )
     return metadata
+
+
+def write_landsat(
+    folder: Path,
+    values: NDArray[Any],
+    *,
+    level: str = "L2SP",
+    form: str = "txt",
+    transform: Affine = NORTH_UP,
+    crs: str = UTM33,
+) -> Path:
+    """A folder of Landsat 8, bands 1 to 7 of 30 m; returns its metadata file, of that form."""
+    scene = f"LC08_{level}_193024_20240615_20240620_02_T1"
+    infix = "SR_" if level.startswith("L2") else ""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {f"FILE_NAME_BAND_{i}": f"{scene}_{infix}B{i}.TIF" for i in range(1, len(values) + 1)}
+    for name, band in zip(names.values(), values, strict=True):
+        write_tif(folder / name, band[None], transform=transform, crs=crs)
+    mult, add = (2.75e-05, -0.2) if infix else (2e-05, -0.1)
+    scaling = {f"REFLECTANCE_MULT_BAND_{i}": f"{mult:.4E}" for i in range(1, len(values) + 1)}
+    scaling |= {f"REFLECTANCE_ADD_BAND_{i}": f"{add:.6f}" for i in range(1, len(values) + 1)}
+    groups = {
+        "PRODUCT_CONTENTS": {
+            "LANDSAT_PRODUCT_ID": scene,
+            "PROCESSING_LEVEL": level,
+            "COLLECTION_NUMBER": "02",
+            **names,
+        },
+        "IMAGE_ATTRIBUTES": {
+            "SPACECRAFT_ID": "LANDSAT_8",
+            "SENSOR_ID": "OLI_TIRS",
+            "DATE_ACQUIRED": "2024-06-15",
+            "SCENE_CENTER_TIME": "10:02:03.4560000Z",
+            "SUN_ELEVATION": "30.0",
+        },
+        "PROJECTION_ATTRIBUTES": {
+            "REFLECTIVE_LINES": str(values.shape[1]),
+            "REFLECTIVE_SAMPLES": str(values.shape[2]),
+        },
+        ("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if infix else "LEVEL1_RADIOMETRIC_RESCALING"): scaling,
+    }
+    metadata = folder / f"{scene}_MTL.{form}"
+    root = "LANDSAT_METADATA_FILE"
+    if form == "json":
+        metadata.write_text(json.dumps({root: groups}))
+    elif form == "xml":
+        inner = "".join(
+            f"<{name}>{''.join(f'<{key}>{value}</{key}>' for key, value in group.items())}</{name}>"
+            for name, group in groups.items()
+        )
+        metadata.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}>{inner}</{root}>\n')
+    else:
+        lines = [f"GROUP = {root}"]
+        for name, group in groups.items():
+            pairs = [
+                f'    {key} = "{value}"' if not _plain(value) else f"    {key} = {value}"
+                for key, value in group.items()
+            ]
+            lines += [f"  GROUP = {name}", *pairs, f"  END_GROUP = {name}"]
+        metadata.write_text("\n".join([*lines, f"END_GROUP = {root}", "END", ""]))
+    return metadata
+
+
+def _plain(text: str) -> bool:
+    """Whether a text is a number or a date, which have no quotes."""
+    return text.replace("-", "").replace(".", "").replace("E", "").isdigit()
 
 
 def replaced(path: Path, changes: Mapping[str, str]) -> None:

@@ -1,0 +1,218 @@
+"""Landsat Collection 2, levels 1 and 2: a folder of one-band GeoTIFFs with `*_MTL.xml`, `.json` or `.txt`.
+
+The reflective bands of 30 m that every instrument has; reflectance = stored value x mult + add, at level 1 over the
+sine of the sun's elevation (USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619; Data Users
+Handbook, LSDS-1574). Wavelengths, which the metadata do not tell, are the USGS's band designations.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.metadata_xml import MOST_BYTES, read_xml
+from emrdiff_cli.products.product import Layer, Product
+from emrdiff_cli.raster_info import Bands
+
+_Groups = Mapping[str, Mapping[str, str]]
+
+_FILE = re.compile(r"(?P<scene>L[COTE]\d\d_L[12]\w\w_.+)_MTL\.(?P<kind>xml|json|txt)", re.IGNORECASE)
+_KINDS = ("xml", "json", "txt")  # of several that say the same, the first is read
+_ROOT = "LANDSAT_METADATA_FILE"
+_IMAGE = re.compile(r"[\w-]+\.TIFF?", re.IGNORECASE)
+
+_OLI = {
+    1: (430, 450),
+    2: (450, 510),
+    3: (530, 590),
+    4: (640, 670),
+    5: (850, 880),
+    6: (1570, 1650),
+    7: (2110, 2290),
+}
+_ETM = {1: (450, 520), 2: (520, 600), 3: (630, 690), 4: (770, 900), 5: (1550, 1750), 7: (2090, 2350)}
+_TM = {1: (450, 520), 2: (520, 600), 3: (630, 690), 4: (760, 900), 5: (1550, 1750), 7: (2080, 2350)}
+_EDGES_NM = {
+    **dict.fromkeys(("LANDSAT_8", "LANDSAT_9"), _OLI),
+    "LANDSAT_7": _ETM,
+    **dict.fromkeys(("LANDSAT_4", "LANDSAT_5"), _TM),
+}
+_FILL = 0.0
+
+
+def metadata_of(path: Path) -> Path | None:
+    """The metadata file that is read of a scene, of any of its forms; None for any other file, a band's too."""
+    found = _FILE.fullmatch(path.name)
+    if found is None:
+        return None
+    forms = {
+        each["kind"].lower(): entry for entry, each in _forms(path.parent) if each["scene"] == found["scene"]
+    }
+    return next(forms[kind] for kind in _KINDS if kind in forms)
+
+
+def metadata_in(folder: Path) -> list[Path]:
+    """The metadata file of each scene in a folder."""
+    return sorted({each for entry, _ in _forms(folder) if (each := metadata_of(entry)) is not None})
+
+
+def _forms(folder: Path) -> list[tuple[Path, re.Match[str]]]:
+    found = [(entry, _FILE.fullmatch(entry.name)) for entry in sorted(folder.iterdir())]
+    return [(entry, match) for entry, match in found if match is not None]
+
+
+def read(metadata: Path) -> Product:
+    """The product of a metadata file. Raises InputError: another collection or level, damaged, a band missing."""
+    groups = _groups(metadata)
+    contents = "PRODUCT_CONTENTS"
+    level = _text(groups, contents, "PROCESSING_LEVEL", metadata)
+    _refuse_unknown(_text(groups, contents, "COLLECTION_NUMBER", metadata), level, metadata)
+    craft = _text(groups, "IMAGE_ATTRIBUTES", "SPACECRAFT_ID", metadata)
+    edges = _EDGES_NM.get(craft)
+    if edges is None:
+        raise InputError(f"{metadata}: is of {craft[:20]}: products of Landsat 4, 5, 7, 8 and 9 are known")
+    surface = level.startswith("L2")
+    scaling = "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if surface else "LEVEL1_RADIOMETRIC_RESCALING"
+    sun = 1.0 if surface else _sine_of_elevation(groups, metadata)
+    factors, terms = (
+        tuple(_number(groups, scaling, f"REFLECTANCE_{name}_BAND_{band}", metadata) / sun for band in edges)
+        for name in ("MULT", "ADD")
+    )
+    if any(factor <= 0 for factor in factors):
+        raise InputError(f"{metadata}: has a REFLECTANCE_MULT that is not positive: get the product again")
+    date, time = (
+        _text(groups, "IMAGE_ATTRIBUTES", key, metadata) for key in ("DATE_ACQUIRED", "SCENE_CENTER_TIME")
+    )
+    return Product(
+        name=f"Landsat {craft[-1]} {level}",
+        path=metadata,
+        metadata=metadata,
+        driver="GTiff",
+        layers=tuple(Layer(_image(groups, band, metadata)) for band in edges),
+        bands=Bands(
+            count=len(edges),
+            wavelengths_nm=tuple((low + high) / 2 for low, high in edges.values()),
+            fwhm_nm=tuple(float(high - low) for low, high in edges.values()),
+            names=tuple(f"B{band}" for band in edges),
+        ),
+        nodata=(_FILL,),
+        scales=factors,
+        offsets=terms,
+        size=_size(groups, metadata),
+        tags={
+            "acquisition_time": f"{date}T{time}",
+            "sensor_type": f"Landsat {craft[-1]} {_text(groups, 'IMAGE_ATTRIBUTES', 'SENSOR_ID', metadata)}",
+            "processing_level": level,
+            "product_id": _text(groups, contents, "LANDSAT_PRODUCT_ID", metadata),
+        },
+    )
+
+
+def _refuse_unknown(collection: str, level: str, path: Path) -> None:
+    if collection.lstrip("0") != "2":
+        raise InputError(f"{path}: is of collection {collection[:20]}: get the scene from Collection 2")
+    if not re.fullmatch(r"L2S[PR]|L1(TP|GT|GS)", level):
+        raise InputError(
+            f"{path}: is of level {level[:20]}, without surface reflectance: get it as L2SP or L2SR"
+        )
+
+
+def _sine_of_elevation(groups: _Groups, path: Path) -> float:
+    elevation = _number(groups, "IMAGE_ATTRIBUTES", "SUN_ELEVATION", path)
+    if not 0 < elevation <= 90:
+        raise InputError(f"{path}: was taken with the sun at {elevation:g} degrees: it has no reflectance")
+    return math.sin(math.radians(elevation))
+
+
+def _size(groups: _Groups, path: Path) -> tuple[int, int]:
+    lines, samples = (
+        _number(groups, "PROJECTION_ATTRIBUTES", f"REFLECTIVE_{name}", path) for name in ("LINES", "SAMPLES")
+    )
+    return int(lines), int(samples)
+
+
+def _image(groups: _Groups, band: int, path: Path) -> Path:
+    name = _text(groups, "PRODUCT_CONTENTS", f"FILE_NAME_BAND_{band}", path)
+    image = path.parent / name
+    if not _IMAGE.fullmatch(name) or not image.is_file():
+        raise InputError(
+            f"{path}: the image of band {band}, {name[:100]}, is not beside it: unpack the whole product, or put "
+            "the metadata of this scene there"
+        )
+    return image
+
+
+def _text(groups: _Groups, group: str, key: str, path: Path) -> str:
+    found = groups.get(group, {}).get(key)
+    if not found:
+        raise InputError(f"{path}: has no {group}/{key}: get the product again")
+    return found
+
+
+def _number(groups: _Groups, group: str, key: str, path: Path) -> float:
+    text = _text(groups, group, key, path)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(
+            f"{path}: has '{text[:40]}' as {group}/{key}, which is no number: get the product again"
+        )
+    return number
+
+
+def _groups(path: Path) -> _Groups:
+    """The values of a metadata file, whatever its form, by group and key."""
+    kind = path.suffix.lower()
+    if kind == ".xml":
+        return _of_elements(read_xml(path, _ROOT))
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: is larger than any product's metadata: get the product again")
+        text = path.read_text(encoding="utf-8")
+        return _of_json(json.loads(text)) if kind == ".json" else _of_text(text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: holds no metadata of Landsat, or is cut short: get the product again"
+        ) from error
+
+
+def _of_elements(root: Element) -> _Groups:
+    return {group.tag: {each.tag: (each.text or "").strip() for each in group} for group in root}
+
+
+def _of_json(found: Any) -> _Groups:
+    root = found.get(_ROOT) if isinstance(found, dict) else None
+    if not isinstance(root, dict) or not all(isinstance(group, dict) for group in root.values()):
+        raise ValueError(_ROOT)
+    return {name: {key: str(value) for key, value in group.items()} for name, group in root.items()}
+
+
+def _of_text(text: str) -> _Groups:
+    """The groups of `GROUP = NAME`, `KEY = VALUE`, `END_GROUP = NAME` within that of the whole file."""
+    groups: dict[str, dict[str, str]] = {}
+    inside: list[str] = []
+    for line in text.splitlines():
+        key, _, value = (part.strip() for part in line.partition("="))
+        if key == "GROUP":
+            inside.append(value)
+        elif key == "END_GROUP" and inside and inside.pop() != value:
+            raise ValueError(value)
+        elif key == "END" and not inside:
+            break
+        elif value and inside:
+            groups.setdefault(inside[-1], {}).setdefault(key, value.strip('"'))
+    if inside or _ROOT not in text[:200]:
+        raise ValueError(_ROOT)
+    return groups
