@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.diffusion.conditioning import TileInputs
+from emrdiff_cli.errors import InputError
 from emrdiff_cli.responses import read_response
 from emrdiff_cli.training.examples import read_archive, read_scene
 from tests.support.front_door import Run
 from tests.support.pairs import FINE, write_pair
 from tests.support.rasters import read_back, write_envi, write_tif
+from tests.support.samplers import Fake, fuse_and_read, settings
 from tests.support.scenes import read, textured, write_cube, write_srf
 
 SCALE = 1e4
@@ -172,3 +175,15 @@ def test_an_output_without_a_valid_pixel_is_an_error(emrdiff: Run, tmp_path: Pat
     assert "no pixel of the output is valid" in ended.err
     assert not output.exists()
     assert read_back(lr).shape == (8, 16, 18)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_a_model_that_gives_no_number_where_both_are_valid_is_an_error(tmp_path: Path, dtype: str) -> None:
+    def broken(tile: TileInputs, _corner: tuple[int, int]) -> NDArray[np.float32]:
+        estimate = np.zeros_like(tile.a_0)
+        estimate[:, 3, 3] = np.nan
+        return estimate
+
+    with pytest.raises(InputError, match="values that are no numbers"):
+        fuse_and_read(tmp_path, write_pair(tmp_path), Fake(settings(), broken), dtype=dtype)
+    assert not (tmp_path / "fused.tif").exists()
