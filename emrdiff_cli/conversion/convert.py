@@ -27,6 +27,7 @@ from emrdiff_cli.conversion.image import (
 from emrdiff_cli.conversion.mat_image import open_mat_image
 from emrdiff_cli.conversion.products.opening import open_product
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster.containers import find_container
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.matlab import is_mat
@@ -96,7 +97,7 @@ def _open(source: Path, options: ConversionOptions) -> AbstractContextManager[Im
     if options.pan and (source.is_dir() or not source.exists() or find_container(source) is None):
         raise UsageError(f"--pan is for PRISMA, which {source} is not")
     if source.is_dir():
-        return _open_pngs(source, options)
+        return _open_pngs(source, options) if recognise(source) is None else _open_raster(source, options)
     if source.exists() and is_mat(source):
         return open_mat_image(source, options)
     container = find_container(source) if source.exists() else None

@@ -24,6 +24,7 @@ from emrdiff_cli.runtime.atomic import refuse_existing, target_of
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIDECARS = (".aux.xml", ".msk")  # that change what is read
 _OVERVIEWS = ".ovr"
+_ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z"}
 
 
 def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
@@ -55,6 +56,8 @@ def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
 def _no_driver(path: Path) -> str:
     if not path.stat().st_size:
         return f"{path}: is empty: write or copy it anew"
+    if path.suffix.lower() in _ARCHIVES:
+        return f"{path}: is an archive: unpack it, and name the folder or the raster in it"
     container = way_out(path)
     if container is not None:
         return f"{path}: {container}"

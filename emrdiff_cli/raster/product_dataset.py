@@ -44,8 +44,6 @@ class ProductDataset:
         self.scales = (1.0,) * self.count if self._physical else product.scales
         self.offsets = (0.0,) * self.count if self._physical else product.offsets
         self.nodatavals = ((np.nan if self._physical else product.nodata[0]),) * self.count
-        self.further_nodata = () if self._physical else product.nodata[1:]
-        """Stored values that are invalid besides the declared nodata."""
         self.block_shapes = self._of_bands("block_shapes")
         self.mask_flag_enums = self._of_bands("mask_flag_enums")
         self.colorinterp = (ColorInterp.gray,) * self.count
@@ -65,9 +63,15 @@ class ProductDataset:
         return {key: value for key, value in pairs.items() if value}
 
     def read(self, indexes: Sequence[int], window: Any) -> NDArray[Any]:
-        """Stored values, physical ones where the bands' scales differ, (bands, rows, columns)."""
+        """Stored values, physical ones where the bands' scales differ, (bands, rows, columns).
+
+        Whatever is invalid has the declared nodata, so that it is so in copies of the stored values too.
+        """
         stored = self._read("read", indexes, window)
+        declared, *further = self._product.nodata
         if not self._physical:
+            if further:
+                stored[np.isin(stored, further)] = declared
             return stored
         values = np.empty(stored.shape, np.float32)
         for band, index, into in zip(stored, indexes, values, strict=True):

@@ -128,8 +128,7 @@ class RasterReader:
         """The CRS that the file states, whatever grid its pixels are put on."""
         self.given_nodata = nodata
         """The nodata value that was given besides what the file declares; None: none."""
-        further = dataset.further_nodata if isinstance(dataset, ProductDataset) else ()
-        self._nodata = [value for value in (nodata, known.nodata, *further) if value is not None]
+        self._nodata = [value for value in (nodata, known.nodata) if value is not None]
         self.masked = self.info.has_mask or self.info.has_alpha
         """True with a mask of its own, or an alpha band, besides nodata."""
         self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])

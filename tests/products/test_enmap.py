@@ -126,6 +126,13 @@ def test_a_folder_of_several_products_names_them(tmp_path: Path) -> None:
         read_info(tmp_path)
 
 
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "scene.ZIP", "w") as packed:
+        packed.writestr("a", "b")
+    with pytest.raises(InputError, match="is an archive: unpack it"):
+        read_info(tmp_path / "scene.ZIP")
+
+
 def test_only_a_geotiff_is_opened_as_the_image(tmp_path: Path) -> None:
     """Another format under the image's name is not read by the driver that knows it."""
     metadata = write_enmap(tmp_path, pixels(5, 6, 7), WAVELENGTHS)

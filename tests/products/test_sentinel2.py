@@ -43,7 +43,7 @@ def test_bands_of_10_m_are_one_raster(tmp_path: Path, level: str) -> None:
             assert (info.scale, info.offset, info.nodata) == (0.0001, -0.1, 0)
             assert info.grid.transform == NORTH_UP
             assert info.tags["sensor_type"] == "Sentinel-2B MSI"
-            np.testing.assert_array_equal(reader.read_stored(), values)
+            np.testing.assert_array_equal(reader.read_stored(), np.where(values == 65535, 0, values))
             found = reader.read(Window(5, 6, 4, 5), bands=[2, 1])
         expected = (values[[2, 1], 5:9, 6:11] - 1000) / 1e4
         expected[0, 2, 3] = expected[1, 3, 3] = np.nan
@@ -61,6 +61,19 @@ def test_offsets_of_each_band_and_none(tmp_path: Path) -> None:
         np.testing.assert_allclose(reader.read(), expected, atol=1e-7)
     with open_raster(write_sentinel2(tmp_path / "b", values, offsets=())) as reader:
         assert (reader.info.scale, reader.info.offset) == (0.0001, 0)
+
+
+def test_saturated_pixels_are_holes_in_a_copy_too(emrdiff: Run, tmp_path: Path) -> None:
+    values = pixels(4, 9, 8, "uint16") + 1500
+    values[3, 2, 1] = 65535
+    metadata = write_sentinel2(tmp_path / "S2.SAFE", values, offsets=SAME)
+    assert emrdiff("convert", metadata.parent, tmp_path / "msi.tif").code == 0
+    with open_raster(tmp_path / "msi.tif") as reader:
+        assert reader.info.bands.names == ("B2", "B3", "B4", "B8")
+        found = reader.read()
+    expected = (values - 1000) / 1e4
+    expected[3, 2, 1] = np.nan
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def _cut(image: Path) -> None:
