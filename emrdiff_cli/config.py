@@ -248,6 +248,8 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: nested too deeply") from error
     for name, table in tables.items():
         if name not in ("model", "train") or not isinstance(table, dict):
             raise ConfigError(f"{path}: unknown option {name!r}: a config has the tables [model] and [train]")

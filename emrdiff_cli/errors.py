@@ -4,11 +4,23 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 input or grid unusable, 4 write or veri
 5 a threshold missed, 130 and 143 on signals. A message names the value, the limit and the way out, in one line.
 """
 
+import re
+
 
 class EmrdiffError(Exception):
     """Base of all errors that end a command with one line instead of a traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message in one line, what it quotes of a file included."""
+        return one_line(super().__str__())
+
+
+def one_line(text: str) -> str:
+    """A message in one line; signs that a terminal would obey, not show, as Python escapes them."""
+    joined = re.sub(r"\s*[\r\n]+\s*", " ", text)
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in joined)
 
 
 def in_one_line(error: OSError) -> str:

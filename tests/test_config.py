@@ -188,6 +188,9 @@ def test_toml_that_holds_something_else(tmp_path: Path, text: str, said: str) ->
 def test_toml_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_toml(tmp_path / "none.toml")
+    (tmp_path / "deep.toml").write_text("[model]\nsteps = " + "[" * 5000)
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        read_toml(tmp_path / "deep.toml")
     (tmp_path / "latin.toml").write_bytes(b"# \xe9")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_toml(tmp_path / "latin.toml")

@@ -116,6 +116,37 @@ def test_nothing_reaches_the_network(
     assert asked, "the server hears what GDAL asks"
 
 
+def test_no_terminal_obeys_what_a_file_holds(emrdiff: Run, tmp_path: Path) -> None:
+    """Errors and warnings quote files: escapes are shown, and stay in one line."""
+    cube = write_envi(tmp_path / "cube.bsq", pixels(2, 4, 5), fields={"data ignore value": "\x1b[31m"})
+    ended = emrdiff("info", cube, "--json")
+    assert ended.code == 0
+    assert r"'\x1b[31m', which is no number" in ended.err
+    (tmp_path / "index.geojson").write_text(json.dumps({"emrdiff_tiles": {"version": "1\n\x1b[2J\x00"}}))
+    refused(emrdiff("stitch", tmp_path, tmp_path / "out.tif"), r"of version 1 \x1b[2J\x00, this")
+
+
+@pytest.mark.slow
+def test_messages_of_gdal_that_quote_other_bytes(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "cube.tif", pixels(2, 4, 5))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(sensor="x")
+    path.write_bytes(path.read_bytes().replace(b"<GDALMetadata>", b"<GDALMetad\xffta>", 1))
+    ended = in_a_process("info", path, "--json")
+    assert ended.code == 0
+    assert "Error" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_block_larger_than_the_file_is_not_made_room_for(emrdiff: Run, tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "cube.tif", pixels(5, 6, 5), interleave="band")
+    content = bytearray(path.read_bytes())
+    entry = content.index(struct.pack("<HHI", 256, 3, 1))
+    content[entry : entry + 12] = struct.pack("<HHII", 256, 4, 1, 8_388_609)
+    path.write_bytes(content)
+    refused(emrdiff("info", path), "bytes can hold")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Annotated, NoReturn
 
 import typer
@@ -27,7 +27,7 @@ from emrdiff_cli.cli import (
     train,
 )
 from emrdiff_cli.cli.surroundings import hold_descriptors, refuse_unspeakable, take_interrupts
-from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, unforeseen
+from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, one_line, unforeseen
 from emrdiff_cli.version import __version__
 
 app = typer.Typer(
@@ -85,7 +85,8 @@ def _root(
 def _run() -> None:
     """Run a command to its end, its results out of the buffer: after that nobody would learn that they are lost."""
     try:
-        app()
+        # As `app()` does, but for its own hook on exceptions.
+        typer.main.get_command(app)()
     except SystemExit:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -106,10 +107,30 @@ class _Said(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say a warning that was not said yet."""
-        line = record.getMessage()
+        line = one_line(record.getMessage())
         if line not in self._known:
             self._known.add(line)
             _say(f"Warning: {line}")
+
+
+@contextmanager
+def _dropping_what_gdal_quotes() -> Iterator[None]:
+    """Keep rasterio from printing a traceback where a message of GDAL quotes bytes that are not UTF-8."""
+    shown, ignored = sys.excepthook, sys.unraisablehook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if kind is not UnicodeDecodeError:
+            shown(kind, error, trace)
+
+    def say_ignored(args: sys.UnraisableHookArgs) -> None:
+        if args.object != "rasterio._env.log_error":
+            ignored(args)
+
+    sys.excepthook, sys.unraisablehook = show, say_ignored
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = shown, ignored
 
 
 @contextmanager
@@ -126,7 +147,7 @@ def _run_or_say() -> None:
     """Run a command; known errors become one line on stderr and their exit code."""
     try:
         refuse_unspeakable(sys.argv[1:])
-        with _saying_warnings():
+        with _saying_warnings(), _dropping_what_gdal_quotes():
             _run()
     except EmrdiffError as error:
         _say(f"Error: {error}")

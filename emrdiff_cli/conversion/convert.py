@@ -42,7 +42,7 @@ __all__ = ["Conversion", "ConversionOptions", "convert"]
 
 Progress = Callable[[float, float], None]
 
-_ROWS_AT_ONCE = 256
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2**28
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,20 @@ def _open_raster(source: Path, options: ConversionOptions) -> Iterator[Image]:
             )
         if given is not None or info.bands.wavelengths_nm is None:
             bands = known_bands(source, info.bands.count, dataset, given)
-            info = replace(info, bands=replace(bands, good=info.bands.good, names=info.bands.names))
+            width = bands.fwhm_nm or info.bands.fwhm_nm
+            info = replace(
+                info, bands=replace(info.bands, wavelengths_nm=bands.wavelengths_nm, fwhm_nm=width)
+            )
         files = [info.path, info.path.with_suffix(".hdr")]
         yield Image(info, lambda: _raster_strips(reader), dataset.name, files)
 
 
 def _raster_strips(reader: RasterReader) -> Iterator[NDArray[Any]]:
     grid = reader.info.grid
-    for top in range(0, grid.height, _ROWS_AT_ONCE):
-        yield reader.read_stored(Window(top, 0, min(_ROWS_AT_ONCE, grid.height - top), grid.width))
+    row_bytes = reader.info.bands.count * grid.width * np.dtype(reader.info.dtype).itemsize
+    step = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
+    for top in range(0, grid.height, step):
+        yield reader.read_stored(Window(top, 0, min(step, grid.height - top), grid.width))
 
 
 def _spec(image: Image, options: ConversionOptions) -> RasterSpec:

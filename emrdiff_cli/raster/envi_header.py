@@ -21,6 +21,8 @@ _ENCODINGS = (
     (b"\0E\0N", "utf-16-be"),
 )
 _COMMENT = re.compile(rb"^[ \t]*;.*(?:\n|\Z)", re.MULTILINE)
+_ENTRY = re.compile(ENTRY.pattern.encode(), re.MULTILINE)  # by bytes, of which \s takes none of a letter's
+_OF_MAP_INFO = re.compile(rb"\b(rotation|units)\s*=\s*", re.IGNORECASE)
 _LONGEST = 2**26  # bytes: no header of any sensor comes near
 _BYTES = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 9: 16, 12: 2, 13: 4, 14: 8, 15: 8}
 _BESIDE = (".aux.xml", ".msk")
@@ -33,14 +35,14 @@ def is_header(path: Path) -> bool:
 
 
 def plain_content(header: Path) -> bytes:
-    """A header in UTF-8 (or the 8-bit encoding that it is in), without byte order mark and comment lines.
+    """A header in UTF-8 (or the 8-bit encoding that it is in) and GDAL's spelling, without comment lines.
 
     Raises InputError where it is too long for a header, or not in the encoding that it begins in.
     """
     if header.stat().st_size > _LONGEST:
         raise InputError(f"{header}: has more than {_LONGEST // 2**20} MB: is it a header?")
     try:
-        return _COMMENT.sub(b"", _plain(header.read_bytes(), "strict"))
+        return _ENTRY.sub(_respelt, _COMMENT.sub(b"", _plain(header.read_bytes(), "strict")))
     except UnicodeDecodeError as error:
         raise InputError(
             f"{header}: is not the text that it begins as ({error.reason}): save it as UTF-8"
@@ -68,7 +70,8 @@ def stated_size(header: Path) -> int | None:
 def as_gdal_reads(data: Path, header: Path | None) -> Iterator[Path]:
     """The path to open a data file by: its own, or a link beside a plain copy of its header, gone at the end.
 
-    GDAL takes comment lines for entries of lists, and no header in UTF-16 or with a byte order mark for one.
+    GDAL takes comment lines for entries of lists, and no header in UTF-16 or with a byte order mark for one. Nor
+    does it know a key with two blanks, `rotation = 30` or a number in braces.
     """
     if header is None or (content := plain_content(header)) == header.read_bytes():
         yield data
@@ -82,6 +85,16 @@ def as_gdal_reads(data: Path, header: Path | None) -> Iterator[Path]:
             if beside.is_file():
                 link.with_name(link.name + suffix).symlink_to(beside.absolute())
         yield link
+
+
+def _respelt(entry: re.Match[bytes]) -> bytes:
+    """An entry as GDAL spells it; one that is so already, unchanged."""
+    key, value = b" ".join(entry[1].split()), entry[2]
+    if key.lower() == b"map info":
+        value = _OF_MAP_INFO.sub(lambda found: found[1].lower() + b"=", value)
+    elif key.lower() == b"data ignore value" and value.startswith(b"{"):
+        value = value.strip(b"{} \t\r\n")
+    return entry[0] if (key, value) == (entry[1], entry[2]) else key + b" = " + value
 
 
 def _plain(content: bytes, errors: str = "ignore") -> bytes:

@@ -21,6 +21,7 @@ from emrdiff_cli.raster.metadata import split_list
 _log = logging.getLogger(__name__)
 
 _FOOT, _SURVEY_FOOT = 0.3048, 1200 / 3937  # metres; State Plane is in the latter
+_LEAST_PIXEL, _MOST_PIXEL = 1e-12, 1e12  # in units of any CRS
 _GCP_ERROR = 0.1  # pixels by which ground control points may miss an affine map that stands for them
 # Fields of a map info before its datum.
 _DATUM_AT = {"utm": 9, "geographic lat/lon": 7}
@@ -35,6 +36,8 @@ _GDAL_DATUMS = (
     "nad-27",
 )
 _ESRI_DATUMS = {"etrs 1989": "ETRS89", "gda 1994": "GDA94", "nzgd 2000": "NZGD2000", "jgd 2011": "JGD2011"}
+# What GDAL makes of a transform without a CRS, and of a projected one that is not said which.
+_NO_CRS = ('LOCAL_CS["Arbitrary"', 'LOCAL_CS["unnamed"')
 _NAME = re.compile(r"[\w .()/-]{2,60}")
 
 
@@ -55,10 +58,18 @@ def georeference(path: Path, dataset: Any) -> tuple[Affine, str | None]:
     fields = split_list(header.get("map_info", ""))
     if fields:
         transform = _tied(transform, fields)
-        if not header.get("coordinate_system_string", "").strip("{} "):
+        if wkt and not header.get("coordinate_system_string", "").strip("{} "):
             wkt = _named(path, wkt, fields)
-    # GDAL writes "Arbitrary" for a transform without a CRS.
-    return transform, None if not wkt or wkt.startswith('LOCAL_CS["Arbitrary"') else wkt
+    return transform, None if not wkt or wkt.startswith(_NO_CRS) else wkt
+
+
+def is_place(transform: Affine, height: int, width: int) -> bool:
+    """Whether a raster of this size can lie so: numbers that a ground has, pixels of some width and height."""
+    corners = [transform @ (col, row) for col in (0, width) for row in (0, height)]
+    if not np.isfinite([*transform[:6], *np.ravel(corners)]).all() or transform.is_degenerate:
+        return False
+    sides = np.hypot(*np.reshape(transform[:6], (2, 3))[:, :2])
+    return bool((sides >= _LEAST_PIXEL).all() and (sides <= _MOST_PIXEL).all())
 
 
 def unplaced_remedy(path: Path, dataset: Any) -> str | None:
@@ -81,7 +92,7 @@ def _affine(points: Sequence[Any]) -> Affine | None:
     pixels = np.array([(point.col, point.row, 1.0) for point in points])
     world = np.array([(point.x, point.y) for point in points])
     middle = world.mean(axis=0)
-    if np.linalg.matrix_rank(pixels) < 3:
+    if not np.isfinite([*pixels.ravel(), *world.ravel()]).all() or np.linalg.matrix_rank(pixels) < 3:
         return None
     columns = np.linalg.lstsq(pixels, world - middle, rcond=None)[0]
     found = Affine(*columns.T.ravel().tolist())
@@ -101,7 +112,7 @@ def _tied(transform: Affine, fields: Sequence[str]) -> Affine:
         col, row, x, y, width, height = (float(field) for field in fields[1:7])
     except (ValueError, IndexError):
         return transform
-    if not angle or not width or not height:
+    if not angle or not width or not height or transform.is_identity:
         return transform
     # Rows run by the pixel's height, columns by its width.
     b, d = transform.b * height / width, transform.d * width / height

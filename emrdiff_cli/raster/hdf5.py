@@ -6,7 +6,7 @@ Nothing is followed out of the file: no soft or external links, no virtual or ex
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ _CACHE_SLOTS = 100_003  # a prime, far above the number of chunks held
 _LARGEST_CHUNK = 512 * 2**20
 _LARGEST_ATTRIBUTE = 2**20  # numbers or characters
 _LEAST_ENTRY = 8  # bytes that a chunk takes in a file at least, for its address
-_MOST_DEFLATED = 1100  # bytes that one byte can stand for: deflate's 1032, and some
+MOST_DEFLATED = 1100  # bytes that one byte can stand for: deflate's 1032, and some
 
 
 def is_hdf5(path: Path) -> bool:
@@ -181,9 +181,14 @@ def refuse_more_than_held(path: Path, item: Any, name: str, axes: int = 1) -> No
     size = path.stat().st_size
     values = math.prod(int(length) for length in item.shape or ())
     each = math.prod(item.chunks) if item.chunks else values
-    if values > each * (size // _LEAST_ENTRY + 1) or values * item.dtype.itemsize > size * _MOST_DEFLATED:
-        shape = " x ".join(str(length) for length in item.shape[::axes])
-        raise InputError(f"{path}: {name} ({shape}) is more than its {size} bytes can hold: write it anew")
+    if values > each * (size // _LEAST_ENTRY + 1) or values * item.dtype.itemsize > size * MOST_DEFLATED:
+        raise more_than_held(path, name, item.shape[::axes])
+
+
+def more_than_held(path: Path, name: str, shape: Sequence[int]) -> InputError:
+    """The error of an array that its file has no room for."""
+    said = f"{name} ({' x '.join(map(str, shape))})"
+    return InputError(f"{path}: {said} is more than its {path.stat().st_size} bytes can hold: write it anew")
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.orientation import AS_STORED, Orientation
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.hdf5 import HDF5_ERRORS, refuse_more_than_held
+from emrdiff_cli.raster.hdf5 import HDF5_ERRORS, MOST_DEFLATED, more_than_held, refuse_more_than_held
+from emrdiff_cli.raster.mat5_elements import unknown_type
 
 _BYTES_AT_ONCE = 256 * 2**20
 # Matlab's names of real types, and numpy's.
@@ -163,10 +164,16 @@ class _Mat5:
 
         self.path = path
         with _reading_by_scipy(path):
+            unknown = unknown_type(path)
+            if unknown is not None:
+                raise ValueError(f"an element of type {unknown}, which is none")
             listed = whosmat(path, appendmat=False)
         self.variables: Mapping[str, Variable] = {
             name: Variable(name, tuple(shape), _DTYPES.get(kind), kind) for name, shape, kind in listed
         }
+        for variable in self.variables.values():
+            if variable.is_cube and math.prod(variable.shape) > path.stat().st_size * MOST_DEFLATED:
+                raise more_than_held(path, variable.name, variable.shape)
         self._held: dict[str, NDArray[Any]] = {}
 
     def read(self, name: str) -> NDArray[Any]:
@@ -251,7 +258,8 @@ def _examined(file: Any, name: str) -> Variable:
     if item.external or item.is_virtual:
         return Variable(name, (), None, "kept in another file")
     label = item.attrs.get("MATLAB_class", b"")
-    kind = label.decode("ascii", "replace") if isinstance(label, bytes) else str(label)
+    text = label.decode("ascii", "replace") if isinstance(label, bytes) else label
+    kind = text if isinstance(text, str) else f"of class {type(text).__name__}"
     shape = tuple(int(length) for length in reversed(item.shape or ()))
     if item.dtype.names:
         return Variable(name, shape, None, "complex" if item.dtype.names[-1] == "imag" else "struct")

@@ -28,6 +28,7 @@ from emrdiff_cli.raster.spectral import (
     parse_numbers,
     wavelengths_nm,
 )
+from emrdiff_cli.raster.tags import printable
 from emrdiff_cli.raster_info import Bands
 
 _log = logging.getLogger(__name__)
@@ -91,8 +92,8 @@ def _of_bands(key: str) -> bool:
 
 
 def normal_key(key: str) -> str:
-    """A key as others may spell it: `Wavelength Units` is `wavelength_units`."""
-    return re.sub(r"[\s-]+", "_", key.strip().lower())
+    """A key as others may spell it, and as it may be written: `Wavelength: Units` is `wavelength_units`."""
+    return re.sub(r"[\s:=-]+", "_", printable(key).lower())
 
 
 def is_structure(key: str) -> bool:

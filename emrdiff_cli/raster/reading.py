@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import replace
@@ -26,23 +26,16 @@ from emrdiff_cli.products.product import Product
 from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster.alpha import alpha_bands
 from emrdiff_cli.raster.crs import same_crs
-from emrdiff_cli.raster.envi import check_text, entries_beside, find_header
+from emrdiff_cli.raster.description import describe
+from emrdiff_cli.raster.envi import check_text, find_header
 from emrdiff_cli.raster.envi_header import as_gdal_reads
 from emrdiff_cli.raster.files import locate
-from emrdiff_cli.raster.georeference import georeference, unplaced_remedy
 from emrdiff_cli.raster.metadata import (
-    StoredTags,
-    common_value,
     fits_dtype,
-    read_bands,
-    read_scale,
-    split_list,
 )
-from emrdiff_cli.raster.nodata import is_nodata, nodata_text, stored_nodata
+from emrdiff_cli.raster.nodata import is_nodata
 from emrdiff_cli.raster.product_dataset import ProductDataset
-from emrdiff_cli.raster.product_offset import with_product_offset, without_product_offset
 from emrdiff_cli.raster.sizes import check_envi, check_geotiff, refuse_beyond_memory
-from emrdiff_cli.raster.tags import lower_keys
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 
 __all__ = [
@@ -119,7 +112,7 @@ class RasterReader:
         self._alpha = alpha_bands(path, dataset)
         self._indexes = [i for i in dataset.indexes if i not in self._alpha]
         self._own_mask = any(_is_mask(flags) for flags in dataset.mask_flag_enums)
-        known = _describe(path, dataset, self._indexes)
+        known = describe(path, dataset, self._indexes)
         if nodata is not None and known.nodata is None and fits_dtype(nodata, known.dtype):
             known = replace(known, nodata=float(np.dtype(known.dtype).type(nodata)))
         self.info = replace(known, has_mask=self._own_mask, has_alpha=bool(self._alpha))
@@ -288,96 +281,12 @@ def _is_mask(flags: Sequence[MaskFlags]) -> bool:
     return not (by_nodata or MaskFlags.all_valid in flags or MaskFlags.alpha in flags)
 
 
-def _describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
-    tags = _stored_tags(path, dataset, indexes)
-    dtype = str(dataset.dtypes[0])
-    if np.dtype(dtype).kind not in "iuf":
-        raise InputError(f"{path}: holds {dtype} values: convert them to real ones")
-    scale = common_value([dataset.scales[i - 1] for i in indexes], "scales", str(path))
-    offset = common_value([dataset.offsets[i - 1] for i in indexes], "offsets", str(path))
-    gdal = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
-    (scale, offset, recorded), of_product = with_product_offset(tags, read_scale(tags, gdal))
-    if not np.isfinite([scale, offset]).all() or scale == 0:
-        raise InputError(
-            f"{path}: records scale {scale:g} and offset {offset:g}: correct them, e.g. with "
-            f"`gdal_edit.py -scale 1 -offset 0 {path.name}`"
-        )
-    transform, crs_wkt = georeference(path, dataset)
-    if transform.is_degenerate:
-        raise InputError(
-            f"{path}: has pixels of no size: correct its geotransform, e.g. with `gdal_edit.py -a_ullr ... "
-            f"{path.name}`"
-        )
-    return RasterInfo(
-        path=path,
-        driver=dataset.driver,
-        grid=Grid(dataset.height, dataset.width, transform, crs_wkt),
-        bands=read_bands(tags),
-        dtype=dtype,
-        nodata=stored_nodata(
-            path,
-            dtype,
-            common_value(dataset.nodatavals, "nodata values", str(path)),
-            _nodata_text(path, dataset.driver, tags),
-        ),
-        scale=scale,
-        offset=offset,
-        scale_recorded=recorded,
-        tags=tags.user_tags(),
-        unplaced=unplaced_remedy(path, dataset),
-        band_tags=without_product_offset(tags.user_band_tags()) if of_product else tags.user_band_tags(),
-    )
-
-
 def _rgb(meanings: Sequence[ColorInterp]) -> tuple[int, int, int] | None:
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if any(meaning not in meanings for meaning in wanted):
         return None
     red, green, blue = (list(meanings).index(meaning) for meaning in wanted)
     return red, green, blue
-
-
-def _stored_tags(path: Path, dataset: Any, indexes: Sequence[int]) -> StoredTags:
-    envi = lower_keys(dataset.tags(ns="ENVI"))
-    shape = (dataset.count, dataset.height, dataset.width)
-    beside = entries_beside(path, shape) if dataset.driver == "GTiff" else {}
-    names = _descriptions(dataset, indexes)
-    if dataset.driver == "ENVI":
-        # GDAL adds the wavelength to the names; the header's own stay the same from copy to copy.
-        names = _listed_names(envi, dataset.count)
-    elif not any(names) and len(indexes) == dataset.count:
-        names = _listed_names(beside, dataset.count)
-    return StoredTags(
-        dataset=dataset.tags(),
-        envi=envi,
-        name=path.name,
-        bands=[dataset.tags(i) for i in indexes],
-        imagery=[dataset.tags(i, ns="IMAGERY") for i in indexes],
-        names=names,
-        units=[dataset.units[i - 1] or "" for i in indexes],
-        header_alone=dataset.driver == "ENVI",
-        beside=beside if len(indexes) == dataset.count else {},
-    )
-
-
-def _listed_names(header: Mapping[str, str], count: int) -> list[str]:
-    own = split_list(header.get("band_names", ""))
-    return own if len(own) == count else [""] * count
-
-
-def _descriptions(dataset: Any, indexes: Sequence[int]) -> list[str]:
-    """The bands' names; none where one is not in UTF-8, which rasterio insists on."""
-    try:
-        return [dataset.descriptions[i - 1] or "" for i in indexes]
-    except UnicodeDecodeError:
-        return [""] * len(indexes)
-
-
-def _nodata_text(path: Path, driver: str, tags: StoredTags) -> str | None:
-    """The nodata as the file states it, where that is its data file or ENVI header, or the header beside it."""
-    if driver != "GTiff":
-        return tags.envi.get("data_ignore_value")
-    return nodata_text(path) or tags.beside.get("data_ignore_value")
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.enums import Interleaving
+from rasterio.enums import Compression, Interleaving
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.envi import check_size
@@ -16,6 +16,7 @@ from emrdiff_cli.raster.tags import lower_keys
 from emrdiff_cli.raster_info import RasterInfo, Window
 
 _END_OF_CODESTREAM = b"\xff\xd9"
+_MOST_EXPANDED = 2**15  # ZSTD repeats a byte over 128 KB in four
 
 
 def check_envi(info: RasterInfo, dataset: Any) -> None:
@@ -55,9 +56,22 @@ def check_geotiff(path: Path, dataset: Any) -> None:
             f"{path}: declares {count} blocks in a file of {size} bytes: get it again, or write it anew"
         )
     blocks = ((band, f"{col}_{row}") for band in bands for row in range(down) for col in range(across))
+    most = size * _most_expanded(dataset)
+    stored = rows * cols * np.dtype(dataset.dtypes[0]).itemsize * (dataset.count // len(bands))
     start, band, block = max((_number(dataset, "OFFSET", *block), *block) for block in blocks)
+    if start and stored > most:
+        raise InputError(
+            f"{path}: declares blocks of {stored} bytes, more than a file of {size} bytes can hold: get it "
+            "again, or write it anew"
+        )
     if start + _number(dataset, "SIZE", band, block) > size:
         raise InputError(f"{path}: the GeoTIFF is cut short at {size} bytes: get it again")
+
+
+def _most_expanded(dataset: Any) -> int:
+    """Bytes that a byte of a GeoTIFF's block may stand for."""
+    packed = dataset.compression not in (None, Compression.none)
+    return _MOST_EXPANDED if packed else 8  # values of one bit come as bytes
 
 
 def _number(dataset: Any, name: str, band: int, block: str) -> int:

@@ -25,6 +25,8 @@ _OTHER_KINDS = {
     *(".mat", ".h5", ".hdf", ".hdf5", ".he5", ".nc", ".npy", ".npz", ".zarr", ".vrt", ".zip", ".gz"),
 }
 
+_MOST_TIFF_BANDS = 65535
+
 _DTYPES = {
     "GTiff": RASTER_DTYPES,
     "COG": RASTER_DTYPES,
@@ -63,9 +65,15 @@ class RasterSpec:
             )
         if not np.isfinite([self.scale, self.offset]).all() or self.scale == 0:
             raise UsageError(f"scale {self.scale} and offset {self.offset} must be finite, the scale not 0")
-        turned = self.grid.transform.b != 0 or self.grid.transform.d != 0
-        if self.driver == "ENVI" and turned:
-            raise UsageError("ENVI cannot hold a rotated or sheared grid: write a GeoTIFF (-f GTiff)")
+        if self.driver != "ENVI" and self.bands.count > _MOST_TIFF_BANDS:
+            raise UsageError(
+                f"a GeoTIFF holds {_MOST_TIFF_BANDS} bands at most, not {self.bands.count}: write ENVI (-f ENVI)"
+            )
+        lies = self.grid.transform
+        if self.driver == "ENVI" and (lies.b != 0 or lies.d != 0 or lies.a < 0):
+            raise UsageError(
+                "ENVI cannot hold a rotated, sheared or mirrored grid: write a GeoTIFF (-f GTiff)"
+            )
 
     @classmethod
     def like(cls, info: RasterInfo, **changes: Any) -> Self:

@@ -124,18 +124,17 @@ def are_spectral(wavelengths: Sequence[float] | None, fwhm: Sequence[float] | No
 def _otherwise(
     stated: Stated, power: int, told: bool, plausible: Callable[[Sequence[float]], bool]
 ) -> tuple[float, ...] | None:
-    """The numbers in nm or um, said with a warning; None where a unit was `told` and this one fits no better."""
+    """The numbers in nm or um, said with a warning; None where they cannot be in that. `told`: another unit was."""
     values = _scaled(stated.numbers, [power] * len(stated.numbers))
     unit = ", ".join(repr(unit) for unit in dict.fromkeys(stated.units))
-    if not told:
-        _log.warning("%s: no known unit (%s): taken as %s", stated.label, unit, _SHORT[power])
+    span = f"{min(stated.numbers)} to {max(stated.numbers)}"
+    found = f"{span} cannot be in the unit stated ({unit})" if told else f"no known unit ({unit})"
+    if plausible(values):
+        _log.warning("%s: %s: taken as %s", stated.label, found, _SHORT[power])
         return values
-    found = f"{stated.label}: {min(stated.numbers)} to {max(stated.numbers)} cannot be in the unit stated ({unit})"
-    if not plausible(values):
-        _log.warning("%s, nor in nm or um: ignored", found)
-        return None
-    _log.warning("%s: taken as %s", found, _SHORT[power])
-    return values
+    nor = ", nor in nm or um" if told else f", and {span} cannot be in nm or um"
+    _log.warning("%s: %s%s: ignored", stated.label, found, nor)
+    return None
 
 
 def _powers(stated: Stated) -> list[int | None] | None:
@@ -176,7 +175,7 @@ def _are_band_numbers(numbers: Sequence[Decimal]) -> bool:
 def _may_be_widths(values: Sequence[float], wavelengths: Sequence[float] | None) -> bool:
     """Whether bands can be so wide: against their wavelengths, and against how far apart they lie."""
     usual, widest = median(values), max(values)
-    if usual < _LEAST_FWHM_NM or widest > MOST_NM:
+    if usual < _LEAST_FWHM_NM or min(values) < _LEAST_FWHM_NM / 10 or widest > MOST_NM:
         return False
     if wavelengths is None or len(set(wavelengths)) < 2:
         return widest <= max(wavelengths or [MOST_NM])

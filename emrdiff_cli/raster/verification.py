@@ -90,6 +90,8 @@ def _comparable(bands: Bands, envi: bool = False) -> Bands:
     """The bands with their names as a format gives them back: blanks joined, none if all are empty."""
     shown = [printable(name) for name in bands.names or ()]
     names = tuple(" ".join((clean_name(name) if envi else name).split()) for name in shown)
+    if envi:  # where GDAL numbers those without one
+        names = tuple(name or f"Band {i}" for i, name in enumerate(names, 1))
     unnamed = all(not name or name == f"Band {i}" for i, name in enumerate(names, 1))
     units = tuple(clean_name(printable(unit)) if envi else printable(unit) for unit in bands.units or ())
     return replace(bands, names=None if unnamed else names, units=units if any(units) else None)

@@ -36,7 +36,7 @@ from emrdiff_cli.runtime.interruption import deferred, safe_point
 
 __all__ = ["RASTER_DTYPES", "RasterSpec", "VerifiedWriter"]
 
-_ROWS_HELD = 256
+_ROWS_HELD, _BYTES_HELD = 256, 2**29
 # rasterio raises SystemError where GDAL fails without an error of its own.
 _GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 
@@ -81,11 +81,13 @@ class VerifiedWriter:
             cleaning.callback(self._abandon)
             self._dataset = rasterio.open(self._part.draft, "w", sharing=False, **self._profile)
             write_metadata(self._dataset, self.spec)
+            height = int(self._dataset.block_shapes[0][0])
+            row_bytes = self.spec.bands.count * self.spec.grid.width * np.dtype(self.spec.dtype).itemsize
+            fitting = min(_ROWS_HELD, _BYTES_HELD // row_bytes)
+            self._block_rows = height * max(1, fitting // height)
+            held = min(self._block_rows, self.spec.grid.height)
+            self._buffer = np.empty((self.spec.bands.count, held, self.spec.grid.width), self.spec.dtype)
             self._leaving = cleaning.pop_all()
-        height = int(self._dataset.block_shapes[0][0])
-        self._block_rows = height * max(1, _ROWS_HELD // height)
-        shape = (self.spec.bands.count, self._block_rows, self.spec.grid.width)
-        self._buffer = np.empty(shape, self.spec.dtype)
         return self
 
     def __exit__(

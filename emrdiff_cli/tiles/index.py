@@ -134,6 +134,7 @@ def read_index(path: Path) -> dict[str, TiledRaster]:
     """Read an index: the tiled rasters by name. Raises InputError: missing, damaged, of another version."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(document, ensure_ascii=False).encode()  # raises for what is no text
         held = document["emrdiff_tiles"]
         version = held["version"]
         if version != _VERSION:

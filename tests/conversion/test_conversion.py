@@ -273,6 +273,17 @@ def test_a_raster_is_given_what_it_lacks(tmp_path: Path) -> None:
     assert done.wavelengths_nm == (400, 500, 600)
 
 
+def test_a_raster_keeps_its_fwhm_without_wavelengths(tmp_path: Path) -> None:
+    source = write_envi(
+        tmp_path / "in.bsq", pixels(2, 4, 5), fields={"fwhm": "{5, 6}", "band units": "{K, K}"}
+    )
+    converted(source, ConversionOptions(), "plain.tif")
+    converted(source, ConversionOptions(wavelengths="400:500:100"), "named.tif")
+    for name in ("plain.tif", "named.tif"):
+        bands = read_info(tmp_path / name).bands
+        assert (bands.fwhm_nm, bands.units) == ((5, 6), ("K", "K"))
+
+
 @pytest.mark.parametrize(
     ("shape", "options", "bands"),
     [

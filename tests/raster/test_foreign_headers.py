@@ -11,6 +11,7 @@ import rasterio
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.files import files_of
 from emrdiff_cli.raster.reading import open_raster, read_info
+from tests.support.front_door import Run
 from tests.support.rasters import UTM33, pixels, write_envi, write_tif
 
 FIELDS = {
@@ -44,6 +45,35 @@ def test_lines_that_begin_with_a_semicolon_are_comments(tmp_path: Path) -> None:
     is_whole(header)
     assert header.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.bsq", "cube.hdr"]
+
+
+def test_keys_and_values_in_another_hand(tmp_path: Path) -> None:
+    """GDAL knows `map info`, `rotation=30` and a bare number alone: what it misses is where the raster lies."""
+    turned = FIELDS["map info"].replace("}", ", rotation=30}")
+    header = cube(tmp_path, **{"map info": turned, "data ignore value": "-9999"}).with_suffix(".hdr")
+    plain, expected = header.read_text(), read_info(header)
+    for one, other in (
+        ("map info", "Map  info"),
+        ("map info", "map\tinfo "),
+        ("rotation=30", "Rotation = 30"),
+        ("header offset", "HEADER  OFFSET"),
+        ("ignore value = -9999", "ignore  value={\n -9999}"),
+        ("wavelength units", " Wavelength  Units"),
+    ):
+        header.write_text(plain.replace(one, other))
+        assert header.read_text() != plain
+        found = read_info(header)
+        assert found.grid == expected.grid
+        assert (found.nodata, found.bands) == (-9999, expected.bands)
+
+
+@pytest.mark.parametrize("key", ["wav\0elength units", "wavelength:units"])
+def test_a_key_that_would_be_written_as_another_is_not_carried(
+    emrdiff: Run, tmp_path: Path, key: str
+) -> None:
+    source = write_envi(tmp_path / "a.bsq", VALUES, fields={"fwhm": "{5, 6, 7, 8}", key: "um"})
+    assert emrdiff("convert", source, tmp_path / "b.tif").code == 0
+    assert read_info(tmp_path / "b.tif").bands.fwhm_nm == (5, 6, 7, 8)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])

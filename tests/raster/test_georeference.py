@@ -104,6 +104,48 @@ def test_state_planes_feet_are_us_survey_feet(tmp_path: Path, datum: str, epsg: 
     assert way.transform(6000000, 2000000) == pytest.approx((6000000, 2000000), abs=0.01)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["UTM,17.3, 34.6, 25, South, ETRS89", "UTM", "UTM, 1, 1, x, y, 20, 20, 33, North, ETRS89, rotation=30"],
+)
+def test_a_map_info_that_is_none_places_nothing(tmp_path: Path, text: str) -> None:
+    found = read_info(header(tmp_path, text)).grid
+    assert found.crs_wkt is None or not found.transform.is_identity
+    assert "nan" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Affine(1e308, 0, 0, 0, -1e-320, 0),
+        Affine(1e-320, 0, 0, 0, -1, 0),
+        Affine(30, 0, np.inf, 0, -30, 0),
+        Affine(1e308, 0, 1e308, 0, -1, 0),
+    ],
+)
+def test_no_ground_has_such_pixels(emrdiff: Run, tmp_path: Path, transform: Affine) -> None:
+    path = write_tif(tmp_path / "a.tif", pixels(2, 4, 5), transform=transform)
+    ended = emrdiff("info", path, "--json")
+    assert ended.code == 3
+    assert "gdal_edit.py" in ended.err
+
+
+def test_a_projected_crs_that_is_not_said_which_is_none(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", pixels(2, 4, 5), crs='LOCAL_CS["unnamed",UNIT["metre",1]]')
+    found = read_info(path).grid
+    assert (found.crs_wkt, found.transform) == (None, NORTH_UP)
+
+
+def test_control_points_of_no_numbers_are_none(emrdiff: Run, tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", pixels(2, 4, 5), crs=None)
+    points = [GroundControlPoint(r, c, np.inf, 5e6) for r in (0, 4) for c in (0, 5)]
+    with ignoring_missing_georeference(), rasterio.open(path, "r+") as dataset:
+        dataset.gcps = points, rasterio.CRS.from_string(UTM33)
+    ended = emrdiff("info", path, "--json")
+    assert ended.code == 0
+    assert '"transform": null' in ended.out
+
+
 def test_control_points_that_fit_an_affine_map_are_that_map(emrdiff: Run, tmp_path: Path) -> None:
     paths = []
     for name, bands, n, place in (("lr", 8, 16, NORTH_UP), ("msi", 3, 64, FINE)):

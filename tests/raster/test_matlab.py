@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.io import savemat
 
 from emrdiff_cli.core.sensor.orientation import ORIENTATIONS, OrientationName
 from emrdiff_cli.errors import InputError
@@ -178,6 +181,32 @@ def test_damaged_files(tmp_path: Path, version: str) -> None:
     path.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
     with pytest.raises(InputError, match="may be damaged"):
         image_of(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_type_that_is_none_is_refused_before_scipy_follows_it(tmp_path: Path, packed: bool) -> None:
+    """scipy ends the process on it."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"cube": matrix(4, 3, 2)}, do_compression=packed)
+    whole = path.read_bytes()
+    start = whole[:128]
+    body = whole[128:] if not packed else zlib.decompress(whole[136:])
+    at = body.index(struct.pack("<II", 9, 8 * 24))
+    body = body[:at] + struct.pack("<I", 77) + body[at + 4 :]
+    packed_body = zlib.compress(body)
+    path.write_bytes(start + (struct.pack("<II", 15, len(packed_body)) + packed_body if packed else body))
+    with pytest.raises(InputError, match="type 77"), open_mat(path):
+        pass
+
+
+def test_more_values_than_a_file_of_version_5_can_hold(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    savemat(path, {"cube": matrix(4, 3, 2)})
+    whole = path.read_bytes()
+    sizes = struct.pack("<III", 4, 3, 2)
+    path.write_bytes(whole.replace(sizes, struct.pack("<III", 4, 3, 2**31 - 1)))
+    with pytest.raises(InputError, match="can hold"), open_mat(path):
+        pass
 
 
 def test_is_mat(tmp_path: Path) -> None:

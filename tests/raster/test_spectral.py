@@ -38,6 +38,8 @@ def listed(wavelength: str, units: str, **more: str) -> Bands:
         ("{1, 2, 3, 4}", "nm", None, "bands' numbers"),
         ("{1, 2, 3, 4}", "", None, "bands' numbers"),
         ("{0.1, 5, 900, 4000}", "nm", None, "nor in nm or um"),
+        ("{478, 1e-317, 1252, 1489}", "", None, "cannot be in nm or um"),
+        ("{478, 500, 1252, 2.2e11}", "furlongs", None, "cannot be in nm or um"),
         ("{450, 0, 460, 0}", "nm", None, "unknown (0 or less) in bands 2, 4"),
         ("{0, 0, 0, 0}", "nm", None, "unknown (0 or less) in bands 1-4"),
         ("{450, -1, 460, 465}", "nm", None, "unknown (0 or less) in band 2"),
@@ -65,6 +67,8 @@ def test_wavelengths_that_contradict_their_unit(
         ("{60, 60, 60, 60}", "nm", (60,) * 4, ""),
         ("{5, 0, 5, 5}", "nm", None, "in band 2"),
         ("{9000, 1e7, 1, 1}", "nm", None, "ignored"),
+        ("{1e-320, 10, 10, 10}", "nm", None, "ignored"),
+        ("{10, 1.2e10, 10, 10}", "furlongs", None, "ignored"),
     ],
 )
 def test_fwhm_that_contradict_their_unit(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,12 +236,41 @@ def test_unwritable_places_are_refused_before_any_work(tmp_path: Path) -> None:
         ({"dtype": "int8", "driver": "ENVI"}, "int8"),
         ({"nodata": -1.0, "dtype": "uint8"}, "nodata -1"),
         ({"scale": 0.0}, "scale"),
+        ({"bands": Bands(65536)}, "65535 bands"),
         ({"driver": "ENVI", "grid": Grid(6, 5, NORTH_UP @ Affine.rotation(10), WKT)}, "rotated"),
+        ({"driver": "ENVI", "grid": Grid(6, 5, NORTH_UP @ Affine.rotation(180), WKT)}, "mirrored"),
     ],
 )
 def test_what_the_format_cannot_hold_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         spec(**changes)
+
+
+def test_a_band_without_a_name_beside_named_ones(tmp_path: Path) -> None:
+    bands = Bands(3, names=("red {edge}", "", ""))
+    write(tmp_path / "a.bsq", pixels(3, 6, 5), spec(driver="ENVI", bands=bands))
+    assert read_info(tmp_path / "a.bsq").bands.names == ("red  edge", "Band 2", "Band 3")
+
+
+def test_rows_are_held_as_far_as_there_are_any(tmp_path: Path) -> None:
+    wide = spec(1, 2_000_000, bands=Bands(1), dtype="uint8", nodata=None)
+    tracemalloc.start()
+    try:
+        write(tmp_path / "a.tif", np.zeros((1, 1, 2_000_000), np.uint8), wide)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_too_little_memory_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_shape: object) -> None:
+        raise MemoryError
+
+    writer = VerifiedWriter(tmp_path / "a.tif", spec())
+    monkeypatch.setattr("emrdiff_cli.raster.writing.np.empty", full)
+    with pytest.raises(MemoryError), writer:
+        pass
+    assert leftovers(tmp_path) == []
 
 
 def test_envi_header_name_is_no_output(tmp_path: Path) -> None:

@@ -352,6 +352,17 @@ def test_index_from_a_stranger_fails_in_one_way(tmp_path_factory: pytest.TempPat
         read_index(path)
 
 
+def test_an_index_of_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = tile(write_like(tmp_path / "a.tif", pixels(3, 40, 33), FULL), into=tmp_path / "tiles")
+    document = json.loads((folder / INDEX_NAME).read_text())
+    document["emrdiff_tiles"]["rasters"][0]["name"] = "\ud800"
+    for feature in document["features"]:
+        feature["properties"]["raster"] = "\ud800"
+    (folder / INDEX_NAME).write_text(json.dumps(document))
+    with pytest.raises(InputError, match="not an index"):
+        read_index(folder / INDEX_NAME)
+
+
 def test_overwriting_is_asked_for_and_leaves_no_tile_of_before(tmp_path: Path) -> None:
     original = write_like(tmp_path / "a.tif", pixels(3, 40, 33), FULL)
     folder = tile(original, into=tmp_path / "tiles")
