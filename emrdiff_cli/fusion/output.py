@@ -21,7 +21,7 @@ from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.tags import carried_band_tags, carried_tags
-from emrdiff_cli.raster_info import Grid, Window
+from emrdiff_cli.raster_info import Grid, RasterInfo, Window
 from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
@@ -43,6 +43,12 @@ class Expanded(NamedTuple):
     left: int
 
 
+def _source(info: RasterInfo) -> str:
+    """The name that an input is known by: the file's, or a product's own where all have files of one name."""
+    own = None if info.driver in ("GTiff", "ENVI") else info.tags.get("product_id")
+    return own or info.path.name
+
+
 def output_spec(pair: PairReader, output: Path, method: str, options: FusionOptions) -> RasterSpec:
     """The fused raster: the HSI's bands, units and tags on the MSI's grid, with its provenance in the tags."""
     info = pair.lr_info
@@ -52,8 +58,8 @@ def output_spec(pair: PairReader, output: Path, method: str, options: FusionOpti
         "emrdiff_version": __version__,
         "emrdiff_method": method,
         "emrdiff_ratio": f"{pair.alignment.ratio:.6g}",
-        "emrdiff_lr_hsi": pair.lr_info.path.name,
-        "emrdiff_hr_msi": pair.msi_info.path.name,
+        "emrdiff_lr_hsi": _source(pair.lr_info),
+        "emrdiff_hr_msi": _source(pair.msi_info),
         "emrdiff_physical": "yes" if options.physical else "no",
         **pair.tags,
         **options.provenance,

@@ -67,6 +67,7 @@ def test_a_pair_of_products_through_the_commands(
         assert (fused.dtypes[0], fused.scales[0], fused.nodata) == ("int16", 0.0001, -32768)
         bands = [fused.tags(i) for i in fused.indexes]
         assert fused.tags()["acquisition_time"] == "2024-06-15T10:11:12.500000Z"
+        assert fused.tags()["emrdiff_hr_msi"].startswith("S2B_MSIL2A_20240615T101031_")
     assert [float(band["wavelength"]) for band in bands] == list(WAVELENGTHS)
     assert [float(band["fwhm"]) for band in bands] == [5 + i / 10 for i in range(1, 9)]
     assert [band["bbl"] for band in bands] == ["1"] * 7 + ["0"]
