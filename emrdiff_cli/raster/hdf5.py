@@ -57,9 +57,11 @@ class Hdf5File:
         """What a group holds; nothing where there is no such group."""
         item = self._item(group)
         try:
-            return tuple(item) if item is not None and hasattr(item, "keys") else ()
+            names = tuple(item) if item is not None and hasattr(item, "keys") else ()
         except HDF5_ERRORS as error:
             raise _damaged(self.path, error) from error
+        # A name that is no UTF-8 is given as bytes.
+        return tuple(name for name in names if isinstance(name, str))
 
     def __contains__(self, name: str) -> bool:
         return self._item(name) is not None
@@ -69,7 +71,7 @@ class Hdf5File:
         item = self._item(name)
         if item is None:
             raise InputError(f"{self.path}: has no {name}: get the product again")
-        shape = getattr(item, "shape", None)
+        shape = self._shape(item)
         if shape is None or len(shape) != dimensions or min(shape) < 1 or item.dtype.kind not in "iuf":
             raise InputError(f"{self.path}: {name} is no array of numbers in {dimensions} dimensions")
         if item.external or item.is_virtual:
@@ -84,7 +86,7 @@ class Hdf5File:
     def scalar(self, name: str) -> Any:
         """A number or a text that stands alone; None where there is none."""
         item = self._item(name)
-        if item is None or getattr(item, "shape", None) is None:
+        if item is None or self._shape(item) is None:
             return None
         refuse_more_than_held(self.path, item, name)
         if item.size > _LARGEST_ATTRIBUTE:
@@ -118,6 +120,14 @@ class Hdf5File:
         if not math.isfinite(number):
             raise InputError(f"{self.path}: attribute {name} is no number: get the product again")
         return number
+
+    def _shape(self, item: Any) -> tuple[int, ...] | None:
+        """An array's shape, where its type can be read too; None for a group."""
+        try:
+            shape = getattr(item, "shape", None)
+            return None if shape is None or item.dtype is None else tuple(shape)
+        except HDF5_ERRORS as error:
+            raise _damaged(self.path, error) from error
 
     def _item(self, name: str) -> Any:
         """A group or an array, by hard links alone; None where there is none."""

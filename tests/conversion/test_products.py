@@ -260,6 +260,13 @@ def test_a_wrong_product_is_told_in_one_line_and_leaves_nothing(tmp_path: Path, 
     assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
 
 
+def test_a_name_that_is_no_utf8_is_passed_over(tmp_path: Path) -> None:
+    source = write_prisma(tmp_path / "p.he5")
+    with h5py.File(source, "r+") as file:
+        file["HDFEOS/SWATHS"].create_group(b"\x80\xff")
+    assert opened(source)[2].dataset == "PRISMA L2D"
+
+
 def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
     neon = write_neon(tmp_path / "n.h5")
     for options in ({"pan": True}, {"variable": "x"}, {"dataset": "icvl"}):
