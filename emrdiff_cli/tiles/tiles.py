@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.sensor.grid import same_place
 from emrdiff_cli.core.tiling import Mosaic
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
+from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.metadata import value_beside
@@ -179,7 +180,9 @@ def stitch(
             "put them there or cut the tiles again"
         )
     first, tags = _described(folder, tiled)
-    spec = RasterSpec.like(first, grid=tiled.grid, driver=driver, tags=tags)
+    # The CRS as the tiles spell it, which the index only has to mean.
+    grid = replace(tiled.grid, crs_wkt=first.grid.crs_wkt or tiled.grid.crs_wkt)
+    spec = RasterSpec.like(first, grid=grid, driver=driver, tags=tags)
     with VerifiedWriter(output, spec, overwrite) as writer:
         _blend(folder, tiled, first, writer, report)
 
@@ -258,6 +261,8 @@ def _check_tile(reader: RasterReader, first: RasterInfo, grid: Grid) -> None:
         )
     if has_place(info.grid) and has_place(grid) and not same_place(info.grid, grid):
         raise InputError(f"{info.path}: does not lie where the index puts it: cut the tiles again")
+    if info.grid.crs_wkt and grid.crs_wkt and not same_crs(info.grid.crs_wkt, grid.crs_wkt):
+        raise InputError(f"{info.path}: is not in the CRS that the index states: cut the tiles again")
     for what in ("bands", "dtype", "nodata", "scale", "offset"):
         ours, theirs = getattr(info, what), getattr(first, what)
         if ours != theirs and not (ours != ours and theirs != theirs):

@@ -322,6 +322,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "no pixel size": (of_the_raster(transform=[0.0] * 6), "puts a nowhere"),
     "no place": (of_the_raster(transform=[float("nan"), 0, 0, 0, 1, 0]), "puts a nowhere"),
     "no end": (of_the_raster(height=float("inf")), "damaged"),
+    "another CRS": (of_the_raster(crs_wkt=rasterio.CRS.from_epsg(32733).to_wkt()), "not in the CRS"),
     "no CRS": (of_the_raster(crs_wkt="nonsense"), "a CRS cannot be understood"),
     "nested": (lambda *paths: paths[2].write_text("[" * 100_000), "damaged"),
     "newer": (in_the_index(lambda document: document["emrdiff_tiles"].update(version=99)), "version 99"),
