@@ -108,6 +108,16 @@ def test_bad_bands_are_the_upsampled_lr_hsi(tmp_path: Path, way: str) -> None:
         assert np.abs(fused[list(GOOD)] - upsampled((noise, msi))[list(GOOD)]).max() > 0.05
 
 
+def test_where_upsampling_overflows_the_nearest_value_stands(tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    pair = garbled(lr, "largest", tmp_path), msi
+    fused = fuse_and_read(tmp_path, pair)[list(BAD)]
+    assert np.isfinite(fused).all()
+    nearest = np.kron(read(pair[0])[list(BAD)], np.ones((1, 4, 4), np.float32))
+    assert (np.sign(fused) == np.sign(nearest)).mean() > 0.7
+    assert np.abs(fused).max() > 3e38
+
+
 def test_the_output_marks_them_and_the_report_names_them(tmp_path: Path) -> None:
     lr, msi = write_pair(tmp_path)
     report = fuse(mark(lr), msi, tmp_path / "fused.tif", "glp", None, FusionOptions())
