@@ -26,6 +26,8 @@ from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
 
+_PROBABLY_FILL = 1e15  # values of an LR-HSI from which sums overflow without a model's doing
+
 VERDICT_TAG = "emrdiff_verdict"
 EVIDENCE_TAG = "emrdiff_evidence"
 
@@ -129,7 +131,7 @@ def expanded(
         values += apply_taps(scene.end.outside, *up)
     rows, cols = scene.pair.nearest_lr
     valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
-    _refuse_overflow(scene.pair, values, valid)
+    _refuse_overflow(scene, values, valid)
     values[:, ~valid] = np.nan
     scene.missing.mask(values, rows[window.rows], cols)
     first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
@@ -146,15 +148,20 @@ def expanded(
     return Expanded(values[:, part, area.cols], fused, impossible, left)
 
 
-def _refuse_overflow(pair: PairReader, values: Field, valid: NDArray[np.bool_]) -> None:
+def _refuse_overflow(scene: PreparedScene, values: Field, valid: NDArray[np.bool_]) -> None:
     """Raise InputError where valid pixels of the pair give values that are no numbers."""
     if np.isfinite(values.sum(axis=0)[valid]).all() or np.isfinite(values[:, valid]).all():
         return
-    peak = float(np.nanmax(np.abs(pair.read_lr())))
-    raise InputError(
-        f"valid pixels of {pair.lr_info.path.name} and {pair.msi_info.path.name} give values that are no numbers: "
-        f"the LR-HSI's reach {peak:.3g}; is that fill? Declare it with `--src-nodata`; `emrdiff check` names it"
-    )
+    lr, msi = scene.pair.lr_info.path.name, scene.pair.msi_info.path.name
+    peak = float(np.nanmax(np.abs(scene.pair.read_lr())))
+    if scene.channels is not None and peak < _PROBABLY_FILL:
+        way_out = "the model is at fault: name another (--model), or give `--method kriging`"
+    else:
+        way_out = (
+            f"the LR-HSI's reach {peak:.3g}; is that fill? Declare it with `--src-nodata`; "
+            "`emrdiff check` names it"
+        )
+    raise InputError(f"valid pixels of {lr} and {msi} give values that are no numbers: {way_out}")
 
 
 def _common_grid(pair: PairReader) -> Grid:

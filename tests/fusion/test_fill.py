@@ -184,6 +184,6 @@ def test_a_model_that_gives_no_number_where_both_are_valid_is_an_error(tmp_path:
         estimate[:, 3, 3] = np.nan
         return estimate
 
-    with pytest.raises(InputError, match="values that are no numbers"):
+    with pytest.raises(InputError, match="values that are no numbers: the model is at fault"):
         fuse_and_read(tmp_path, write_pair(tmp_path), Fake(settings(), broken), dtype=dtype)
     assert not (tmp_path / "fused.tif").exists()
