@@ -40,6 +40,8 @@ METHODS: Mapping[str, Method] = {
 }
 AUTO = "auto"
 """The model that fits a pair and is better than kriging; where none is, what the pair's own evidence names."""
+FAVOURITE = "kriging"
+"""What a pair's evidence has to speak against; the one method whose errors have a posterior."""
 Effort = Literal["fast", "normal", "thorough"]
 """How much of a pair is looked at for that evidence."""
 END_POINTS = tuple(name for name, method in METHODS.items() if not method.needs_model)

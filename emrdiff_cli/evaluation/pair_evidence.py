@@ -11,9 +11,8 @@ from emrdiff_cli.core.evidence.verdict import Verdict
 from emrdiff_cli.evaluation.pair_view import opened_view
 from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.observed_scene import observe_scene
+from emrdiff_cli.fusion.output import METHOD_TAG
 from emrdiff_cli.pair.spectral_coverage import choose_response, find_coverage
-
-METHOD_TAG = "emrdiff_method"
 
 _Report = Callable[[float, float, str], None]
 
@@ -54,6 +53,6 @@ def gather_evidence(
         verdict = verdict_on(observed, say=lambda note: report(0, 1, note))
         choice = choose_response(srf, pair.lr_info, pair.msi_info)
         seen = find_coverage(choice, pair, set(observed.passed.bands.tolist()), placed=view.placed)
-        uncovered = len(seen.uncovered) / max(1, seen.count - len(seen.bad))
         report(1, 1, "")
-        return PairEvidence(replace(verdict, uncovered=uncovered), view.reader.info.tags.get(METHOD_TAG, ""))
+        told = replace(verdict, uncovered=seen.uncovered_share)
+        return PairEvidence(told, view.reader.info.tags.get(METHOD_TAG, ""))

@@ -57,7 +57,7 @@ def write_draws(told: Told, output: Path, area: Window, spec: RasterSpec, option
             for top, none in plain_rows(scene, area):
                 values = expanded(scene, area, top, none, physical=options.physical).values
                 window = Window(top, 0, none.shape[1], scene.width)
-                around = scene.pair.read_msi_around(window)
+                around, _ = scene.pair.read_msi_around(window)
                 drawn = error.tile(around[:, 1:-1, 1:-1], *scene.resampling.up_part(window))
                 white = _white(options.seed, number, window, len(scene.fused))
                 magnitude = edge_magnitude(around, told.spread)

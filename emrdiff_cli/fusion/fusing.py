@@ -17,7 +17,7 @@ from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
 from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.fusion.output import output_area, output_spec, with_detail, with_verdict
+from emrdiff_cli.fusion.output import METHOD_TAG, output_area, output_spec, with_detail, with_verdict
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.fusion.stored_type import refuse_small_type
@@ -193,8 +193,7 @@ def _settled(run: FusionRun, model: Candidate | None, used: bool, seen: Coverage
         verdict = Verdict(model.name, changed=run.scene.ground.share, model=model)
     elif model is not None and verdict is not None:
         verdict = replace(verdict, model=model)
-    count = seen.count - len(seen.bad)
-    return None if verdict is None else replace(verdict, uncovered=len(seen.uncovered) / max(1, count))
+    return None if verdict is None else replace(verdict, uncovered=seen.uncovered_share)
 
 
 def _end_point(method: MethodChoice, config: ModelConfig | None) -> MethodChoice:
@@ -244,7 +243,7 @@ def _report(
     window = scene.end.fitted.window
     return FusionReport(
         output=str(output),
-        method=spec.tags["emrdiff_method"],
+        method=spec.tags[METHOD_TAG],
         bands=spec.bands.count,
         height=spec.grid.height,
         width=spec.grid.width,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
-from emrdiff_cli.core.evidence.verdict import FAVOURITE, Candidate
+from emrdiff_cli.core.evidence.verdict import Candidate
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
 from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan, tile_size
 from emrdiff_cli.fusion.options import FusionSettings
@@ -16,7 +16,7 @@ from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import Progress
 from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
 from emrdiff_cli.fusion.uncertainty import refuse_without_posterior
-from emrdiff_cli.methods import AUTO, METHODS, MethodChoice
+from emrdiff_cli.methods import AUTO, FAVOURITE, METHODS, MethodChoice
 from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info

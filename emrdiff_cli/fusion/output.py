@@ -28,6 +28,7 @@ Field = NDArray[np.float32]
 
 _PROBABLY_FILL = 1e15  # values of an LR-HSI from which sums overflow without a model's doing
 
+METHOD_TAG = "emrdiff_method"
 VERDICT_TAG = "emrdiff_verdict"
 EVIDENCE_TAG = "emrdiff_evidence"
 
@@ -58,7 +59,7 @@ def output_spec(pair: PairReader, output: Path, method: str, options: FusionOpti
     tags = {
         **carried_tags(info.tags),
         "emrdiff_version": __version__,
-        "emrdiff_method": method,
+        METHOD_TAG: method,
         "emrdiff_ratio": f"{pair.alignment.ratio:.6g}",
         "emrdiff_lr_hsi": _source(pair.lr_info),
         "emrdiff_hr_msi": _source(pair.msi_info),

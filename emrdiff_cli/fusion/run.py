@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.evidence.verdict import FAVOURITE, Verdict
+from emrdiff_cli.core.evidence.verdict import Verdict
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
@@ -23,7 +23,7 @@ from emrdiff_cli.fusion.output import Expanded, expanded, output_area, output_sp
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
 from emrdiff_cli.fusion.run_key import run_key
 from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
-from emrdiff_cli.methods import AUTO, MethodChoice
+from emrdiff_cli.methods import AUTO, FAVOURITE, MethodChoice
 from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.pair.registration import register

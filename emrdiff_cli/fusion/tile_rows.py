@@ -173,7 +173,7 @@ class _Preparation:
             first, last = batch.row.tiles[0], batch.row.tiles[-1]
             width = max(self._scene.width, last.cols.stop)
             with bounded_cache(CACHE_MEGABYTES):
-                self._msi = self._scene.pair.read_msi_around(Window(first.row, 0, first.height, width))
+                self._msi, _ = self._scene.pair.read_msi_around(Window(first.row, 0, first.height, width))
             self._row = batch.row
         return [self._inputs(tile) for tile in batch.tiles]
 

@@ -65,12 +65,11 @@ class Told:
             first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
             if last <= first:
                 continue
-            around = scene.pair.read_msi_around(window)
-            _, msi_valid = scene.pair.read_msi(window)
+            around, msi_valid = scene.pair.read_msi_around(window)
             channels = self.variances.posterior.variances(around[:, 1:-1, 1:-1], window)
             magnitude, lost = edge_magnitude(around, self.spread), self.lost(window)
             rows, cols = scene.pair.nearest_lr
-            valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
+            valid = msi_valid[1:-1, 1:-1] & scene.lr_valid[rows[window.rows]][:, cols]
             for top in range(first, last, _ROWS):
                 part = slice(top - window.row, min(top + _ROWS, last) - window.row)
                 fused = self.variances.deviation(channels[:, part], self.scale, magnitude[part], lost[part])
@@ -78,7 +77,6 @@ class Told:
                 scene.missing.mask(fused, lr_rows, cols)
                 every = np.full((scene.band_count, *fused.shape[1:]), np.nan, np.float32)
                 every[scene.fused] = fused
-                every[scene.passed.bands] = np.nan
                 every[:, ~valid[part]] = np.nan
                 yield every[:, :, area.cols]
 

@@ -14,7 +14,7 @@ from emrdiff_cli.fusion.draws import draw_specs, write_draws
 from emrdiff_cli.fusion.options import FusionOptions, uncertainty_files
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.fusion.told_errors import Told
-from emrdiff_cli.methods import AUTO
+from emrdiff_cli.methods import AUTO, FAVOURITE
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.spec import RasterSpec
@@ -24,15 +24,12 @@ from emrdiff_cli.runtime.interruption import safe_point
 
 Field = NDArray[np.float32]
 
-METHOD = "kriging"
-"""The one method whose errors have a posterior."""
-
 SCALE_TAG = "emrdiff_interval_scale"
 
 
 def refuse_without_posterior(method: str, options: FusionOptions) -> None:
     """Raise UsageError where uncertainty is asked for of a method that cannot tell it."""
-    if options.tells_errors and method not in (METHOD, AUTO):
+    if options.tells_errors and method not in (FAVOURITE, AUTO):
         raise UsageError(
             f"--uncertainty, --samples: kriging alone tells how far it may be off, and this is {method}: give "
             "--method kriging, or leave --method and --model away"

@@ -202,8 +202,8 @@ class PairReader:
             values *= self._msi_factor
         return values
 
-    def read_msi_around(self, window: Window) -> Field:
-        """The MSI of a window with one pixel more on each side.
+    def read_msi_around(self, window: Window) -> tuple[Field, Mask]:
+        """The MSI of a window with one pixel more on each side, and its valid pixels.
 
         Beyond the common area's edges, where the window may reach, the edge is replicated.
         """
@@ -211,13 +211,12 @@ class PairReader:
         top, left = max(0, window.row - 1), max(0, window.col - 1)
         bottom = min(area.height, window.row + window.height + 1)
         right = min(area.width, window.col + window.width + 1)
-        values, _ = self.read_msi(Window(top, left, bottom - top, right - left))
+        values, valid = self.read_msi(Window(top, left, bottom - top, right - left))
         missing = (
-            (0, 0),
             (top - window.row + 1, window.row + window.height + 1 - bottom),
             (left - window.col + 1, window.col + window.width + 1 - right),
         )
-        return np.pad(values, missing, mode="edge")
+        return np.pad(values, ((0, 0), *missing), mode="edge"), np.pad(valid, missing, mode="edge")
 
     def strips(self) -> Iterator[Strip]:
         """The whole common area of the MSI from the top down."""

@@ -14,7 +14,7 @@ from emrdiff_cli.core.evidence.bootstrap import decibels, difference_db
 from emrdiff_cli.core.evidence.held_out_band import held_out_bands, seen_by_hsi
 from emrdiff_cli.core.evidence.misplacement import Derivatives, Misplacement
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
-from emrdiff_cli.core.evidence.verdict import FAVOURITE, HELD_OUT, LeftOut, Score, Standing
+from emrdiff_cli.core.evidence.verdict import HELD_OUT, LeftOut, Score, Standing
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import prepare_kriging
@@ -24,7 +24,7 @@ from emrdiff_cli.core.methods.scene_end_point import own_basis
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.methods import EndPoint
+from emrdiff_cli.methods import FAVOURITE, EndPoint
 
 Doubles = NDArray[np.float64]
 

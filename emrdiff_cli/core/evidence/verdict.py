@@ -21,8 +21,8 @@ from typing import Any
 
 from emrdiff_cli.core.evidence.bootstrap import Estimate
 from emrdiff_cli.core.evidence.misplacement import Misplacement
+from emrdiff_cli.methods import FAVOURITE
 
-FAVOURITE = "kriging"
 HELD_OUT = "band held out"
 
 _ROBUST, _LOCAL = "glp", "glp-local"

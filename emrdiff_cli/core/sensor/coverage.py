@@ -53,6 +53,11 @@ class Coverage:
         labels = enumerate(self.labels(), 1)
         return tuple(band for band, label in labels if label == "extrapolated")
 
+    @property
+    def uncovered_share(self) -> float:
+        """Share of the good HSI bands that are under no MSI band."""
+        return len(self.uncovered) / max(1, self.count - len(self.bad))
+
     def labels(self) -> list[str]:
         """A label for each HSI band: its spatial detail is `covered` or `extrapolated`, or the band `bad`."""
         covered = {band for msi in self.msi_bands for band in msi.hsi_bands}

@@ -70,11 +70,6 @@ class PossibleValues:
         highest = np.where(unlimited, np.float32(np.inf), self.highest)[bands]
         return PossibleValues(lowest, highest, self.rounding[bands])
 
-    @property
-    def limited_bands(self) -> int:
-        """Count of the bands of which a least value is known."""
-        return int(np.isfinite(self.lowest).sum())
-
     def count_beyond(self, values: Floats) -> int:
         """Count of the values (B, H, W) beyond the range; NaN is not."""
         low, high = (limit[:, None, None] for limit in (self.lowest, self.highest))
