@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.orientation import AS_STORED, Orientation
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.hdf5 import HDF5_ERRORS, MOST_DEFLATED, more_than_held, refuse_more_than_held
+from emrdiff_cli.raster.hdf5 import (
+    MAGIC,
+    MOST_DEFLATED,
+    Hdf5File,
+    more_than_held,
+    open_hdf5,
+    refuse_more_than_held,
+)
 from emrdiff_cli.raster.mat5_elements import unknown_type
 
 _BYTES_AT_ONCE = 256 * 2**20
@@ -84,17 +91,24 @@ def is_mat(path: Path) -> bool:
 @contextmanager
 def open_mat(path: Path) -> Iterator[MatFile]:
     """Open a .mat file of any version. Raises InputError where it is none, or damaged."""
-    import h5py
-
-    if not h5py.is_hdf5(path):
+    if not _is_hdf5(path):
         yield _Mat5(path)
         return
+    with open_hdf5(path) as file:
+        yield _Mat73(file)
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Tell HDF5 by its signature, before which Matlab writes a header."""
     try:
-        file = h5py.File(path, "r")
-    except HDF5_ERRORS as error:
-        raise _damaged(path, error) from error
-    with file:
-        yield _Mat73(path, file)
+        with path.open("rb") as file:
+            for place in (0, *(512 << step for step in range(12))):
+                file.seek(place)
+                if file.read(len(MAGIC)) == MAGIC:
+                    return True
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return False
 
 
 def find_cube(file: MatFile, name: str | None) -> Variable:
@@ -215,14 +229,15 @@ def _reading_by_scipy(path: Path) -> Iterator[None]:
 class _Mat73:
     """Version 7.3: HDF5 with Matlab's names for types in attributes."""
 
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path = path
-        self._file = file
-        try:
-            names = [name for name in file if not name.startswith("#")]
-            self.variables: Mapping[str, Variable] = {name: _examined(file, name) for name in names}
-        except HDF5_ERRORS as error:
-            raise _damaged(path, error) from error
+    def __init__(self, file: Hdf5File) -> None:
+        self.path = file.path
+        names = [name for name in file.names() if not name.startswith("#")]
+        self.variables: Mapping[str, Variable] = {name: _examined(file, name) for name in names}
+        self._arrays = {
+            name: file.array(name, len(variable.shape))
+            for name, variable in self.variables.items()
+            if variable.dtype is not None and min(variable.shape, default=1) > 0
+        }
 
     def read(self, name: str) -> NDArray[Any]:
         """Read all of it."""
@@ -235,37 +250,32 @@ class _Mat73:
 
     def block(self, name: str, axis: int) -> int:
         """Count by chunks; an array without any is read as it comes."""
-        chunks = self._file[name].chunks
-        return 1 if chunks is None else int(chunks[::-1][axis])
+        chunks = self._arrays[name].chunks
+        return 1 if chunks is None else chunks[::-1][axis]
 
     def _stored(self, name: str, key: tuple[slice, ...]) -> NDArray[Any]:
-        try:
-            array: NDArray[Any] = self._file[name][key]
-        except HDF5_ERRORS as error:
-            raise _damaged(self.path, error) from error
+        array: NDArray[Any] = self._arrays[name].read(key)
         return array.astype(self.variables[name].dtype, copy=False).T
 
 
-def _examined(file: Any, name: str) -> Variable:
+def _examined(file: Hdf5File, name: str) -> Variable:
     """Look at a dataset without reading it."""
-    import h5py
-
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+    item = file.describe(name)
+    if item is None or item.kind == "link":
         return Variable(name, (), None, "a link")
-    item = file[name]
-    if not isinstance(item, h5py.Dataset):
+    if item.kind == "group":
         return Variable(name, (), None, "struct")
-    if item.external or item.is_virtual:
+    if item.elsewhere:
         return Variable(name, (), None, "kept in another file")
-    label = item.attrs.get("MATLAB_class", b"")
-    text = label.decode("ascii", "replace") if isinstance(label, bytes) else label
-    kind = text if isinstance(text, str) else f"of class {type(text).__name__}"
-    shape = tuple(int(length) for length in reversed(item.shape or ()))
-    if item.dtype.names:
-        return Variable(name, shape, None, "complex" if item.dtype.names[-1] == "imag" else "struct")
-    refuse_more_than_held(Path(file.filename), item, name, axes=-1)
+    label = file.attribute("MATLAB_class", name)
+    kind = (label or "") if isinstance(label, str | None) else f"of class {type(label).__name__}"
+    shape = tuple(reversed(item.shape or ()))
+    if item.fields:
+        return Variable(name, shape, None, "complex" if item.fields[-1] == "imag" else "struct")
+    refuse_more_than_held(file.path, item, name, axes=-1)
     numeric = item.dtype.kind in "iuf" and item.dtype.itemsize in (1, 2, 4, 8) and item.dtype != np.float16
-    if not numeric or (kind and kind not in _DTYPES) or "MATLAB_empty" in item.attrs:
+    empty = file.attribute("MATLAB_empty", name) is not None
+    if not numeric or (kind and kind not in _DTYPES) or empty:
         return Variable(name, shape, None, kind or str(item.dtype))
     return Variable(name, shape, item.dtype.newbyteorder("=").name, kind or item.dtype.name)
 

@@ -175,11 +175,13 @@ def test_damaged_files(tmp_path: Path, version: str) -> None:
     whole = path.read_bytes()
     for size in (0, 60, 200, len(whole) // 2, len(whole) - 300):
         path.write_bytes(whole[:size])
-        with pytest.raises(InputError, match=r"a\.mat: cannot be read as a \.mat file, it may be damaged"):
+        with pytest.raises(
+            InputError, match=r"a\.mat: (cannot be read as a \.mat file|is (cut short|damaged): )"
+        ):
             image_of(path)
     middle = len(whole) // 2
     path.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
-    with pytest.raises(InputError, match="may be damaged"):
+    with pytest.raises(InputError, match=r"be damaged|is damaged"):
         image_of(path)
 
 
