@@ -34,7 +34,7 @@ from emrdiff_cli.raster.matlab import is_mat
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.nodata import is_nodata
 from emrdiff_cli.raster.png_bands import PngBands, find_bands
-from emrdiff_cli.raster.reading import RasterReader, open_raster
+from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Grid, Window
 
@@ -42,7 +42,8 @@ __all__ = ["Conversion", "ConversionOptions", "convert"]
 
 Progress = Callable[[float, float], None]
 
-_ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2**28
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2**26
+_CACHE_MEGABYTES = 64
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def convert(
     """
     source, output = Path(source), Path(output)
     masked = 0
-    with _open(source, options) as image:
+    with bounded_cache(_CACHE_MEGABYTES), _open(source, options) as image:
         spec = _spec(image, options)
         listed = [] if options.wavelengths is None else [Path(options.wavelengths)]
         refuse_inputs_as_outputs(files_written(output, spec.driver, {}), [source, *image.files, *listed])

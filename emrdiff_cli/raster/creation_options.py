@@ -20,6 +20,7 @@ from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 
 _BLOCK = 256
+_BLOCK_ROW_BYTES = 2**27  # of all bands, which are held while a row of blocks is filled
 _PREDICTABLE = {"ZSTD", "DEFLATE", "LZW"}
 # They would have the COG driver warp what has its grid already.
 _REGRIDDING = {"TILING_SCHEME", "TARGET_SRS", "RES", "EXTENT"}
@@ -42,15 +43,17 @@ def creation_options(spec: RasterSpec) -> dict[str, str]:
 
 
 def geotiff_defaults(spec: RasterSpec) -> dict[str, str]:
-    """Blocks of 256, band after band, ZSTD at its fastest level."""
+    """Blocks of 256, lower where a row of them would not fit memory, band after band, ZSTD at its fastest level."""
+    row_bytes = spec.bands.count * spec.grid.width * np.dtype(spec.dtype).itemsize
+    fitting = max(16, _BLOCK_ROW_BYTES // row_bytes // 16 * 16)
 
-    def block(length: int) -> str:
-        return str(min(_BLOCK, math.ceil(length / 16) * 16))
+    def block(length: int, most: int = _BLOCK) -> str:
+        return str(min(most, math.ceil(length / 16) * 16))
 
     return {
         "TILED": "YES",
         "BLOCKXSIZE": block(spec.grid.width),
-        "BLOCKYSIZE": block(spec.grid.height),
+        "BLOCKYSIZE": block(spec.grid.height, min(_BLOCK, fitting)),
         "INTERLEAVE": "BAND",
         "COMPRESS": "ZSTD",
         "ZSTD_LEVEL": "1",

@@ -20,8 +20,8 @@ from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.hdf5_process import Hdf5Handle
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-_BYTES_AT_ONCE = 64 * 2**20
-_CHUNK_CACHE = 256 * 2**20
+_BYTES_AT_ONCE = 32 * 2**20
+_CHUNK_CACHE = 128 * 2**20
 _LARGEST_CHUNK = 512 * 2**20
 _LARGEST_ATTRIBUTE = 2**20  # numbers or characters
 _LEAST_ENTRY = 8  # bytes that a chunk takes in a file at least, for its address
@@ -154,7 +154,7 @@ class Hdf5Array:
         return values.astype(self.dtype, copy=False)
 
     def rows(self, axis: int) -> Iterator[tuple[int, int]]:
-        """Give starts and stops along an axis: whole chunks where they fit, some 64 MB at a time."""
+        """Give starts and stops along an axis: whole chunks where they fit, some 32 MB at a time."""
         height = self.shape[axis]
         step = self._rows_at_once(axis)
         for start in range(0, height, step):

@@ -36,7 +36,7 @@ from emrdiff_cli.runtime.interruption import deferred, safe_point
 
 __all__ = ["RASTER_DTYPES", "RasterSpec", "VerifiedWriter"]
 
-_ROWS_HELD, _BYTES_HELD = 256, 2**29
+_ROWS_HELD, _BYTES_HELD = 256, 2**27
 # rasterio raises SystemError where GDAL fails without an error of its own.
 _GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 

@@ -76,30 +76,41 @@ def _bands(file: Hdf5File, count: int) -> Bands:
 
 
 def _ortho(cube: Hdf5Array, table: list[Hdf5Array], nodata: float) -> Iterator[NDArray[Any]]:
-    """Strips of the ground (bands, rows, columns); of the sensor only what a tile needs is read."""
-    height, width = table[0].shape
+    """Strips of the ground (bands, rows, columns); of the sensor only what a tile needs is read.
+
+    As many bands at a time as a chunk has, so that few chunks are held while the tiles move along a strip.
+    """
+    (height, width), count = table[0].shape, cube.shape[2]
+    together = cube.chunks[2] if cube.chunks else count
     for top in range(0, height, _TILE):
         rows, cols = (part.read((slice(top, top + _TILE),)).astype(np.int64) for part in table)
-        strip = np.full((cube.shape[2], *rows.shape), nodata, cube.dtype)
-        for left in range(0, width, _TILE):
-            part = np.s_[:, left : left + _TILE]
-            strip[:, :, left : left + _TILE] = _tile(cube, rows[part], cols[part], nodata)
+        _refuse_beyond(cube, rows, cols)
+        strip = np.full((count, *rows.shape), nodata, cube.dtype)
+        for first in range(0, count, together):
+            bands = slice(first, min(first + together, count))
+            for left in range(0, width, _TILE):
+                part = np.s_[:, left : left + _TILE]
+                _fill(strip[bands][:, *part], cube, bands, rows[part], cols[part])
         yield strip
+        del strip
 
 
-def _tile(cube: Hdf5Array, rows: NDArray[np.int64], cols: NDArray[np.int64], nodata: float) -> NDArray[Any]:
-    """The sensor's values (bands, rows, columns) at positions counted from 1; nodata where they are 0."""
-    tile = np.full((cube.shape[2], *rows.shape), nodata, cube.dtype)
-    seen = (rows > 0) & (cols > 0)
-    if not seen.any():
-        return tile
-    down, right = rows[seen] - 1, cols[seen] - 1
-    if down.max() >= cube.shape[0] or right.max() >= cube.shape[1]:
+def _refuse_beyond(cube: Hdf5Array, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> None:
+    if rows.max() > cube.shape[0] or cols.max() > cube.shape[1]:
         raise InputError(
             f"{cube.path}: its lookup table points beyond its {cube.shape[0]} x {cube.shape[1]} pixels: "
             "a mixed product: get it again"
         )
+
+
+def _fill(
+    tile: NDArray[Any], cube: Hdf5Array, bands: slice, rows: NDArray[np.int64], cols: NDArray[np.int64]
+) -> None:
+    """Put the sensor's values of these bands where positions, counted from 1, are not 0: a tile is written to."""
+    seen = (rows > 0) & (cols > 0)
+    if not seen.any():
+        return
+    down, right = rows[seen] - 1, cols[seen] - 1
     top, left = int(down.min()), int(right.min())
-    stored = cube.read((slice(top, int(down.max()) + 1), slice(left, int(right.max()) + 1)))
+    stored = cube.read((slice(top, int(down.max()) + 1), slice(left, int(right.max()) + 1), bands))
     tile[:, seen] = stored[down - top, right - left].T
-    return tile
