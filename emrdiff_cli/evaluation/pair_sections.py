@@ -147,16 +147,22 @@ def geometry(view: PairView, msi: RasterReader) -> str:
 
 def _geometry_rows(found: PairGeometry, view: PairView) -> Iterator[tuple[str, object]]:
     mean = ", the mean over the scene" if found.field else ""
-    yield "LR-HSI moved", described(*found.move) + mean if any(found.move) else "not at all"
+    moved = described(*found.move) + mean if any(found.move) else "not at all"
+    yield "LR-HSI moved", moved + _standard_errors(found.move_errors, "LR pixels")
     pair = view.pair
     ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio
     axes = pair.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes or ()
     widths = " x ".join(f"{axis.fwhm_px:.2f}" for axis in axes)
     shares = " x ".join(f"{axis.fwhm_px / by:.2f}" for axis, by in zip(axes, ratio, strict=True))
-    yield "PSF's FWHM", f"{widths} MSI pixels (rows x columns), {shares} of the ratio"
+    errors = _standard_errors(found.fwhm_errors_px(pair), "MSI pixels")
+    yield "PSF's FWHM", f"{widths} MSI pixels (rows x columns), {shares} of the ratio{errors}"
     for group in found.groups:
         numbers = numbered_bands([band + 1 for band in group.bands])
         yield numbers, f"moved by {described(*group.shift)} besides"
+
+
+def _standard_errors(errors: tuple[float, float] | None, unit: str) -> str:
+    return "" if errors is None else f"; standard errors {errors[0]:.3f} x {errors[1]:.3f} {unit}"
 
 
 def _arrows(found: PairGeometry, view: PairView, msi: RasterReader) -> str:

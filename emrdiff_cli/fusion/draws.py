@@ -12,6 +12,7 @@ from emrdiff_cli.core.evidence.uncertainty import edge_magnitude
 from emrdiff_cli.core.methods.conditional_draw import draw_error
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import prepare_kriging
+from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import expanded, plain_rows
 from emrdiff_cli.fusion.told_errors import Told, lr_scene
@@ -22,7 +23,7 @@ from emrdiff_cli.runtime.interruption import safe_point
 
 Field = NDArray[np.float32]
 
-_FIELD, _WHITE = 0, 1  # what noise is drawn for
+_FIELD, _WHITE, _GEOMETRY = 0, 1, 2  # what noise is drawn for
 _SEEDS = 2**64
 
 
@@ -53,18 +54,30 @@ def write_draws(told: Told, output: Path, area: Window, spec: RasterSpec, option
         error = draw_error(
             posterior, prepared, fit, np.random.default_rng([options.seed % _SEEDS, number, _FIELD])
         )
+        misplaced = _misplaced(told, options.seed, number)
         with VerifiedWriter(path, described, options.overwrite) as writer:
             for top, none in plain_rows(scene, area):
                 values = expanded(scene, area, top, none, physical=options.physical).values
                 window = Window(top, 0, none.shape[1], scene.width)
                 around, _ = scene.pair.read_msi_around(window)
-                drawn = error.tile(around[:, 1:-1, 1:-1], *scene.resampling.up_part(window))
+                up = scene.resampling.up_part(window)
+                drawn = error.tile(around[:, 1:-1, 1:-1], *up)
                 white = _white(options.seed, number, window, len(scene.fused))
                 magnitude = edge_magnitude(around, told.spread)
                 in_bands = told.variances.scaled_error(drawn, told.scale, magnitude, told.lost(window), white)
+                if misplaced is not None:
+                    in_bands += apply_taps(misplaced, *up)
                 first = max(top, area.row) - top
                 values[scene.fused] += in_bands[:, first : first + values.shape[1], area.cols]
                 writer.append(values)
+
+
+def _misplaced(told: Told, seed: int, number: int) -> Field | None:
+    """What errors of the geometry, one draw of them for the scene, make of the LR pixels (B, h, w)."""
+    if told.geometry is None:
+        return None
+    rng = np.random.default_rng([seed % _SEEDS, number, _GEOMETRY])
+    return told.geometry.drawn(rng.standard_normal(4).tolist())
 
 
 def _white(seed: int, number: int, window: Window, bands: int) -> tuple[Field, Field]:

@@ -49,7 +49,7 @@ class FusionReport:
     """Record of a fusion, printed as text and as JSON.
 
     `shift_lr_px`: the LR-HSI's displacement, down and right; `psf_fwhm_px`: of the PSF in use along rows and
-    columns, MSI pixels.
+    columns, MSI pixels; of both the standard errors, None where they were given or could not be told.
     `coverage`, told by `coverage_by`: the HSI bands (from 1) under each MSI band; `uncovered_bands` are under
     none, `bad_bands` marked bad. `changed_share`: of the LR pixels, what the
     rest of the pair contradicts. `impossible_share`: of the fused values, what came out beyond what can be
@@ -75,7 +75,9 @@ class FusionReport:
     seconds: float
     network_seconds: float
     shift_lr_px: tuple[float, float]
+    shift_standard_error_lr_px: tuple[float, float] | None
     psf_fwhm_px: tuple[float, float]
+    psf_fwhm_standard_error_px: tuple[float, float] | None
     coverage_by: str
     coverage: tuple[MsiBandCoverage, ...]
     uncovered_bands: tuple[int, ...]
@@ -161,7 +163,7 @@ def fuse(
                     if options.changed is not None:
                         write_changed(run.scene, options.changed, options.overwrite)
                     if options.uncertainty is not None or options.samples:
-                        write_uncertainty(run.scene, output, run.plan.area, spec, options)
+                        write_uncertainty(run.scene, run.geometry, output, run.plan.area, spec, options)
             except BaseException:
                 if run.journal is not None:
                     run.journal.drop_if_empty()
@@ -259,7 +261,9 @@ def _report(
         seconds=round(seconds, 3),
         network_seconds=round(tally.network_seconds, 3),
         shift_lr_px=run.geometry.move,
+        shift_standard_error_lr_px=run.geometry.move_errors,
         psf_fwhm_px=_fwhm(scene.pair),
+        psf_fwhm_standard_error_px=run.geometry.fwhm_errors_px(scene.pair),
         coverage_by=seen.by,
         coverage=seen.msi_bands,
         uncovered_bands=seen.uncovered,

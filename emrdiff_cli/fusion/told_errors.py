@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.evidence.geometry_error import GeometryErrors
 from emrdiff_cli.core.evidence.interval_scale import find_interval_scale
 from emrdiff_cli.core.evidence.scene_part import ScenePart
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
 from emrdiff_cli.core.methods.end_point import DetailInjection
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling
+from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
+from emrdiff_cli.pair.geometry import PairGeometry
+from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import Window
 
 Field = NDArray[np.float32]
@@ -26,37 +30,53 @@ _HELD_OUT = 4  # MSI bands at most
 
 @dataclass(frozen=True)
 class Told:
-    """What a scene's uncertainty is worked out from; `spread` (m,) of the MSI's bands."""
+    """What a scene's uncertainty is worked out from; `spread` (m,) of the MSI's bands.
+
+    `geometry`: what the standard errors of the pair's geometry do, and `misplaced` (B, h, w), the variance that
+    they make at LR; None where they are not known.
+    """
 
     scene: PreparedScene
     variances: BandVariances
     scale: IntervalScale
     spread: Field
+    geometry: GeometryErrors | None = None
+    misplaced: Field | None = None
 
     @classmethod
-    def of(cls, scene: PreparedScene) -> Told:
+    def of(cls, scene: PreparedScene, geometry: PairGeometry) -> Told:
         """Work it out, with a pass over the MSI and evidence from a part of it."""
         pair, lr = scene.pair, lr_scene(scene)
         variances = BandVariances.of_scene(
             lr, pair.strips, scene.resampling, scene.end.basis, scene.covariance
         )
         place = pair.alignment
+        ratio = place.rows.ratio, place.cols.ratio
+        errors = _geometry_errors(pair, lr, geometry)
         scale = find_interval_scale(
             lr,
             _excerpt(scene, lr),
             pair.psf,
-            (place.rows.ratio, place.cols.ratio),
+            ratio,
             variances.posterior.field,
             _HELD_OUT,
             scene.covariance,
+            None if errors is None else (errors, errors.in_channels(scene.end.basis.project(lr.hsi))),
         )
-        return cls(scene, variances, scale, lr.msi[:, lr.valid].std(axis=1))
+        misplaced = None if errors is None else errors.squares()
+        return cls(scene, variances, scale, lr.msi[:, lr.valid].std(axis=1), errors, misplaced)
 
     def lost(self, window: Window) -> Field:
         """The share (n, W) of the detail that is not taken there, for the ground changed."""
         fitted, up = self.scene.end.fitted, self.scene.resampling.up_part(window)
         taken = fitted.taken(*up) if isinstance(fitted, DetailInjection) else None
         return np.zeros((window.height, window.width), np.float32) if taken is None else 1 - taken[0]
+
+    def _with_misplaced(self, deviation: Field, misplaced: Field, top: int) -> Field:
+        """Deviations (B, n, W) of rows from `top` on, the geometry's beside them."""
+        window = Window(top, 0, *deviation.shape[1:])
+        besides = apply_taps(misplaced, *self.scene.resampling.up_part(window))
+        return np.asarray(np.sqrt(np.square(deviation) + np.maximum(besides, 0)), np.float32)
 
     def rows(self, area: Window) -> Iterator[Field]:
         """The area's rows, some at a time, in all bands (B, n, width)."""
@@ -73,6 +93,8 @@ class Told:
             for top in range(first, last, _ROWS):
                 part = slice(top - window.row, min(top + _ROWS, last) - window.row)
                 fused = self.variances.deviation(channels[:, part], self.scale, magnitude[part], lost[part])
+                if self.misplaced is not None:
+                    fused = self._with_misplaced(fused, self.misplaced, window.row + part.start)
                 lr_rows = rows[window.row + part.start : window.row + part.stop]
                 scene.missing.mask(fused, lr_rows, cols)
                 every = np.full((scene.band_count, *fused.shape[1:]), np.nan, np.float32)
@@ -92,6 +114,13 @@ def lr_scene(scene: PreparedScene) -> LrScene:
         hsi = hsi + end.outside
     changed = ground.changed if ground.changed.any() else None
     return LrScene(hsi, end.msi, ground.compared & ~ground.changed, changed)
+
+
+def _geometry_errors(pair: PairReader, lr: LrScene, geometry: PairGeometry) -> GeometryErrors | None:
+    axes = pair.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes
+    ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio
+    rows, cols = (axis.fwhm_px / by for axis, by in zip(axes or (), ratio, strict=True))
+    return GeometryErrors.of(lr.hsi, geometry.move_errors, (rows, cols), geometry.fwhm_errors)
 
 
 def _excerpt(scene: PreparedScene, lr: LrScene) -> ScenePart:

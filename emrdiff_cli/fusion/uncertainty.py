@@ -15,6 +15,7 @@ from emrdiff_cli.fusion.options import FusionOptions, uncertainty_files
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.fusion.told_errors import Told
 from emrdiff_cli.methods import AUTO, FAVOURITE
+from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.spec import RasterSpec
@@ -59,14 +60,20 @@ def refuse_uncertainty(
 
 
 def write_uncertainty(
-    scene: PreparedScene, output: Path, area: Window, spec: RasterSpec, options: FusionOptions
+    scene: PreparedScene,
+    geometry: PairGeometry,
+    output: Path,
+    area: Window,
+    spec: RasterSpec,
+    options: FusionOptions,
 ) -> None:
     """Write what was asked for of a scene fused by kriging: its deviations and their mean, and draws.
 
-    `spec` is the output's, `area` what it covers of the scene. NaN where the output has nothing; deviations also in
-    bands that were passed through. Raises OutputExistsError, WriteError.
+    `geometry` is the pair's, of which standard errors are told. `spec` is the output's, `area` what it covers of
+    the scene. NaN where the output has nothing; deviations also in bands that were passed through. Raises
+    OutputExistsError, WriteError.
     """
-    told = Told.of(scene)
+    told = Told.of(scene, geometry)
     if options.uncertainty is not None:
         by_band, mean = _specs(spec, told.scale, scene)
         files = uncertainty_files(options.uncertainty)

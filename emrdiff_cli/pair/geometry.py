@@ -30,7 +30,9 @@ Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SHIFT_TAG = "emrdiff_shift_lr_px"
+SHIFT_ERROR_TAG = "emrdiff_shift_standard_error_lr_px"
 PSF_TAG = "emrdiff_psf"
+PSF_ERROR_TAG = "emrdiff_psf_fwhm_standard_error_of_ratio"
 FIELD_TAG = "emrdiff_displacement_field"
 GROUPS_TAG = "emrdiff_band_shifts_lr_px"
 
@@ -43,14 +45,17 @@ class PairGeometry:
 
     `field`: the coefficients (2, n) of a displacement that varies over the LR-HSI's grid (DisplacementField), its
     mean being `move`; empty for none. `groups`: bands that lie elsewhere than the others. `psf` None: that of
-    FWHM = the ratio. `notes` and `warnings` are for people. `known`: it was looked for or given; else nothing is
-    recorded.
+    FWHM = the ratio. `move_errors`, in LR pixels, and `fwhm_errors`, of the PSF's width as a share of the ratio:
+    standard errors along rows and columns of what was found, None where it was given or not told. `notes` and
+    `warnings` are for people. `known`: it was looked for or given; else nothing is recorded.
     """
 
     move: Point = (0.0, 0.0)
     psf: Psf | None = None
     field: tuple[tuple[float, ...], ...] = ()
     groups: tuple[BandShift, ...] = ()
+    move_errors: Point | None = None
+    fwhm_errors: Point | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     known: bool = False
@@ -59,6 +64,13 @@ class PairGeometry:
     def moves(self) -> bool:
         """Whether any of the LR-HSI's pixels are moved."""
         return any(self.move) or bool(self.field or self.groups)
+
+    def fwhm_errors_px(self, pair: PairReader) -> Point | None:
+        """The standard errors of the PSF's widths in MSI pixels; None where they are not known."""
+        if self.fwhm_errors is None:
+            return None
+        rows, cols = self.fwhm_errors
+        return round(rows * pair.alignment.rows.ratio, 4), round(cols * pair.alignment.cols.ratio, 4)
 
     def applied(self, pair: PairReader) -> PairReader:
         """The pair with the LR-HSI's grid moved and its PSF; raises GridError where nothing in common is left."""
@@ -97,6 +109,8 @@ class PairGeometry:
             groups=tuple(
                 BandShift(tuple(map(_band, g["bands"])), _point(g["shift"])) for g in held["groups"]
             ),
+            move_errors=_errors(held.get("move_errors")),
+            fwhm_errors=_errors(held.get("fwhm_errors")),
             notes=tuple(map(str, held["notes"])),
             warnings=tuple(map(str, held["warnings"])),
             known=bool(held["known"]),
@@ -114,7 +128,8 @@ class PairGeometry:
             tags[FIELD_TAG] = json.dumps(self.field)
         if self.groups:
             tags[GROUPS_TAG] = json.dumps([asdict(group) for group in self.groups])
-        return tags
+        told = {SHIFT_ERROR_TAG: self.move_errors, PSF_ERROR_TAG: self.fwhm_errors}
+        return tags | {tag: f"{by[0]:.5f},{by[1]:.5f}" for tag, by in told.items() if by is not None}
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> PairGeometry:
@@ -128,6 +143,8 @@ class PairGeometry:
                 "psf": {"axes": json.loads(tags[PSF_TAG])} if PSF_TAG in tags else None,
                 "field": json.loads(tags.get(FIELD_TAG, "[]")),
                 "groups": json.loads(tags.get(GROUPS_TAG, "[]")),
+                "move_errors": _split(tags.get(SHIFT_ERROR_TAG)),
+                "fwhm_errors": _split(tags.get(PSF_ERROR_TAG)),
                 "notes": (),
                 "warnings": (),
                 "known": True,
@@ -191,6 +208,20 @@ def _psf(axes: Any) -> Psf:
 
 def _point(values: Any) -> Point:
     down, right = map(_finite, values)
+    return down, right
+
+
+def _split(tag: str | None) -> list[str] | None:
+    return None if tag is None else tag.split(",")
+
+
+def _errors(values: Any) -> Point | None:
+    """Standard errors along rows and columns."""
+    if values is None:
+        return None
+    down, right = _point(values)
+    if min(down, right) < 0:
+        raise ValueError("must not be negative")
     return down, right
 
 

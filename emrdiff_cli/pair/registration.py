@@ -136,7 +136,28 @@ def find_geometry(
     """
     found = _find(pair, mode, shift, psf_fwhm)
     notes = _notes(found, pair, mode, moved=shift is not None, seen=psf_fwhm is not None)
-    return replace(found, used=replace(found.used, notes=(*found.used.notes, *notes)))
+    used = replace(
+        found.used,
+        move_errors=None if shift is not None else _move_errors(found.located.shift),
+        fwhm_errors=None if psf_fwhm is not None else _fwhm_errors(found.located.psf),
+        notes=(*found.used.notes, *notes),
+    )
+    return replace(found, used=used)
+
+
+def _move_errors(shift: Shift) -> Point | None:
+    """Standard errors of the displacement; None where the pair does not tell it."""
+    told = shift.confidence > 0 and all(map(math.isfinite, shift.standard_errors))
+    return _rounded(shift.standard_errors) if told else None
+
+
+def _fwhm_errors(psf: FoundPsf | None) -> Point | None:
+    """Standard errors of the PSF's widths; None where the pair does not tell them."""
+    return None if psf is None else _rounded(psf.standard_errors)
+
+
+def _rounded(errors: Point) -> Point:
+    return round(float(errors[0]), 5), round(float(errors[1]), 5)
 
 
 def _find(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
+from emrdiff_cli.pair.geometry import PairGeometry, pair_tag
 from tests.support.front_door import Run, front_door
 from tests.support.pairs import write_pair
 from tests.support.scenes import read, textured
@@ -47,6 +49,28 @@ def test_it_lies_on_the_output_and_tells_its_errors(command: Run, tmp_path: Path
     z = (np.abs(values - textured(BANDS, HEIGHT, WIDTH)) / deviation)[:, ~np.isnan(deviation[0])]
     assert 0.75 < (z < 1.645).mean() < 0.99
     assert 0.35 < (z < 0.6745 * half).mean() < 0.8
+
+
+def test_standard_errors_of_the_geometry_widen_it_where_the_image_is_steep(
+    command: Run, tmp_path: Path
+) -> None:
+    lr, msi = write_pair(tmp_path, 32, 40)
+    told, errors = [], ((0.0, 0.0), (0.3, 0.0))
+    for number, by in enumerate(errors):
+        for path in (lr, msi):
+            with rasterio.open(path, "r+") as source:
+                source.update_tags(**pair_tag(PairGeometry(move_errors=by, known=True)))
+        out, file = tmp_path / f"out{number}.tif", tmp_path / f"told{number}.tif"
+        ended = command("fuse", lr, msi, out, "--method", "kriging", "--uncertainty", file, "--json")
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["shift_standard_error_lr_px"] == list(by)
+        with rasterio.open(out) as fused:
+            assert fused.tags()["emrdiff_shift_standard_error_lr_px"] == f"{by[0]:.5f},{by[1]:.5f}"
+        told.append(np.square(read(file)))
+    steep = np.square(0.3 * np.gradient(read(lr), axis=1)).repeat(4, axis=1).repeat(4, axis=2)
+    more = told[1] - told[0]
+    assert 0.3 < more.mean() / steep.mean() < 1.2  # less what the evidence at LR held of it
+    assert np.corrcoef(more.ravel(), steep.ravel())[0, 1] > 0.6
 
 
 def test_draws_lie_around_the_fused_cube_as_wide_as_the_deviations(command: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ import pytest
 from emrdiff_cli.core.sensor.degradation import AxisPsf, Psf
 from emrdiff_cli.core.sensor.displacement import BandShift
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.pair.geometry import FIELD_TAG, GROUPS_TAG, PSF_TAG, SHIFT_TAG, PairGeometry
+from emrdiff_cli.pair.geometry import (
+    FIELD_TAG,
+    GROUPS_TAG,
+    PSF_ERROR_TAG,
+    PSF_TAG,
+    SHIFT_ERROR_TAG,
+    SHIFT_TAG,
+    PairGeometry,
+)
 from emrdiff_cli.pair.pair import open_pair
 from tests.support.pairs import displaced
 
@@ -20,13 +29,17 @@ SHAPED = Psf(axes=(AxisPsf(1.7, (0.1, -0.05, 0.0), 0.5), AxisPsf(1.9)))
 FIELD = ((0.25, 0.04, -0.1), (-1.5, 0.1, 0.04))
 GROUPS = (BandShift((4, 5, 7), (0.4, -0.1)), BandShift((0,), (0.0, 0.3)))
 MOVE = (0.25, -1.5)
+MOVE_ERRORS = (0.005, 0.25)
 GEOMETRIES = {
     "as it lies": PairGeometry(known=True),
     "moved": PairGeometry(move=MOVE, known=True),
     "seen": PairGeometry(move=MOVE, psf=SHAPED, known=True),
     "field": PairGeometry(move=MOVE, field=FIELD, known=True),
     "detectors": PairGeometry(move=MOVE, groups=GROUPS, known=True),
-    "all": PairGeometry(move=MOVE, psf=SHAPED, field=FIELD, groups=GROUPS, known=True),
+    "with errors": PairGeometry(move=MOVE, move_errors=(0.01, 0.02), fwhm_errors=(0.0, 0.5), known=True),
+    "all": PairGeometry(
+        move=MOVE, psf=SHAPED, field=FIELD, groups=GROUPS, move_errors=MOVE_ERRORS, known=True
+    ),
 }
 
 
@@ -40,9 +53,7 @@ def test_tags_are_read_back(name: str) -> None:
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_records_are_read_back_from_json(name: str) -> None:
     geometry = GEOMETRIES[name]
-    said = PairGeometry(
-        geometry.move, geometry.psf, geometry.field, geometry.groups, ("moved",), ("look",), known=True
-    )
+    said = replace(geometry, notes=("moved",), warnings=("look",))
     assert PairGeometry.from_record(json.loads(json.dumps(said.record()))) == said
 
 
@@ -58,6 +69,9 @@ def test_what_was_not_looked_for_is_not_recorded() -> None:
         (SHIFT_TAG, "1.0"),
         (SHIFT_TAG, "1.0,two"),
         (SHIFT_TAG, "nan,0"),
+        (SHIFT_ERROR_TAG, "0.1"),
+        (SHIFT_ERROR_TAG, "-0.1,0"),
+        (PSF_ERROR_TAG, "0.1,inf"),
         (PSF_TAG, "no json"),
         (PSF_TAG, "[]"),
         (PSF_TAG, '[{"sigma_px": 1.7}]'),

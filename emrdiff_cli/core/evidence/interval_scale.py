@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.evidence.geometry_error import GeometryErrors
 from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
 from emrdiff_cli.core.evidence.scene_part import ScenePart
@@ -64,18 +65,22 @@ def find_interval_scale(
     field: GaussianProcess,
     most: int = 4,
     covariance: Covariance = USUAL,
+    misplaced: tuple[GeometryErrors, GeometryErrors] | None = None,
 ) -> IntervalScale:
     """The scale of a scene's bands (B,), of whose MSI `excerpt` is a part; `ratio` along rows and columns.
 
-    `field` is that of the scene's kriging. `most` MSI bands are held out, spread over all.
+    `field` is that of the scene's kriging. `most` MSI bands are held out, spread over all. `misplaced`: the
+    geometry's errors in the scene's bands and in the field's channels, told of by themselves: what they make of
+    the errors seen at LR is taken off these.
     """
+    of_bands, of_channels = misplaced or (None, None)
     held = list(_errors_held_out(excerpt, most, covariance))
     level = float(np.median([np.minimum(errors.scale(), _MOST) for errors in held])) if held else _USUAL
     reduced, count = ReducedPair.of(scene, psf, ratio, _FACTOR), len(scene.hsi)
-    left_out = _left_out(field)
+    left_out = _left_out(field, of_channels)
     bands, texture = np.full(count, level), np.ones(count)
     if reduced is not None:
-        by_band = _at_reduced_resolution(reduced, covariance)
+        by_band = _at_reduced_resolution(reduced, covariance, of_bands)
         bands, texture = by_band * _LEVEL * (level / _USUAL) ** _POWER, np.minimum(1.0, by_band)
     bands = bands * (1.0 if left_out is None else left_out)
     spread = excerpt.lr.msi[:, excerpt.lr.valid].std(axis=1)
@@ -139,7 +144,7 @@ def _errors_of(held: HeldOutBand, covariance: Covariance) -> _Errors:
     )
 
 
-def _left_out(field: GaussianProcess) -> float | None:
+def _left_out(field: GaussianProcess, misplaced: GeometryErrors | None) -> float | None:
     """The root mean square of kriging's standardised residuals at LR pixels left out; None without any."""
     found = leave_one_out_of(field, _LEFT_OUT_BLOCKS)
     if not found.known.any():
@@ -147,13 +152,19 @@ def _left_out(field: GaussianProcess) -> float | None:
     residual, deviation = (
         image[:, found.known].astype(np.float64) for image in (found.residual, found.deviation)
     )
+    squares = np.square(residual)
+    if misplaced is not None:
+        squares -= misplaced.squares()[:, found.known]
     told = deviation > 0
     if not told.any():
         return None
-    return float(np.clip(np.sqrt(np.mean(np.square(residual[told] / deviation[told]))), *_LEFT_OUT))
+    mean = float(np.mean(squares[told] / np.square(deviation[told])))
+    return float(np.clip(np.sqrt(max(mean, 0.0)), *_LEFT_OUT))
 
 
-def _at_reduced_resolution(reduced: ReducedPair, covariance: Covariance) -> Doubles:
+def _at_reduced_resolution(
+    reduced: ReducedPair, covariance: Covariance, misplaced: GeometryErrors | None
+) -> Doubles:
     """The scale of each band (B,) at reduced resolution."""
     lower, truth, resampling = reduced.lower, reduced.truth, reduced.resampling
 
@@ -166,8 +177,11 @@ def _at_reduced_resolution(reduced: ReducedPair, covariance: Covariance) -> Doub
     rows, cols = resampling.nearest_lr
     scored = truth.valid & lower.valid[rows][:, cols]
     wrong = end.bands(truth.msi, *resampling.up)[:, scored] - truth.hsi[:, scored]
+    squares = np.square(wrong, dtype=np.float64)
+    if misplaced is not None:
+        squares = np.maximum(squares - misplaced.squares()[:, scored], 0.0)
     errors = _Errors(
-        np.square(wrong, dtype=np.float64),
+        squares,
         expected.of(expected.posterior.scene_variances(truth.msi)[:, scored]).astype(np.float64),
         np.zeros(int(scored.sum())),
     )
