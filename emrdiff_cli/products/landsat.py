@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.products.metadata_xml import MOST_BYTES, read_xml
+from emrdiff_cli.products.metadata_odl import Groups as _Groups
+from emrdiff_cli.products.metadata_odl import metadata_text, read_odl
+from emrdiff_cli.products.metadata_odl import number_of as _number
+from emrdiff_cli.products.metadata_odl import text_of as _text
+from emrdiff_cli.products.metadata_xml import read_xml
 from emrdiff_cli.products.product import Layer, Product
 from emrdiff_cli.raster_info import Bands
-
-_Groups = Mapping[str, Mapping[str, str]]
 
 _FILE = re.compile(r"(?P<scene>L[COTE]\d\d_L[12]\w\w_.+)_MTL\.(?P<kind>xml|json|txt)", re.IGNORECASE)
 _KINDS = ("xml", "json", "txt")  # of several that say the same, the first is read
@@ -148,38 +149,15 @@ def _image(groups: _Groups, band: int, path: Path) -> Path:
     return image
 
 
-def _text(groups: _Groups, group: str, key: str, path: Path) -> str:
-    found = groups.get(group, {}).get(key)
-    if not found:
-        raise InputError(f"{path}: has no {group}/{key}: get the product again")
-    return found
-
-
-def _number(groups: _Groups, group: str, key: str, path: Path) -> float:
-    text = _text(groups, group, key, path)
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(
-            f"{path}: has '{text[:40]}' as {group}/{key}, which is no number: get the product again"
-        )
-    return number
-
-
 def _groups(path: Path) -> _Groups:
     """The values of a metadata file, whatever its form, by group and key."""
     kind = path.suffix.lower()
     if kind == ".xml":
         return _of_elements(read_xml(path, _ROOT))
+    if kind == ".txt":
+        return read_odl(path, _ROOT, "Landsat")
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path}: is larger than any product's metadata: get the product again")
-        text = path.read_text(encoding="utf-8")
-        return _of_json(json.loads(text)) if kind == ".json" else _of_text(text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        return _of_json(json.loads(metadata_text(path)))
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -197,22 +175,3 @@ def _of_json(found: Any) -> _Groups:
     if not isinstance(root, dict) or not all(isinstance(group, dict) for group in root.values()):
         raise ValueError(_ROOT)
     return {name: {key: str(value) for key, value in group.items()} for name, group in root.items()}
-
-
-def _of_text(text: str) -> _Groups:
-    """The groups of `GROUP = NAME`, `KEY = VALUE`, `END_GROUP = NAME` within that of the whole file."""
-    groups: dict[str, dict[str, str]] = {}
-    inside: list[str] = []
-    for line in text.splitlines():
-        key, _, value = (part.strip() for part in line.partition("="))
-        if key == "GROUP":
-            inside.append(value)
-        elif key == "END_GROUP" and inside and inside.pop() != value:
-            raise ValueError(value)
-        elif key == "END" and not inside:
-            break
-        elif value and inside:
-            groups.setdefault(inside[-1], {}).setdefault(key, value.strip('"'))
-    if inside or _ROOT not in text[:200]:
-        raise ValueError(_ROOT)
-    return groups

@@ -19,8 +19,8 @@ MOST_BYTES = 64 * 2**20
 _Value = TypeVar("_Value", int, float)
 
 
-def read_xml(path: Path, root: str) -> Element:
-    """The root element of a metadata file, whose name, without its namespace, is `root`.
+def read_xml(path: Path, root: str | None = None) -> Element:
+    """The root element of a metadata file, whose name, without its namespace, is `root`; None: any.
 
     Raises InputError where the file cannot be read, is too large, no XML, cut short, declares a document type (as
     no agency's does) or is of another kind.
@@ -41,7 +41,7 @@ def read_xml(path: Path, root: str) -> Element:
             raise
         raise InputError(f"{path}: is no XML, or is cut short ({error}): get the product again") from error
     found = element.tag.rpartition("}")[2]
-    if found != root:
+    if root is not None and found != root:
         raise InputError(
             f"{path}: holds '{found[:60]}' where a product's metadata hold '{root}': get it again"
         )
