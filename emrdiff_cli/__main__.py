@@ -13,8 +13,14 @@ def main() -> NoReturn:
 
     hold_descriptors()  # before the imports, which may open files and keep them
     from emrdiff_cli.cli.app import main as run
+    from emrdiff_cli.runtime.torchrun import end_at_once, processes
 
-    run()
+    try:
+        run()
+    except SystemExit as ended:
+        if processes() > 1:
+            end_at_once(int(ended.code or 0))
+        raise
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from torch import Tensor, distributed
 
 from emrdiff_cli.errors import EmrdiffError, UsageError
 from emrdiff_cli.fusion.sampler import choose_device
+from emrdiff_cli.runtime.torchrun import processes
 
 # The others wait while the first validates; where a process dies, torchrun ends all of them at once.
 _PATIENCE = timedelta(days=1)
@@ -102,6 +104,10 @@ class ProcessGroup:
                 self._wait_for_the_end()
                 raise SystemExit(codes[speaker])
 
+    def meet(self) -> None:
+        """Return when all are here; raises EmrdiffError where one has ended."""
+        self._gathered(0)
+
     def _gathered(self, number: int) -> list[int]:
         """This number of each process, by rank."""
         numbers = torch.zeros(self.size, dtype=torch.int64)
@@ -111,7 +117,7 @@ class ProcessGroup:
     def _wait_for_the_end(self) -> None:
         """Return when another process has ended: torchrun ends all with the first, spoken or not."""
         with suppress(EmrdiffError):
-            self._gathered(0)
+            self.meet()
 
 
 ALONE = ProcessGroup()
@@ -119,14 +125,22 @@ ALONE = ProcessGroup()
 
 @contextmanager
 def assembled_group() -> Iterator[ProcessGroup]:
-    """The group that torchrun started, connected; without torchrun, this process alone."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if not distributed.is_torchelastic_launched() or size == 1:
+    """The group that torchrun started, connected; without torchrun, this process alone.
+
+    None leaves it before all have done their work: one that ends badly would have torchrun end the others.
+    """
+    size = processes()
+    if size == 1:
         yield ALONE
         return
+    # Its functions take the world's group for a default when they are imported, at the latest by an optimizer's
+    # first step: were there a group by then, they would keep its threads into the interpreter's end.
+    importlib.import_module("torch.distributed.nn.functional")
     group = ProcessGroup(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE)
     yield group
-    # Not after an error: this waits for the others, which may never answer.
-    distributed.destroy_process_group()
+    with suppress(EmrdiffError):  # its message was said, and torchrun ends all
+        group.meet()
+        # Not after an error: this waits for the others, which may never answer.
+        distributed.destroy_process_group()

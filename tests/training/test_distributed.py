@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,11 +18,30 @@ from safetensors.torch import load_file
 from emrdiff_cli.cli.app import main
 from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.training.loop import STATE
+from emrdiff_cli.version import __version__
 from emrdiff_cli.zoo import CARD, TRAINING, VALIDATED, WEIGHTS
 from tests.support.scenes import textured, write_cube, write_srf
 
 pytestmark = pytest.mark.slow
 
+# A process's work in a group: it imports what could keep the group, as an optimizer does when it steps (with
+# much else), and the first has more to do.
+MEMBER = """
+import sys, time
+from pathlib import Path
+from torch import ones
+from emrdiff_cli.training.process_group import assembled_group
+written = Path(sys.argv[1])
+with assembled_group() as group:
+    import torch.distributed.nn.functional
+    assert group.total(ones(1)) == 2
+    if group.leads:
+        time.sleep(0.5)
+        written.touch()
+assert written.exists(), "left before the first"
+names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in names if "gloo" in name], names
+"""
 FILES = sorted([WEIGHTS, CARD, TRAINING, REPORT, VALIDATED])
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # Rounding decides on which side of a kink an activation lies, and from there on two trainings part: few
@@ -92,6 +112,46 @@ def test_two_processes_train_what_one_does_and_the_first_alone_writes(
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == FILES
     assert "2 processes" in (tmp_path / "two" / CARD).read_text()
     assert "processes" not in (tmp_path / "one" / CARD).read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are found in /proc")
+def test_a_group_ends_when_all_have_done_their_work_and_leaves_no_thread(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    group = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "1",
+    }
+    command = [sys.executable, "-c", MEMBER, str(tmp_path / "written")]
+    members = [
+        subprocess.Popen(command, env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank})
+        for rank in "01"
+    ]
+    assert [member.wait(timeout=100) for member in members] == [0, 0]
+
+
+def test_a_process_of_a_group_ends_with_its_exit_code_before_the_interpreter_is_taken_down() -> None:
+    group = {"WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "1"}
+    script = (
+        "import atexit, sys; atexit.register(print, 'down'); sys.argv = ['emrdiff', *sys.argv[1:]]; main()"
+    )
+    for environment, arguments, code, said in (
+        (group, ["--version"], 0, f"emrdiff {__version__}\n"),
+        (group, ["info", "absent.tif"], 3, ""),
+        ({}, ["--version"], 0, f"emrdiff {__version__}\ndown\n"),
+    ):
+        command = [sys.executable, "-c", f"from emrdiff_cli.__main__ import main; {script}", *arguments]
+        ended = subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (ended.returncode, ended.stdout) == (code, said), ended.stderr
 
 
 def test_a_batch_that_does_not_divide_is_one_line_and_leaves_nothing(tmp_path: Path, data: Path) -> None:
