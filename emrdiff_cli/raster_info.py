@@ -100,6 +100,7 @@ class RasterInfo:
     otherwise `scale` is 1. `tags` are the dataset's own key-value pairs,
     `band_tags` the bands', with "" for a band without. A mask of its own (`has_mask`) and an
     alpha band (`has_alpha`), which is none of the `bands`, make pixels invalid besides nodata.
+    `mask_classes`: those of which a product has masks at hand, which make pixels invalid on request alone.
     `unplaced`: what the file is placed by that is no transform, and how to bring it to one.
     """
 
@@ -116,6 +117,7 @@ class RasterInfo:
     band_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_mask: bool = False
     has_alpha: bool = False
+    mask_classes: tuple[str, ...] = ()
     unplaced: str | None = None
 
     @property

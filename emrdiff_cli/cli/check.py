@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, HrMsi, LrHsi, Overwrite, Quiet, SrcNodata, Srf, numbers
+from emrdiff_cli.cli.options import (
+    AsJson,
+    HrMsi,
+    LrHsi,
+    Mask,
+    Overwrite,
+    Quiet,
+    SrcNodata,
+    Srf,
+    asked_mask,
+    numbers,
+)
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.errors import InputError
 
@@ -36,6 +47,7 @@ def check(
     lr_hsi: LrHsi,
     hr_msi: HrMsi,
     src_nodata: SrcNodata = None,
+    mask: Mask = None,
     srf: Srf = None,
     picture: Annotated[
         Path | None,
@@ -66,7 +78,8 @@ def check(
     if picture is not None:
         check_picture(picture, [lr_hsi, hr_msi], overwrite)
     with progress("check", quiet) as report:
-        result = checking.check(lr_hsi, hr_msi, srf, report, numbers("src_nodata", src_nodata))
+        invalid = numbers("src_nodata", src_nodata)
+        result = checking.check(lr_hsi, hr_msi, srf, report, invalid, asked_mask(mask))
     if picture is not None:
         result = _drawn(result, picture)
     if as_json:
@@ -122,12 +135,18 @@ def _raster_rows(raster: RasterCheck) -> dict[str, str]:
         "acquired": raster.acquired or "not recorded",
         "in common": _percent(raster.overlap),
         "nodata": _percent(raster.nodata_share),
+        "masked": _masked(raster),
         "saturated": _percent(raster.saturated_share),
         "bad bands": _bands(raster.bad_bands, "not recorded"),
         "dead bands": _bands(raster.dead_bands),
         "constant bands": _bands(raster.constant_bands),
         "saturated bands": _bands(raster.saturated_bands),
     }
+
+
+def _masked(raster: RasterCheck) -> str:
+    told = (f"{name} {share:.2%}" for name, share in (raster.masked_shares or {}).items())
+    return ", ".join(told) or "-"
 
 
 def _of_the_pair(result: Check) -> dict[str, str]:

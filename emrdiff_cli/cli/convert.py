@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, OutputFormat, Overwrite, Quiet, format_of
+from emrdiff_cli.cli.options import AsJson, Mask, OutputFormat, Overwrite, Quiet, asked_mask, format_of
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.conversion.datasets import DatasetName
 from emrdiff_cli.core.sensor.orientation import OrientationName
@@ -58,6 +58,7 @@ def convert(
     band_axis: _BandAxis = "auto",
     orientation: _Orientation = None,
     pan: _Pan = False,
+    mask: Mask = None,
     wavelengths: _Wavelengths = None,
     nodata: _Nodata = None,
     crs: _Crs = None,
@@ -82,6 +83,7 @@ def convert(
     ```
     emrdiff convert PRS_L2D_STD_20240402102837_20240402102842_0001.he5 prisma.tif
     emrdiff convert EMIT_L2A_RFL_001_20220827T060753_2223904_013.nc emit.tif
+    emrdiff convert S2.SAFE msi.tif --mask cloud,cirrus,shadow
     emrdiff convert 4cam_0411-1640-1.mat icvl.tif
     emrdiff convert balloons_ms balloons.bsq
     emrdiff convert scene.mat scene.tif --variable cube --wavelengths 400:1000:5
@@ -96,6 +98,7 @@ def convert(
         band_axis=None if band_axis == "auto" else int(band_axis),
         orientation=orientation,
         pan=pan,
+        mask=asked_mask(mask),
         wavelengths=wavelengths,
         nodata=nodata,
         crs=crs,

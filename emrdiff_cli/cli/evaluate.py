@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrdiff_cli.cli import evaluate_options, score_output
-from emrdiff_cli.cli.options import Device, Overwrite, PsfFwhm, Quiet, Registration, Shift, asked_geometry
+from emrdiff_cli.cli.options import (
+    Device,
+    Mask,
+    Overwrite,
+    PsfFwhm,
+    Quiet,
+    Registration,
+    Shift,
+    asked_geometry,
+    asked_mask,
+)
 from emrdiff_cli.cli.scoring import (
     CloserLookRequest,
     Scoring,
@@ -55,6 +65,7 @@ def evaluate(
     register: Registration = "auto",
     shift: Shift = None,
     psf_fwhm: PsfFwhm = None,
+    mask: Mask = None,
     device: Device = "auto",
     manifest: evaluate_options.Manifest = None,
     metrics: evaluate_options.Metrics = "all",
@@ -83,6 +94,7 @@ def evaluate(
     emrdiff evaluate fused.tif hr_hsi.tif --json -q --fail-under psnr_db=40 --fail-over sam_deg=2
     emrdiff evaluate fused.tif hr_hsi.tif --report report/ --seams 256,64
     emrdiff evaluate fused.tif hr_hsi.tif --align
+    emrdiff evaluate fused.tif enmap/ --mask cloud,shadow
     emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif
     emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --evidence
     emrdiff evaluate --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --wald --method kriging
@@ -139,6 +151,7 @@ def _scoring(mode: str, given: Mapping[str, Any]) -> Scoring:
         metrics=chosen,
         border=given["border"],
         align=given["align"],
+        mask=asked_mask(given["mask"]),
         conventions=_chosen_conventions(given["convention"] or []),
         table=_table(given["csv"], mode == "inputs" and fused, wald),
         thresholds=_thresholds(given["fail_under"], given["fail_over"], known),
@@ -159,6 +172,8 @@ def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
             "nothing to score against: give FUSED and REFERENCE, or FUSED (or --wald) with --lr-hsi and "
             "--hr-msi, or --manifest"
         )
+    if given["--mask"] and not given["--wald"]:
+        raise UsageError("--mask: FUSED records what was masked, which is masked again: leave the option out")
     if given["--wald"] and bool(given["--model"]) == bool(given["--method"]):
         raise UsageError("--wald needs to know what fuses: give either --model or --method")
     if not given["--wald"] and any(given[name] for name in _OF_WALD):

@@ -15,6 +15,7 @@ from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
 from emrdiff_cli.cli.options import (
     AsJson,
     Device,
+    Mask,
     OutputFormat,
     Overwrite,
     PsfFwhm,
@@ -23,6 +24,7 @@ from emrdiff_cli.cli.options import (
     Shift,
     SrcNodata,
     Srf,
+    asked_mask,
     numbers,
 )
 from emrdiff_cli.cli.progress import progress
@@ -48,6 +50,7 @@ def fuse(
     shift: Shift = None,
     psf_fwhm: PsfFwhm = None,
     src_nodata: SrcNodata = None,
+    mask: Mask = None,
     srf: Srf = None,
     steps: fuse_options.Steps = None,
     seed: fuse_options.Seed = 0,
@@ -93,6 +96,7 @@ def fuse(
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.dat -f ENVI --method kriging
     emrdiff fuse lr_hsi.tif hr_msi.tif part.tif --bounds 383472 5815000 385000 5816500
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --srf sentinel-2a
+    emrdiff fuse enmap/ S2.SAFE fused.tif --mask cloud,cirrus,shadow
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --resume
     emrdiff fuse lr_hsi.tif hr_msi.tif fused.tif --scheduler tcp://head-node:8786
     emrdiff fuse --manifest pairs.csv --keep-going --skip-done > status.jsonl
@@ -124,6 +128,7 @@ def _settings(given: Mapping[str, Any]) -> FusionSettings:
         asked["max_memory"] = parse_size(asked["max_memory"])
     for name in ("shift", "psf_fwhm", "src_nodata"):
         asked[name] = numbers(name, asked[name])
+    asked["mask"] = asked_mask(asked["mask"])
     asked["creation_options"] = _creation_options(asked["creation_options"] or [])
     return FusionSettings(**asked)
 

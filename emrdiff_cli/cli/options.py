@@ -9,6 +9,7 @@ import typer
 
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.pair.modes import AskedGeometry, Register
+from emrdiff_cli.products.mask_classes import AskedMask
 
 Format = Literal["GTiff", "ENVI", "COG"]
 
@@ -65,6 +66,14 @@ SrcNodata = Annotated[
         "them may be none.",
     ),
 ]
+Mask = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLASS,...",
+        help="Pixels to leave out by the products' own masks, which `info` lists: cloud, dilated-cloud, cirrus, "
+        "haze, shadow, snow, water; of one raster of a pair alone lr:CLASS or msi:CLASS.",
+    ),
+]
 
 
 def format_of(output: Path) -> Format:
@@ -83,6 +92,11 @@ def numbers(name: str, text: str | None) -> Any:
         return None if text is None else option.cell(text, Path())
     except ValueError as error:
         raise UsageError(f"{option.flag} {text}: must be {error}") from error
+
+
+def asked_mask(text: str | None) -> AskedMask:
+    """The classes of `--mask`; none without it. Raises UsageError."""
+    return () if text is None else tuple(numbers("mask", text))
 
 
 def asked_geometry(register: Register, shift: str | None, psf_fwhm: str | None) -> AskedGeometry:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import AsJson, Overwrite, Quiet
+from emrdiff_cli.cli.options import AsJson, Mask, Overwrite, Quiet, asked_mask
 from emrdiff_cli.errors import UsageError
 
 
@@ -26,6 +26,7 @@ def quicklook(
     stretch: Annotated[
         tuple[float, float], typer.Option(metavar="LOW HIGH", help="Percentiles drawn darkest and brightest.")
     ] = (2.0, 98.0),
+    mask: Mask = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -53,6 +54,7 @@ def quicklook(
         else [_nanometres(text) for text in wavelengths.split(",")],
         size=size,
         percentiles=stretch,
+        mask=asked_mask(mask),
         overwrite=overwrite,
     )
     if as_json:

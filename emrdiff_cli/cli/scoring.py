@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from emrdiff_cli.evaluation.thresholds import Threshold
     from emrdiff_cli.methods import EndPoint
     from emrdiff_cli.pair.modes import AskedGeometry
+    from emrdiff_cli.products.mask_classes import AskedMask
     from emrdiff_cli.tiles.edges import TileEdges
 
 
@@ -38,6 +39,7 @@ class Scoring:
     metrics: tuple[str, ...]
     border: int
     align: bool
+    mask: AskedMask
     conventions: tuple[Convention, ...]
     table: ScoreTable | None
     thresholds: tuple[Threshold, ...]
@@ -88,6 +90,7 @@ def score_pair(
             metrics=scoring.metrics,
             border=scoring.border,
             align=scoring.align,
+            mask=scoring.mask,
             hashes=scoring.as_json or scoring.table is not None,
             report=shown,
         )
@@ -207,6 +210,7 @@ def _wald_test(lr_hsi: Path, hr_msi: Path, test: TestedFusion, scoring: Scoring)
             sampler,
             name=test.model,
             geometry=test.geometry,
+            mask=scoring.mask,
             peak=scoring.peak,
             metrics=scoring.metrics,
             hashes=scoring.as_json or scoring.table is not None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import PsfFwhm, Registration, Shift, asked_geometry
+from emrdiff_cli.cli.options import Mask, PsfFwhm, Registration, Shift, asked_geometry, asked_mask
 from emrdiff_cli.cli.progress import progress
 
 
@@ -26,6 +26,7 @@ def tile(
     register: Registration = "auto",
     shift: Shift = None,
     psf_fwhm: PsfFwhm = None,
+    mask: Mask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the tiles that are there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
@@ -47,7 +48,14 @@ def tile(
     asked = asked_geometry(register, shift, psf_fwhm)
     with progress("Cutting tiles", quiet) as report:
         done = cut_tiles(
-            rasters, out_dir, size=size, overlap=overlap, overwrite=overwrite, asked=asked, report=report
+            rasters,
+            out_dir,
+            size=size,
+            overlap=overlap,
+            overwrite=overwrite,
+            asked=asked,
+            mask=asked_mask(mask),
+            report=report,
         )
     if not quiet:
         for note in done.notes:

@@ -21,12 +21,14 @@ from emrdiff_cli.conversion.image import (
     Image,
     given_bands,
     known_bands,
+    refuse_mask,
     refuse_matlab_options,
     stored_info,
 )
 from emrdiff_cli.conversion.mat_image import open_mat_image
 from emrdiff_cli.conversion.products.opening import open_product
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.products.mask_classes import plain_classes
 from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster.containers import find_container
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
@@ -34,6 +36,7 @@ from emrdiff_cli.raster.matlab import is_mat
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.nodata import is_nodata
 from emrdiff_cli.raster.png_bands import PngBands, find_bands
+from emrdiff_cli.raster.quality_mask import mask_note
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Grid, Window
@@ -90,7 +93,8 @@ def convert(
                 del marked
                 if progress is not None:
                     progress(writer.rows_written, spec.grid.height)
-    return _report(output, image, spec, masked)
+        notes = image.notes if image.told is None else (*image.notes, *image.told())
+    return _report(output, replace(image, notes=notes), spec, masked)
 
 
 def _open(source: Path, options: ConversionOptions) -> AbstractContextManager[Image]:
@@ -100,6 +104,7 @@ def _open(source: Path, options: ConversionOptions) -> AbstractContextManager[Im
     if source.is_dir():
         return _open_pngs(source, options) if recognise(source) is None else _open_raster(source, options)
     if source.exists() and is_mat(source):
+        refuse_mask(source, "a .mat file", options)
         return open_mat_image(source, options)
     container = find_container(source) if source.exists() else None
     if container is not None:
@@ -110,6 +115,7 @@ def _open(source: Path, options: ConversionOptions) -> AbstractContextManager[Im
 @contextmanager
 def _open_pngs(source: Path, options: ConversionOptions) -> Iterator[Image]:
     refuse_matlab_options(source, options)
+    refuse_mask(source, "a folder of PNGs", options)
     given = given_bands(options)
     if options.dataset not in ("auto", "cave", "generic"):
         raise InputError(f"{source}: is a folder; {options.dataset} comes in .mat files")
@@ -126,7 +132,7 @@ def _open_raster(source: Path, options: ConversionOptions) -> Iterator[Image]:
     refuse_matlab_options(source, options)
     given = given_bands(options)
     dataset = GENERIC if options.dataset == "auto" else DATASETS[options.dataset]
-    with open_raster(source) as reader:
+    with open_raster(source, mask=plain_classes(options.mask)) as reader:
         info = reader.info
         if reader.masked:
             raise InputError(
@@ -140,7 +146,19 @@ def _open_raster(source: Path, options: ConversionOptions) -> Iterator[Image]:
                 info, bands=replace(info.bands, wavelengths_nm=bands.wavelengths_nm, fwhm_nm=width)
             )
         files = [info.path, info.path.with_suffix(".hdr")]
-        yield Image(info, lambda: _raster_strips(reader), dataset.name, files)
+        yield Image(
+            info,
+            lambda: _raster_strips(reader),
+            dataset.name,
+            files,
+            counted=bool(reader.given_mask),
+            told=lambda: _masked(reader),
+        )
+
+
+def _masked(reader: RasterReader) -> tuple[str, ...]:
+    """What of the raster its own masks hide, in words."""
+    return tuple(mask_note(reader.info, reader.mask_shares()) for _ in reader.given_mask[:1])
 
 
 def _raster_strips(reader: RasterReader) -> Iterator[NDArray[Any]]:

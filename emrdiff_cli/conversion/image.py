@@ -16,6 +16,7 @@ from emrdiff_cli.conversion.datasets import Dataset, DatasetName
 from emrdiff_cli.conversion.wavelengths import read_wavelengths
 from emrdiff_cli.core.sensor.orientation import OrientationName
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.matlab import MatCube
 from emrdiff_cli.raster.png_bands import PngBands
 from emrdiff_cli.raster.spec import Driver
@@ -27,7 +28,8 @@ class ConversionOptions:
     """Options about the input; None and "auto" where its contents decide.
 
     `band_axis` is counted from 1, as Matlab's size() has it. `transform`: the six numbers of rasterio's
-    Affine. `nodata` is a stored value. `pan` asks for a product's panchromatic band instead of its cube.
+    Affine. `nodata` is a stored value. `pan` asks for a product's panchromatic band instead of its cube,
+    `mask` for classes of pixels that become nodata, by the product's own masks.
     """
 
     dataset: DatasetName = "auto"
@@ -39,6 +41,7 @@ class ConversionOptions:
     crs: str | None = None
     transform: str | None = None
     pan: bool = False
+    mask: AskedMask = ()
     driver: Driver = "GTiff"
     overwrite: bool = False
 
@@ -48,7 +51,7 @@ class Image:
     """An open image of any format: `strips` are its stored rows from the top down.
 
     `valid`, where known, is its mask; `files` are those read. `counted`: the report counts pixels that are
-    nodata in a band that is not bad.
+    nodata in a band that is not bad. `told`: notes that stand once all strips were read.
     """
 
     info: RasterInfo
@@ -59,6 +62,7 @@ class Image:
     valid: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
     counted: bool = False
+    told: Callable[[], tuple[str, ...]] | None = None
 
 
 def given_bands(options: ConversionOptions) -> Bands | None:
@@ -85,6 +89,12 @@ def refuse_matlab_options(source: Path, options: ConversionOptions) -> None:
     for name in ("variable", "band_axis", "orientation"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is for .mat files, which {source} is not")
+
+
+def refuse_mask(source: Path, what: str, options: ConversionOptions) -> None:
+    """Raise UsageError where masks are asked for of an input that has none."""
+    if options.mask:
+        raise UsageError(f"--mask: {source}, {what}, has no masks of these classes: leave the option out")
 
 
 def stored_info(source: Path, driver: str, cube: MatCube | PngBands, bands: Bands) -> RasterInfo:

@@ -20,7 +20,10 @@ from emrdiff_cli.errors import UsageError
 from emrdiff_cli.evaluation.alignment import find_alignment
 from emrdiff_cli.evaluation.common_ground import Cube, Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.evaluation.levels import Levels
+from emrdiff_cli.products.mask_choice import choose_masks
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.identity import file_sha256
+from emrdiff_cli.raster.quality_mask import mask_note
 from emrdiff_cli.raster.reading import bounded_cache, open_raster
 from emrdiff_cli.raster_info import Window
 from emrdiff_cli.version import __version__
@@ -42,7 +45,7 @@ class Evaluation:
     Band numbers are the reference's, from 1; `wavelengths_nm` belong to the compared bands. `area` is what
     was compared, in the reference's pixels, less `border_px` at its edges; `sha256` are the files', by role.
     `align_px`: what the fused raster was moved by first, down and right; None: it was not asked for.
-    `reflectance`: the values were taken to be that, with a peak of 1.
+    `mask`: as it was asked for. `reflectance`: the values were taken to be that, with a peak of 1.
     """
 
     fused: Path
@@ -58,6 +61,7 @@ class Evaluation:
     align_px: tuple[float, float] | None = None
     baseline: Scores | None = None
     baseline_path: Path | None = None
+    mask: AskedMask = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, object]:
@@ -76,6 +80,7 @@ class Evaluation:
             "ratio_source": self.ratio_source,
             "area": self.area._asdict(),
             "border_px": self.border_px,
+            "mask": list(self.mask),
             "align_px": None if self.align_px is None else list(self.align_px),
             "baseline": baseline,
             "notes": self.all_notes(),
@@ -123,16 +128,17 @@ def evaluate(
     metrics: Collection[str] = KEYS,
     border: int = 0,
     align: bool = False,
+    mask: AskedMask = (),
     hashes: bool = False,
     report: _Report = lambda done, total, note: None,
 ) -> Evaluation:
     """Score `fused` against `reference` on their common area and bands.
 
-    `peak`: L; by default 1 for a reference in reflectance, else its maximum. `ratio`: r of ergas; by
-    default from the geotransform of `baseline` (the LR-HSI, which is then also scored, upsampled by cubic
-    convolution), else from the fused raster's tag. `border` pixels at the common area's edges are left out.
-    `align`: find first how the fused raster lies on the reference, and move it so. Raises UsageError,
-    InputError, GridError.
+    `peak`: L; by default 1 for a reference in reflectance, else its maximum. `ratio`: r of ergas; by default from
+    the geotransform of `baseline` (the LR-HSI, which is then also scored, upsampled by cubic convolution), else
+    from the fused raster's tag. `border` pixels at the common area's edges are left out. `align`: find first how
+    the fused raster lies on the reference, and move it so. `mask`: classes of pixels that are left out, by the own
+    masks of those of the rasters that are products. Raises UsageError, InputError, GridError.
     """
     for name, value in (("peak", peak), ("ratio", ratio)):
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -141,17 +147,25 @@ def evaluate(
         raise UsageError(f"--border {border} is unusable: give 0 or more pixels")
     with ExitStack() as stack:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
-        a, b = (stack.enter_context(open_raster(Path(path))) for path in (fused, reference))
+        rasters = [Path(path) for path in (fused, reference, *(() if baseline is None else [baseline]))]
+        masks = choose_masks(mask, rasters)
+        a, b, *more = (
+            stack.enter_context(open_raster(path, mask=own)) for path, own in zip(rasters, masks, strict=True)
+        )
         aligned = find_alignment(a, b) if align else None
         move = None if aligned is None else aligned.move
         fused_part, reference_part, notes = pair(a, b, border, move)
         notes = notes if aligned is None else (aligned.note, *notes)
         upsampled = None
-        if baseline is not None:
-            upsampled, more = upsample(stack.enter_context(open_raster(Path(baseline))), reference_part)
-            notes = (*notes, *(f"baseline: {note}" for note in more))
+        masked = tuple(
+            mask_note(reader.info, reader.mask_shares()) for reader in (a, b, *more) if reader.given_mask
+        )
+        notes = (*masked, *notes)
+        for lr_hsi in more:
+            upsampled, told = upsample(lr_hsi, reference_part)
+            notes = (*notes, *(f"baseline: {note}" for note in told))
         comparison = _Comparison(fused_part, reference_part, upsampled, notes, border, metrics)
-        return replace(comparison.evaluate(peak, ratio, hashes, report), align_px=move)
+        return replace(comparison.evaluate(peak, ratio, hashes, report), align_px=move, mask=mask)
 
 
 def chosen_metrics(text: str) -> tuple[str, ...]:

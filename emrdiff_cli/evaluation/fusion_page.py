@@ -123,7 +123,7 @@ def _sections(
     maps = survey_pair(view, response)
     fused, lr = view.reader, PlacedReader(view)
     with ExitStack() as stack:
-        msi = stack.enter_context(open_raster(view.pair.msi_info.path))
+        msi = stack.enter_context(view.pair.reopened_msi())
         deviations: RasterReader | None = None
         if uncertainty is not None:
             deviations = stack.enter_context(open_raster(uncertainty))

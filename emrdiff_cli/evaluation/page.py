@@ -17,6 +17,8 @@ from emrdiff_cli.core.metrics.error_survey import ANGLE_STEP, ErrorSurvey, Point
 from emrdiff_cli.core.metrics.full_reference import METRICS
 from emrdiff_cli.evaluation.common_ground import Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.evaluation.full_reference import Evaluation
+from emrdiff_cli.products.mask_choice import choose_masks
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster_info import RasterInfo, Window
 from emrdiff_cli.report import panels
@@ -106,14 +108,16 @@ def write_evaluation_report(
 
 
 def _open(result: Evaluation, msi: Path | None, stack: ExitStack) -> _Compared:
-    def opened(path: Path) -> RasterReader:
-        return stack.enter_context(open_raster(path))
+    def opened(path: Path, mask: AskedMask = ()) -> RasterReader:
+        return stack.enter_context(open_raster(path, mask=mask))
 
-    rasters = opened(result.fused), opened(result.reference)
-    fused, reference, _ = pair(*rasters, result.border_px, result.align_px)
+    baseline = [] if result.baseline_path is None else [result.baseline_path]
+    paths = [result.fused, result.reference, *baseline]
+    compared = [opened(*raster) for raster in zip(paths, choose_masks(result.mask, paths), strict=True)]
+    fused, reference, _ = pair(compared[0], compared[1], result.border_px, result.align_px)
     upsampled = None
     if result.baseline_path is not None:
-        upsampled, _ = upsample(opened(result.baseline_path), reference)
+        upsampled, _ = upsample(compared[2], reference)
     scored = set(result.scores.bands)
     kept = tuple(i for i, band in enumerate(reference.bands) if band + 1 in scored)
     return _Compared(result, fused, reference, upsampled, None if msi is None else opened(msi), kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,11 @@ from emrdiff_cli.core.sensor.srf import LEAST_PIXELS, estimate_response, gaussia
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation.common_ground import common_area, match_bands
 from emrdiff_cli.evaluation.recorded_pair import RecordedPair, lr_on_grid
-from emrdiff_cli.pair.pair import PairReader, open_pair, recorded_nodata
+from emrdiff_cli.pair.mask_notes import mask_notes
+from emrdiff_cli.pair.pair import PairReader, open_pair, recorded_mask, recorded_nodata
 from emrdiff_cli.pair.spectral_coverage import choose_response, registered
+from emrdiff_cli.products.mask_choice import available
+from emrdiff_cli.products.mask_classes import by_side, sided
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.raster_info import Window
 
@@ -41,15 +44,20 @@ def opened_view(fused: Path, lr_hsi: Path, hr_msi: Path) -> Iterator[PairView]:
     with ExitStack() as stack:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
         reader = stack.enter_context(open_raster(fused))
-        invalid = recorded_nodata(reader.info.tags)
-        pair = stack.enter_context(open_pair(lr_hsi, hr_msi, src_nodata=invalid))
-        yield PairView(RecordedPair.of(pair, reader.info), reader)
+        invalid, mask = recorded_nodata(reader.info.tags), recorded_mask(reader.info.tags)
+        there = sided(
+            available(own, raster) for own, raster in zip(by_side(mask), (lr_hsi, hr_msi), strict=True)
+        )
+        pair = stack.enter_context(open_pair(lr_hsi, hr_msi, src_nodata=invalid, mask=there))
+        yield PairView(
+            RecordedPair.of(pair, reader.info), reader, [part for part in mask if part not in there]
+        )
 
 
 class PairView:
     """The fused raster on the pair's common area, in the LR-HSI's bands that both have and none marks bad."""
 
-    def __init__(self, recorded: RecordedPair, fused: RasterReader) -> None:
+    def __init__(self, recorded: RecordedPair, fused: RasterReader, unmasked: Sequence[str] = ()) -> None:
         self.pair, self.move, self.reader = recorded.pair, recorded.move, fused
         self.placed = recorded.known
         pair = self.pair
@@ -62,7 +70,9 @@ class PairView:
         if not self.bands:
             raise InputError(f"{fused.info.path}: has no good band in common with {pair.lr_info.path}")
         self._fused_bands = [matched[b] for b in self.bands]
-        self.notes = (*pair.notes, *recorded.notes, *placed, *told)
+        masked = mask_notes(pair, pair.mask_shares())
+        left = () if not unmasked else (f"recorded as masked, without a mask here: {', '.join(unmasked)}",)
+        self.notes = (*pair.notes, *recorded.notes, *masked, *left, *placed, *told)
 
     @property
     def area(self) -> Window:

@@ -22,9 +22,11 @@ from emrdiff_cli.fusion.fusing import FusionOptions, fuse
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.methods import EndPoint
 from emrdiff_cli.pair.geometry import PairGeometry
+from emrdiff_cli.pair.mask_notes import mask_notes
 from emrdiff_cli.pair.modes import AskedGeometry
 from emrdiff_cli.pair.pair import PairReader, open_pair
 from emrdiff_cli.pair.registration import register
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
@@ -75,6 +77,7 @@ def wald_test(
     *,
     name: str | None = None,
     geometry: AskedGeometry = _AUTO,
+    mask: AskedMask = (),
     peak: float | None = None,
     metrics: Collection[str] = KEYS,
     hashes: bool = False,
@@ -84,13 +87,13 @@ def wald_test(
 
     With a sampler its model (`name`) fuses, else `method`. The pair is put right first, as `geometry` asks, and
     both are degraded by its PSF, as wide against their pixels as it is against the MSI's. LR pixels whose PSF is
-    not wholly on valid pixels are left out. Raises InputError for a pair too small to be degraded, and
-    what fusion raises.
+    not wholly on valid pixels are left out. `mask`: as `open_pair` takes it. Raises InputError for a pair too
+    small to be degraded, and what fusion raises.
     """
     with TemporaryDirectory(prefix="emrdiff-wald-") as folder:
         lr, msi, truth = (Path(folder) / f"{part}.tif" for part in ("lr_hsi", "hr_msi", "truth"))
-        with open_pair(Path(lr_hsi), Path(hr_msi)) as stated:
-            found = register(stated, *geometry)
+        with open_pair(Path(lr_hsi), Path(hr_msi), mask=mask) as stated:
+            found, masked = register(stated, *geometry), mask_notes(stated, stated.mask_shares())
             pair = found.applied(stated)
             _write_degraded(pair, lr, msi, truth)
             ratio, sources, sigmas = pair.alignment.ratio, (pair.lr_info, pair.msi_info), psf_sigmas(pair)
@@ -108,7 +111,7 @@ def wald_test(
     # The files in the folder are gone; what was degraded is what there is to name.
     scored = replace(
         scored,
-        notes=(*found.notes, *found.warnings, *scored.notes),
+        notes=(*masked, *found.notes, *found.warnings, *scored.notes),
         reference=sources[0].path,
         baseline_path=sources[0].path,
         ratio_source="the grids of the pair",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, ti
 from emrdiff_cli.fusion.uncertainty import refuse_uncertainty, write_uncertainty
 from emrdiff_cli.methods import AUTO, END_POINTS, METHODS, MethodChoice
 from emrdiff_cli.pair.geometry import PairGeometry
+from emrdiff_cli.pair.mask_notes import MaskShares, mask_notes, planned_mask_notes
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
 from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
@@ -55,7 +57,8 @@ class FusionReport:
     rest of the pair contradicts. `impossible_share`: of the fused values, what came out beyond what can be
     (`core.sensor.possible_values`), `impossible_left` what still is, all of it without `physical`.
     `network_seconds` of `seconds` went into the sampler, by all workers together.
-    `verdict`: why this method, where it was not asked for by name.
+    `verdict`: why this method, where it was not asked for by name. `masked_shares`: of the common ground, what
+    `mask` hides in the LR-HSI and in the MSI, by class.
     """
 
     output: str
@@ -85,6 +88,7 @@ class FusionReport:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     verdict: Verdict | None = None
+    masked_shares: MaskShares = ({}, {})
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values for JSON."""
@@ -147,8 +151,9 @@ def fuse(
     if sampler is not None and sampling is None:
         sampling = partial(sample_rows, sampler)
     started = time.monotonic()
-    with bounded_cache(CACHE_MEGABYTES), open_pair(lr_path, msi_path, src_nodata=options.src_nodata) as pair:
+    with bounded_cache(CACHE_MEGABYTES), _opened(lr_path, msi_path, options) as pair:
         choice = _check(pair, output, sampler, end_point, options)
+        masked = pair.mask_shares()
         with deferred(), sole_run(output):
             files = InputFiles(pair.lr_info.path, pair.msi_info.path)
             run = begin(pair, output, end_point, sampler, choice, options, geometry, progress)
@@ -171,10 +176,15 @@ def fuse(
             if run.journal is not None:
                 run.journal.discard()
         order, unlike = _band_order(pair, sampler, seen)
+        hidden = mask_notes(pair, masked)
     done = _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
     said = () if verdict is None else (verdict.sentence,)
-    notes, warnings = (*said, *order, *done.notes), (*unlike, *done.warnings)
-    return replace(done, verdict=verdict, notes=notes, warnings=warnings)
+    notes, warnings = (*said, *order, *hidden, *done.notes), (*unlike, *done.warnings)
+    return replace(done, verdict=verdict, masked_shares=masked, notes=notes, warnings=warnings)
+
+
+def _opened(lr_path: Path, msi_path: Path, options: FusionOptions) -> AbstractContextManager[PairReader]:
+    return open_pair(lr_path, msi_path, src_nodata=options.src_nodata, mask=options.mask)
 
 
 def _band_order(
@@ -308,7 +318,7 @@ def plan(
     _end_point(method, config)
     if not output.absolute().parent.is_dir():
         raise WriteError(f"{output}: the folder is not there: make it first")
-    with open_pair(lr_path, msi_path, src_nodata=options.src_nodata) as pair:
+    with _opened(lr_path, msi_path, options) as pair:
         _refuse_inputs(pair, output, options)
         choose_response(options.srf, pair.lr_info, pair.msi_info)
         spec = output_spec(pair, output, method, options)
@@ -327,7 +337,7 @@ def plan(
         hr_window=area._replace(row=area.row + origin.row, col=area.col + origin.col),
         tiles=0 if tiling is None else len(tiling.tiles),
         dtype=spec.dtype,
-        notes=pair.notes,
+        notes=(*pair.notes, *planned_mask_notes(pair)),
         uncompressed_bytes=uncompressed_bytes(spec),
         least_memory_bytes=round(memory.of(options.batch_size or 1)),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.products.mask_classes import AskedMask, parse_mask
 from emrdiff_cli.responses import built_in
 from emrdiff_cli.zoo import shipped
 
@@ -103,6 +104,11 @@ def nodata(text: str, _folder: Path) -> tuple[float | None, float | None]:
     if len(found) not in (1, 2):
         raise ValueError(wanted)
     return found[0], found[-1]
+
+
+def mask(text: str, _folder: Path) -> AskedMask:
+    """Classes of pixels that products mask themselves."""
+    return parse_mask(text)
 
 
 def pairs(text: str, _folder: Path) -> dict[str, str]:

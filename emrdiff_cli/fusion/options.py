@@ -17,6 +17,7 @@ from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion import option_cells
 from emrdiff_cli.methods import AUTO, METHODS, Effort, MethodChoice
 from emrdiff_cli.pair.modes import Register
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
 
 _MOST_SAMPLES = 999
@@ -53,16 +54,16 @@ def uncertainty_files(path: Path) -> tuple[Path, Path]:
 class FusionOptions:
     """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for.
 
-    `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right,
-    top in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
+    `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right, top
+    in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
     geometry, as `pair.registration.register` takes them. `effort`: how much of the pair is looked at where the
-    method is left to it. `src_nodata`: as `open_pair` takes it. `srf`: the MSI's response, as `choose_response`
-    takes it. `clip`: a `dtype` may cut values off. `physical`: values that cannot be are corrected. `changed`:
-    where the mask of changed ground is written as well, `uncertainty`: where the standard deviations are,
-    `samples_dir`: the folder of so many `samples`, drawn by `seed`. `resume`: go on with the unfinished run of the
-    same output, if there is one. `max_memory`: bytes that the process may hold, by `estimate_memory`. `driver`
-    None: as the output's name asks for. `provenance`: tags of the output, on which nothing else depends. Raises
-    UsageError.
+    method is left to it. `src_nodata` and `mask`: as `open_pair` takes them. `srf`: the MSI's response, as
+    `choose_response` takes it. `clip`: a `dtype` may cut values off. `physical`: values that cannot be are
+    corrected. `changed`: where the mask of changed ground is written as well, `uncertainty`: where the standard
+    deviations are, `samples_dir`: the folder of so many `samples`, drawn by `seed`. `resume`: go on with the
+    unfinished run of the same output, if there is one. `max_memory`: bytes that the process may hold, by
+    `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags of the output, on which
+    nothing else depends. Raises UsageError.
     """
 
     bounds: tuple[float, float, float, float] | None = field(
@@ -82,6 +83,7 @@ class FusionOptions:
     src_nodata: tuple[float | None, float | None] | None = field(
         default=None, metadata=option("--src-nodata", option_cells.nodata, decides=True)
     )
+    mask: AskedMask = field(default=(), metadata=option("--mask", option_cells.mask, decides=True))
     effort: Effort = field(
         default="normal", metadata=option("--effort", option_cells.one_of(get_args(Effort)), decides=True)
     )

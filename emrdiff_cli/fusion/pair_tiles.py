@@ -11,6 +11,8 @@ from emrdiff_cli.pair.geometry import PairGeometry, pair_tag
 from emrdiff_cli.pair.modes import AskedGeometry
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, open_pair
 from emrdiff_cli.pair.registration import register
+from emrdiff_cli.products.mask_choice import choose_masks
+from emrdiff_cli.products.mask_classes import SIDES, AskedMask
 from emrdiff_cli.raster.placement import place_on
 from emrdiff_cli.raster.reading import bounded_cache, read_info
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
@@ -36,24 +38,42 @@ def cut_tiles(
     overwrite: bool,
     asked: AskedGeometry,
     report: Report,
+    mask: AskedMask = (),
 ) -> CutTiles:
     """Cut one raster, or a pair, as `cut` does; a pair with its geometry, found once on the whole as it is `asked`.
 
     Tiles of a pair whose LR-HSI is moved cover the same ground once it is, and both record the geometry, which
-    `fuse` of a tile takes for its own. Two rasters that are no LR-HSI with an HR-MSI are cut as they lie. Raises
-    what `cut` does, and UsageError where a geometry is given for such.
+    `fuse` of a tile takes for its own. Two rasters that are no LR-HSI with an HR-MSI are cut as they lie. `mask`,
+    as `choose_masks` takes it: classes of pixels that become nodata. Raises what `cut` does, and UsageError where
+    a geometry is given for such.
     """
     infos = [read_info(path) for path in rasters]
     geometry, grid = PairGeometry(), None
+    sides: list[str | None] = [None] * len(infos)
     if len(infos) == 2:
         hr = finest(infos)
         if _fusible(infos[1 - hr], infos[hr]):
-            geometry, grid = _found(rasters[1 - hr], rasters[hr], asked), infos[1 - hr].grid
+            sides[1 - hr], sides[hr] = SIDES
+            geometry, grid = _found(rasters[1 - hr], rasters[hr], asked, mask), infos[1 - hr].grid
     if grid is None and (asked.shift or asked.psf_fwhm):
         raise UsageError("--shift and --psf-fwhm are for an LR-HSI and an HR-MSI of one area")
+    masks = choose_masks(mask, rasters, sides)
     known = PairTags() if grid is None else _tags(geometry, grid)
-    index = cut(rasters, folder, size=size, overlap=overlap, overwrite=overwrite, report=report, known=known)
-    return CutTiles(index, geometry.notes, geometry.warnings)
+    index = cut(
+        *(rasters, folder),
+        size=size,
+        overlap=overlap,
+        overwrite=overwrite,
+        report=report,
+        known=known,
+        masks=masks,
+    )
+    hidden = (
+        f"{raster}: {', '.join(classes)} became nodata"
+        for raster, classes in zip(rasters, masks, strict=True)
+        if classes
+    )
+    return CutTiles(index, (*geometry.notes, *hidden), geometry.warnings)
 
 
 def _fusible(lr: RasterInfo, hr: RasterInfo) -> bool:
@@ -62,9 +82,9 @@ def _fusible(lr: RasterInfo, hr: RasterInfo) -> bool:
     return hr.bands.count < lr.bands.count and min(axes.rows.ratio, axes.cols.ratio) > 1
 
 
-def _found(lr: Path, msi: Path, asked: AskedGeometry) -> PairGeometry:
+def _found(lr: Path, msi: Path, asked: AskedGeometry, mask: AskedMask) -> PairGeometry:
     """The pair's geometry; as it lies, with a warning, where values that are not there keep it from being found."""
-    with bounded_cache(CACHE_MEGABYTES), open_pair(lr, msi) as pair:
+    with bounded_cache(CACHE_MEGABYTES), open_pair(lr, msi, mask=mask) as pair:
         try:
             return register(pair, *asked)
         except InputError as error:

@@ -18,6 +18,7 @@ from emrdiff_cli.errors import EmrdiffError, InputError
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler
 from emrdiff_cli.fusion.tile_rows import TileRow, Tiling, sample_rows
 from emrdiff_cli.pair.pair import SrcNodata, open_pair
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.identity import Stamp, stamps
 from emrdiff_cli.version import __version__
 
@@ -38,6 +39,7 @@ class SceneTask:
     hr_msi: Path
     stamps: tuple[tuple[Stamp, ...], tuple[Stamp, ...]]
     src_nodata: SrcNodata
+    mask: AskedMask
     alignment: Alignment
     arrays: Mapping[str, NDArray[Any]]
     tiling: Tiling
@@ -71,6 +73,7 @@ def task_of(scene: PreparedScene, tiling: Tiling, batch_size: int, make_sampler:
         hr_msi=hr_msi,
         stamps=known,
         src_nodata=scene.pair.src_nodata,
+        mask=scene.pair.mask,
         alignment=place,
         arrays=arrays,
         tiling=tiling,
@@ -91,7 +94,7 @@ def sample_row(task: SceneTask, row: TileRow, number: int) -> tuple[Field, float
         nonlocal seconds
         seconds += taken
 
-    with open_pair(task.lr_hsi, task.hr_msi, src_nodata=task.src_nodata) as pair:
+    with open_pair(task.lr_hsi, task.hr_msi, src_nodata=task.src_nodata, mask=task.mask) as pair:
         scene = PreparedScene.from_arrays(pair.placed(task.alignment), task.arrays)
         sampler = task.make_sampler(number)
         (values,) = sample_rows(sampler, scene, task.tiling, [row], task.batch_size, watch)

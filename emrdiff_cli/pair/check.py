@@ -30,6 +30,7 @@ from emrdiff_cli.pair.check_geometry import (
 from emrdiff_cli.pair.check_result import Check, Point, RasterCheck
 from emrdiff_cli.pair.coregistration import find_shift
 from emrdiff_cli.pair.local_displacement import find_block_displacements
+from emrdiff_cli.pair.mask_notes import mask_notes
 from emrdiff_cli.pair.offset_warnings import offset_warnings
 from emrdiff_cli.pair.pair import PairReader, SrcNodata, open_pair
 from emrdiff_cli.pair.registration import FoundGeometry, displaced, displacement_warning, find_geometry
@@ -41,6 +42,7 @@ from emrdiff_cli.pair.spectral_coverage import (
     find_coverage,
     radiometry,
 )
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.acquisition import acquired_on
 from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.fill_warnings import fill_warnings
@@ -61,11 +63,12 @@ def check(
     srf: str | None = None,
     progress: Callable[[float, float], None] | None = None,
     src_nodata: SrcNodata | None = None,
+    mask: AskedMask = (),
 ) -> Check:
     """Look at a pair before it is fused, the MSI strip by strip, which `progress` is told of in rows.
 
-    `srf`: the MSI's response, as `choose_response` takes it; `src_nodata`: as `open_pair` takes it. Raises
-    InputError where a raster cannot be opened at all, and what `choose_response` raises.
+    `srf`: the MSI's response, as `choose_response` takes it; `src_nodata` and `mask`: as `open_pair` takes them.
+    Raises InputError where a raster cannot be opened at all, and what `choose_response` and `choose_masks` raise.
     """
     started = time.monotonic()
     lr_path, msi_path = Path(lr_path), Path(msi_path)
@@ -73,8 +76,9 @@ def check(
     choice = choose_response(srf, lr, msi)
     result = _known(lr, msi)
     try:
-        with open_pair(lr_path, msi_path, src_nodata=src_nodata) as pair:
+        with open_pair(lr_path, msi_path, src_nodata=src_nodata, mask=mask) as pair:
             result = _placed(result, pair)
+            result = _masked(result, pair)
             result = _surveyed(result, pair, progress)
             if result.usable:
                 result = _fitted(result, pair, choice)
@@ -123,6 +127,17 @@ def _placed(result: Check, pair: PairReader) -> Check:
         hr_msi=replace(result.hr_msi, overlap=round(common / (msi.height * msi.width), 4)),
         hr_window=place.hr_window,
         notes=pair.notes,
+    )
+
+
+def _masked(result: Check, pair: PairReader) -> Check:
+    """What the products' own masks hide of the ground that both cover."""
+    lr, msi = pair.mask_shares()
+    return replace(
+        result,
+        lr_hsi=replace(result.lr_hsi, masked_shares=lr or None),
+        hr_msi=replace(result.hr_msi, masked_shares=msi or None),
+        notes=(*result.notes, *mask_notes(pair, (lr, msi))),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +17,9 @@ Point = tuple[float, float]
 class RasterCheck:
     """One raster of the pair; shares are of the pixels that both cover, `overlap` of the raster's own.
 
-    Bands count from 1: marked bad (None: not recorded), without any valid value, of one value alone, cut off
-    at their maximum; `saturated_share` is that of all valid values.
+    Bands count from 1: marked bad (None: not recorded), without any valid value, of one value alone, cut off at
+    their maximum; `saturated_share` is that of all valid values. `masked_shares`: by class, of what `--mask`
+    hides.
     """
 
     path: str
@@ -30,6 +32,7 @@ class RasterCheck:
     constant_bands: tuple[int, ...] | None = None
     saturated_bands: tuple[int, ...] | None = None
     saturated_share: float | None = None
+    masked_shares: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Resampling, Strip
 from emrdiff_cli.core.sensor.resampling import CUBIC_REACH
 from emrdiff_cli.errors import GridError, InputError, UsageError
+from emrdiff_cli.products.mask_choice import choose_masks
+from emrdiff_cli.products.mask_classes import SIDES, AskedMask, parse_mask, sided
 from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.metadata import fits_dtype
 from emrdiff_cli.raster.placement import Placement, place_on, placing_notes
@@ -36,6 +38,7 @@ _STRIP_ROWS = 256
 
 
 SRC_NODATA_TAG = "emrdiff_src_nodata"
+MASK_TAG = "emrdiff_mask"
 
 
 def recorded_nodata(tags: Mapping[str, str]) -> SrcNodata | None:
@@ -49,6 +52,15 @@ def recorded_nodata(tags: Mapping[str, str]) -> SrcNodata | None:
     except ValueError as error:
         raise InputError(f"its tag {SRC_NODATA_TAG} is {text!r}: must be two numbers or none") from error
     return None
+
+
+def recorded_mask(tags: Mapping[str, str]) -> AskedMask:
+    """The `mask` that a fused raster's tags record. Raises InputError for a damaged tag."""
+    text = tags.get(MASK_TAG)
+    try:
+        return () if text is None else parse_mask(text)
+    except ValueError as error:
+        raise InputError(f"its tag {MASK_TAG} is {text!r}: must be {error}") from error
 
 
 class PairReader:
@@ -141,11 +153,23 @@ class PairReader:
         return self._lr.given_nodata, self._msi.given_nodata
 
     @property
+    def mask(self) -> AskedMask:
+        """The classes of pixels that are masked, those of the LR-HSI first."""
+        return sided((self._lr.given_mask, self._msi.given_mask))
+
+    def mask_shares(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The share of the common ground that each masked class takes in the LR-HSI, and in the MSI."""
+        place = self.alignment
+        return self._lr.mask_shares(place.lr_window), self._msi.mask_shares(place.hr_window)
+
+    @property
     def tags(self) -> dict[str, str]:
-        """What is recorded in a raster made of the pair, for `recorded_nodata`."""
+        """What is recorded in a raster made of the pair, for `recorded_nodata` and `recorded_mask`."""
+        tags = {MASK_TAG: ",".join(self.mask)} if self.mask else {}
         if self.src_nodata == (None, None):
-            return {}
-        return {SRC_NODATA_TAG: ",".join("none" if v is None else f"{v!r}" for v in self.src_nodata)}
+            return tags
+        told = ",".join("none" if v is None else f"{v!r}" for v in self.src_nodata)
+        return {**tags, SRC_NODATA_TAG: told}
 
     def reopened_msi(self) -> RasterReader:
         """The MSI's raster through another handle."""
@@ -241,16 +265,19 @@ def open_pair(
     msi_path: Path,
     shift: tuple[float, float] = (0.0, 0.0),
     src_nodata: SrcNodata | None = None,
+    mask: AskedMask = (),
 ) -> Iterator[PairReader]:
     """Open an LR-HSI and an HR-MSI and place one on the other; the LR-HSI is brought onto the MSI's axes.
 
     `shift` moves the LR-HSI's grid by so many of its pixels, down and to the right, as `find_shift` finds it.
     `src_nodata`: stored values of the LR-HSI and of the HR-MSI that are nodata besides what the files declare.
-    Raises GridError: a CRS on one alone, no common area, an MSI that is not finer; InputError: a raster that
-    cannot be read, or (when it is read) NaN without a declared nodata.
+    `mask`: classes of pixels that are invalid by the products' own masks, as `choose_masks` takes them. Raises
+    GridError: a CRS on one alone, no common area, an MSI that is not finer; InputError: a raster that cannot be
+    read, or (when it is read) NaN without a declared nodata.
     """
     of_lr, of_msi = src_nodata or (None, None)
-    with open_raster(lr_path, of_lr) as lr, open_raster(msi_path, of_msi) as msi:
+    masks = choose_masks(mask, (lr_path, msi_path), SIDES)
+    with open_raster(lr_path, of_lr, masks[0]) as lr, open_raster(msi_path, of_msi, masks[1]) as msi:
         _refuse_unholdable((of_lr, of_msi), lr.info, msi.info)
         placed = _placed(lr.info, msi.info)
         stated = lr.on_grid(restated(lr.info.grid, msi.info.grid))

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.mask_classes import MaskClass
 from emrdiff_cli.products.metadata_xml import number_at, read_xml, text_at, whole_number_at
 from emrdiff_cli.products.product import Layer, Product
 from emrdiff_cli.raster_info import Bands
@@ -23,6 +24,15 @@ _OWN_PREFIX = re.compile(r"ENMAP\d\d-", re.IGNORECASE)
 _LEVELS = {"L1C": "W/m^2/sr/nm", "L2A": ""}  # and the units of their values
 _NO_STATISTICS = -1e5  # the mean of a band in which no pixel is valid is -1000000
 _MOST_BANDS = 1000
+_NO_CLASS = 255  # what some readers take for the background of a mask
+_MASKS = {  # the file's part of the name, the values of the class and those of all others
+    "cloud": ("CLOUD", (1,), (0,)),
+    "cirrus": ("CIRRUS", (1, 2, 3), (0,)),  # thin, medium, thick
+    "haze": ("HAZE", (1,), (0,)),
+    "shadow": ("CLOUDSHADOW", (1,), (0,)),
+    "snow": ("SNOW", (1,), (0,)),
+    "water": ("CLASSES", (2,), (0, 1, 3)),  # no class, land, background
+}
 
 
 def metadata_of(path: Path) -> Path | None:
@@ -78,7 +88,16 @@ def read(metadata: Path) -> Product:
             "product_id": told.scene,
         },
         band_tags={"detector": told.detectors},
+        masks={name: _mask(metadata, scene, *known) for name, known in _MASKS.items()},
     )
+
+
+def _mask(
+    metadata: Path, scene: str, part: str, values: tuple[int, ...], others: tuple[int, ...]
+) -> MaskClass:
+    found = _beside(metadata, scene, rf"-QL_QUALITY_{part}(?:_COG)?\.TIFF?")
+    missing = metadata.with_name(f"{scene}-QL_QUALITY_{part}.TIF")
+    return MaskClass(found or missing, values, known=(*values, *others, _NO_CLASS))
 
 
 def _beside(path: Path, scene: str, ending: str) -> Path | None:

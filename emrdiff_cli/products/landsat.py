@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.mask_classes import MaskClass
 from emrdiff_cli.products.metadata_odl import Groups as _Groups
 from emrdiff_cli.products.metadata_odl import metadata_text, read_odl
 from emrdiff_cli.products.metadata_odl import number_of as _number
@@ -45,6 +47,9 @@ _EDGES_NM = {
     **dict.fromkeys(("LANDSAT_4", "LANDSAT_5"), _TM),
 }
 _FILL = 0.0
+_QUALITY = "FILE_NAME_QUALITY_L1_PIXEL"
+_BITS = {"cloud": 3, "dilated-cloud": 1, "cirrus": 2, "shadow": 4, "snow": 5, "water": 7}
+_WITHOUT_CIRRUS = (_TM, _ETM)  # have no band for it: the bit is unused
 
 
 def metadata_of(path: Path) -> Path | None:
@@ -112,7 +117,21 @@ def read(metadata: Path) -> Product:
             "processing_level": level,
             "product_id": _text(groups, contents, "LANDSAT_PRODUCT_ID", metadata),
         },
+        masks=_masks(groups, edges, metadata),
+        no_masks=f"its metadata name no {_QUALITY}",
     )
+
+
+def _masks(groups: _Groups, edges: Mapping[int, tuple[int, int]], path: Path) -> dict[str, MaskClass]:
+    """The classes in the bits of QA_PIXEL."""
+    name = groups.get("PRODUCT_CONTENTS", {}).get(_QUALITY, "")
+    if not _IMAGE.fullmatch(name):
+        return {}
+    return {
+        each: MaskClass(path.parent / name, bits=1 << bit)
+        for each, bit in _BITS.items()
+        if each != "cirrus" or edges not in _WITHOUT_CIRRUS
+    }
 
 
 def _refuse_unknown(collection: str, level: str, path: Path) -> None:

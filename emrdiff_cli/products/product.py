@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from emrdiff_cli.products.mask_classes import MaskClass
 from emrdiff_cli.raster_info import Bands
 
 Driver = Literal["GTiff", "JP2OpenJPEG"]
@@ -27,7 +28,8 @@ class Product:
     `name` is the mission's and level's, `path` a file from which the same product is recognised, `files` those
     that decide what is read, the metadata and the images among them. Of `nodata` the first is the declared one,
     the others make pixels invalid as well. `size`: rows and columns by the metadata; None where they tell none.
-    `tags` are the scene's, `band_tags` the bands', as those of `RasterInfo`.
+    `tags` are the scene's, `band_tags` the bands', as those of `RasterInfo`. `masks`: its own, by class, in files
+    that may be missing; where it has none, `no_masks` says why.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Product:
     size: tuple[int, int] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     band_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masks: Mapping[str, MaskClass] = field(default_factory=dict)
+    no_masks: str = "none of this kind of product are known here"
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -50,5 +54,11 @@ class Product:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that decide what is read: the images, then the metadata."""
-        return (*self.images, self.metadata)
+        """The files that decide what is read: the images, the masks that are there, then the metadata."""
+        masks = {mask.path for mask in self.masks.values()}
+        return (*self.images, *sorted(path for path in masks if path.is_file()), self.metadata)
+
+    @property
+    def masks_there(self) -> tuple[str, ...]:
+        """Classes whose mask's file is there."""
+        return tuple(name for name, mask in self.masks.items() if mask.path.is_file())

@@ -16,7 +16,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.products.metadata_xml import number_at, read_xml, text_at
+from emrdiff_cli.products.mask_classes import MaskClass
+from emrdiff_cli.products.metadata_xml import number_at, read_xml, text_at, whole_number_at
 from emrdiff_cli.products.product import Layer, Product
 from emrdiff_cli.raster_info import Bands
 
@@ -25,10 +26,21 @@ _IMAGE = re.compile(
     r"(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}_(?:B\d[\dA]|TCI|SCL)(?:_[126]0m)?\.jp2", re.IGNORECASE
 )
 _PLACE = re.compile(r"GRANULE/[\w-]+/IMG_DATA/(?:R10m/)?[\w-]+?")
+_SCENE_MAP = re.compile(r"GRANULE/[\w-]+/IMG_DATA/R20m/[\w-]+_SCL_20m")
 _RESOLUTION = 10.0  # m
 _FOLDERS_UP = 6  # from an image to its product
 _INFO = "{*}General_Info/Product_Info"
 _IMAGES = "{*}General_Info/Product_Image_Characteristics"
+_SCENE_CLASS = "SCENE_CLASSIFICATION"
+_SCENE_CLASSES = {
+    "cloud": ("SC_CLOUD_MEDIUM_PROBA", "SC_CLOUD_HIGH_PROBA"),
+    "cirrus": ("SC_THIN_CIRRUS",),
+    "shadow": ("SC_CLOUD_SHADOW",),
+    "snow": ("SC_SNOW_ICE",),
+    "water": ("SC_WATER",),
+}
+_CLASSIFIED = {"cloud": 1, "cirrus": 2, "snow": 3}  # bands of MSK_CLASSI_B00: opaque clouds, cirrus, snow
+_RASTER_MASKS_FROM = 4.0  # processing baseline; before, they are polygons in GML
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,7 @@ def read(metadata: Path) -> Product:
     offsets = _offsets(root, _LEVELS[level].offset, metadata)
     if offsets and any(number not in offsets for number in numbers):
         raise InputError(f"{metadata}: has no offset of one of {', '.join(names)}: get the product again")
+    baseline = text_at(root, f"{_INFO}/PROCESSING_BASELINE", metadata)
     return Product(
         name=f"Sentinel-2 {level}",
         path=metadata,
@@ -106,9 +119,13 @@ def read(metadata: Path) -> Product:
             "acquisition_time": text_at(root, f"{_INFO}/PRODUCT_START_TIME", metadata),
             "sensor_type": f"{text_at(root, f'{_INFO}/Datatake/SPACECRAFT_NAME', metadata)} MSI",
             "processing_level": level,
-            "processing_baseline": text_at(root, f"{_INFO}/PROCESSING_BASELINE", metadata),
+            "processing_baseline": baseline,
             "product_id": text_at(root, f"{_INFO}/PRODUCT_URI", metadata).removesuffix(".SAFE"),
         },
+        masks=_scene_classes(root, metadata) if level == "L2A" else _classified(root, metadata),
+        no_masks="its metadata name no scene classification"
+        if level == "L2A"
+        else f"those of processing baseline {baseline} are no rasters, from {_RASTER_MASKS_FROM:05.2f} on they are",
     )
 
 
@@ -163,11 +180,43 @@ def _special_values(root: Element, path: Path) -> tuple[float, ...]:
     return tuple(told[name] for name in ("NODATA", "SATURATED") if name in told and math.isfinite(told[name]))
 
 
+def _scene_classes(root: Element, path: Path) -> dict[str, MaskClass]:
+    """The classes of L2A's scene classification at 20 m, by the values that the metadata list."""
+    names = _named(root, _SCENE_MAP, path)
+    listed = root.findall(f"{_IMAGES}/Scene_Classification_List/Scene_Classification_ID")
+    told = {
+        text_at(each, f"{_SCENE_CLASS}_TEXT", path): whole_number_at(each, f"{_SCENE_CLASS}_INDEX", path)
+        for each in listed
+    }
+    if len(names) != 1:
+        return {}
+    image, known = path.parent.joinpath(*names[0].split("/")).with_suffix(".jp2"), tuple(told.values())
+    return {
+        name: MaskClass(image, tuple(told[each] for each in classes), known=known)
+        for name, classes in _SCENE_CLASSES.items()
+        if all(each in told for each in classes)
+    }
+
+
+def _classified(root: Element, path: Path) -> dict[str, MaskClass]:
+    """The classes of L1C's mask at 60 m, a band each."""
+    names = _named(root, re.compile(_PLACE.pattern), path)
+    if number_at(root, f"{_INFO}/PROCESSING_BASELINE", path) < _RASTER_MASKS_FROM or not names:
+        return {}
+    granule = path.parent.joinpath(*names[0].split("/")[:2])
+    image = granule / "QI_DATA" / "MSK_CLASSI_B00.jp2"
+    return {name: MaskClass(image, (1,), band=band, known=(0, 1)) for name, band in _CLASSIFIED.items()}
+
+
+def _named(root: Element, wanted: re.Pattern[str], path: Path) -> list[str]:
+    """The images that the metadata name and a pattern describes."""
+    listed = [text_at(each, ".", path) for each in root.iterfind(f"{_INFO}/Product_Organisation//IMAGE_FILE")]
+    return [name for name in listed if wanted.fullmatch(name)]
+
+
 def _image(root: Element, band: str, path: Path) -> Path:
     """The image of a band at 10 m that the metadata name, inside the product's folder."""
-    wanted = re.compile(rf"{_PLACE.pattern}_B0?{band[1:]}(?:_10m)?")
-    listed = [text_at(each, ".", path) for each in root.iterfind(f"{_INFO}/Product_Organisation//IMAGE_FILE")]
-    names = [name for name in listed if wanted.fullmatch(name)]
+    names = _named(root, re.compile(rf"{_PLACE.pattern}_B0?{band[1:]}(?:_10m)?"), path)
     if len(names) != 1:
         raise InputError(
             f"{path}: names {len(names)} images of band {band} at 10 m, one is needed: get the product as one tile"

@@ -24,6 +24,7 @@ _BYTES_AT_ONCE = 32 * 2**20
 _CHUNK_CACHE = 128 * 2**20
 _LARGEST_CHUNK = 512 * 2**20
 _LARGEST_ATTRIBUTE = 2**20  # numbers or characters
+_MOST_TEXTS = 10_000
 _LEAST_ENTRY = 8  # bytes that a chunk takes in a file at least, for its address
 MOST_DEFLATED = 1100  # bytes that one byte can stand for: deflate's 1032, and some
 
@@ -99,6 +100,17 @@ class Hdf5File:
     def numbers(self, name: str) -> NDArray[np.float64]:
         """A short list of numbers as a whole."""
         return self.array(name, 1).read(()).astype(np.float64)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A short list of texts. Raises InputError where there is none."""
+        item = self.describe(name)
+        shape = None if item is None else item.shape
+        if item is None or shape is None or len(shape) != 1 or shape[0] > _MOST_TEXTS or item.elsewhere:
+            raise InputError(f"{self.path}: {name} is no list of texts: get the product again")
+        refuse_more_than_held(self.path, item, name)
+        told, _ = self._handle.ask("scalar", name=name)
+        texts = told.get("text", ())
+        return (texts,) if isinstance(texts, str) else tuple(texts)
 
     def scalar(self, name: str) -> Any:
         """A number or a text that stands alone; None where there is none."""

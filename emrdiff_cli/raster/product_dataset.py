@@ -16,24 +16,31 @@ from rasterio.enums import ColorInterp
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.products.product import Product
 from emrdiff_cli.raster.metadata import envi_lists
-from emrdiff_cli.raster.sizes import check_geotiff, check_jpeg2000
+from emrdiff_cli.raster.product_image import open_image
+from emrdiff_cli.raster.quality_mask import QualityMask
+from emrdiff_cli.raster_info import Window
 
 
 class ProductDataset:
     """The bands of a product as `RasterReader` reads those of a file: what it asks a dataset of rasterio for.
 
-    Bands of different scales are given as physical values, float32, NaN where invalid. Raises InputError where
-    the images are not what the metadata say, and what rasterio raises where they cannot be opened.
+    Bands of different scales are given as physical values, float32, NaN where invalid. Pixels of the `masked`
+    classes, which the product has, are invalid too. Raises InputError where the images or masks are not what the
+    metadata say, and what rasterio raises where they cannot be opened.
     """
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: Product, masked: Sequence[str] = ()) -> None:
         self._product = product
         self._layers = [(layer.path, layer.band) for layer in product.layers]
         with ExitStack() as stack:
-            self._open = {image: stack.enter_context(_opened(product, image)) for image in product.images}
+            self._open = {
+                image: stack.enter_context(open_image(image, product.driver)) for image in product.images
+            }
             _refuse_others(product, self._open)
+            first = self._open[product.images[0]]
+            self.mask = QualityMask(product, masked, first) if masked else None
+            """The masks that are applied; None: none."""
             self._close = stack.pop_all()
-        first = self._open[product.images[0]]
         self.height, self.width = first.height, first.width
         self.transform, self.crs, self.gcps, self.rpcs = first.transform, first.crs, first.gcps, first.rpcs
         self.driver = product.name
@@ -69,16 +76,27 @@ class ProductDataset:
         """
         stored = self._read("read", indexes, window)
         declared, *further = self._product.nodata
+        hidden = self._hidden(window)
         if not self._physical:
             if further:
                 stored[np.isin(stored, further)] = declared
+            if hidden is not None:
+                stored[:, hidden] = declared
             return stored
         values = np.empty(stored.shape, np.float32)
         for band, index, into in zip(stored, indexes, values, strict=True):
             scale, offset = self._product.scales[index - 1], self._product.offsets[index - 1]
             into[:] = np.multiply(band, scale, dtype=np.float64) + offset
             into[np.isin(band, self._product.nodata)] = np.nan
+        if hidden is not None:
+            values[:, hidden] = np.nan
         return values
+
+    def _hidden(self, window: Any) -> NDArray[np.bool_] | None:
+        if self.mask is None:
+            return None
+        places = (window.row_off, window.col_off, window.height, window.width)
+        return self.mask.hidden(Window(*map(int, places)))
 
     def read_masks(self, indexes: Sequence[int], window: Any) -> NDArray[Any]:
         """The files' own masks, 0 where invalid, (bands, rows, columns)."""
@@ -97,19 +115,8 @@ class ProductDataset:
     def close(self) -> None:
         """Close the files."""
         self._close.close()
-
-
-def _opened(product: Product, image: Path) -> Any:
-    if product.driver == "JP2OpenJPEG":
-        check_jpeg2000(image)
-    dataset = rasterio.open(image.absolute(), driver=product.driver, sharing=False)
-    try:
-        if product.driver == "GTiff":
-            check_geotiff(image, dataset)
-    except BaseException:
-        dataset.close()
-        raise
-    return dataset
+        if self.mask is not None:
+            self.mask.close()
 
 
 def _refuse_others(product: Product, opened: dict[Path, Any]) -> None:

@@ -22,6 +22,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.mask_choice import choose_masks
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.products.product import Product
 from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster.alpha import alpha_bands
@@ -59,16 +61,18 @@ def read_info(path: Path) -> RasterInfo:
         return reader.info
 
 
-def open_raster(path: Path, nodata: float | None = None) -> RasterReader:
+def open_raster(path: Path, nodata: float | None = None, mask: AskedMask = ()) -> RasterReader:
     """Open a GeoTIFF, COG or ENVI raster, for ENVI the data file or its header, or a product as it is shipped.
 
-    `nodata`: a stored value that is invalid as well, besides what the file declares. Raises InputError: no such
-    file, another format, a header or data file missing, a size other than the header's, a GeoTIFF cut short,
-    complex values, bands that differ in nodata or scale.
+    `nodata`: a stored value that is invalid as well, besides what the file declares. `mask`: classes of pixels that
+    are invalid by a product's own masks. Raises InputError: no such file, another format, a header or data file
+    missing, a size other than the header's, a GeoTIFF cut short, complex values, bands that differ in nodata or
+    scale, a mask's file missing; UsageError: a class that the raster has no mask of.
     """
     product = recognise(Path(path))
+    choose_masks(mask, [Path(path)])
     if product is not None:
-        return _opened_product(product, nodata)
+        return _opened_product(product, nodata, mask)
     data, driver = locate(Path(path))
     try:
         header = find_header(data) if driver == "ENVI" else None
@@ -82,10 +86,13 @@ def open_raster(path: Path, nodata: float | None = None) -> RasterReader:
         raise InputError(f"{path}: cannot be opened as {driver}: {said}: {remedy}") from error
 
 
-def _opened_product(product: Product, nodata: float | None) -> RasterReader:
+def _opened_product(product: Product, nodata: float | None, mask: AskedMask) -> RasterReader:
     try:
         with ignoring_missing_georeference(), _any_nodata():
-            return _opened(product.path, ProductDataset(product), nodata)
+            reader = _opened(product.path, ProductDataset(product, mask), nodata)
+        tags = reader.info.tags if not mask else {**reader.info.tags, "masked_classes": ",".join(mask)}
+        reader.info = replace(reader.info, mask_classes=product.masks_there, tags=tags)
+        return reader
     except _GDAL_ERRORS as error:
         said = _one_line(error).rstrip(".")
         raise InputError(
@@ -121,6 +128,7 @@ class RasterReader:
         """The CRS that the file states, whatever grid its pixels are put on."""
         self.given_nodata = nodata
         """The nodata value that was given besides what the file declares; None: none."""
+        self._mask = dataset.mask if isinstance(dataset, ProductDataset) else None
         self._nodata = [value for value in (nodata, known.nodata) if value is not None]
         self.masked = self.info.has_mask or self.info.has_alpha
         """True with a mask of its own, or an alpha band, besides nodata."""
@@ -151,7 +159,18 @@ class RasterReader:
 
     def reopened(self) -> RasterReader:
         """The same raster through another handle, for another thread."""
-        return open_raster(self.info.path, self.given_nodata)
+        return open_raster(self.info.path, self.given_nodata, self.given_mask)
+
+    @property
+    def given_mask(self) -> AskedMask:
+        """The classes of pixels that a product's own masks make invalid, as was asked for."""
+        return () if self._mask is None else self._mask.classes
+
+    def mask_shares(self, area: Window | None = None) -> dict[str, float]:
+        """The share of the raster, or of a window of it, that each of these classes takes."""
+        grid = self.info.grid
+        whole = Window(0, 0, grid.height, grid.width)
+        return {} if self._mask is None else self._mask.shares(area or whole)
 
     def moved(self, down: float, right: float) -> RasterReader:
         """The same open raster with its grid moved by so many of its pixels; closed with this one."""

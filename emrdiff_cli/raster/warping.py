@@ -35,7 +35,7 @@ class AlignedReader:
     masked = True
 
     def __init__(self, reader: RasterReader, target: Grid) -> None:
-        self.given_nodata = reader.given_nodata
+        self.given_nodata, self.given_mask = reader.given_nodata, reader.given_mask
         self.info: RasterInfo = replace(reader.info, grid=target)
         self._reader = reader
         self.stated_crs_wkt = reader.stated_crs_wkt
@@ -51,6 +51,10 @@ class AlignedReader:
             f"{self.info.path.name} was warped onto the MSI's axes (cubic, pixels of {size:.6g} in the MSI's "
             "CRS), which blurs it a little"
         )
+
+    def mask_shares(self, _area: Window | None = None) -> dict[str, float]:
+        """The share of the raster as it is stored that each masked class takes."""
+        return self._reader.mask_shares()
 
     @cached_property
     def _values(self) -> Field:

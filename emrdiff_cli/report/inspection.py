@@ -19,7 +19,8 @@ class RasterSummary:
 
     `transform`: a, b, c, d, e, f of x = a col + b row + c, y = d col + e row + f. `bounds`: least x, least y,
     greatest x, greatest y. `nodata` is a stored value, physical value = stored value x scale + offset.
-    `masked_by`: what makes pixels invalid besides nodata.
+    `masked_by`: what makes pixels invalid besides nodata; `mask_classes`: what does on request, by a product's
+    masks.
     """
 
     path: str
@@ -39,6 +40,7 @@ class RasterSummary:
     band_names: tuple[str, ...] | None
     nodata: float | None
     masked_by: str | None
+    mask_classes: tuple[str, ...]
     scale: float
     offset: float
     scale_recorded: bool
@@ -61,6 +63,11 @@ class RasterSummary:
             "Bad bands": _numbers(self.bad_bands),
             "Nodata": "none" if self.nodata is None else f"{self.nodata:.9g}",
             **({} if self.masked_by is None else {"Masked by": self.masked_by}),
+            **(
+                {}
+                if not self.mask_classes
+                else {"Masks": f"{', '.join(self.mask_classes)} (on request: --mask)"}
+            ),
             "Scale": self._scale(),
         }
         return [f"{label:<12} {value}" for label, value in rows.items()]
@@ -111,6 +118,7 @@ def summarise(info: RasterInfo) -> RasterSummary:
         band_names=bands.names,
         nodata=info.nodata,
         masked_by=info.masked_by,
+        mask_classes=info.mask_classes,
         scale=info.scale,
         offset=info.offset,
         scale_recorded=info.scale_recorded,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.products.mask_classes import AskedMask, plain_classes
 from emrdiff_cli.raster.crs import pixel_width_m
 from emrdiff_cli.raster.files import refuse_inputs_as_outputs
 from emrdiff_cli.raster.png import encode_png
@@ -49,16 +50,18 @@ def quicklook(
     wavelengths_nm: Sequence[float] | None = None,
     size: int = 1024,
     percentiles: tuple[float, float] = (2.0, 98.0),
+    mask: AskedMask = (),
     overwrite: bool = False,
 ) -> Quicklook:
     """Draw a raster into a PNG whose longer side is about `size` pixels, a scale bar underneath.
 
-    Each band is stretched between the percentiles of its valid values; invalid pixels are transparent. Raises
-    UsageError, OutputExistsError, InputError (nothing valid, no wavelengths), WriteError.
+    Each band is stretched between the percentiles of its valid values; invalid pixels are transparent, and those
+    of the classes of `mask`, by the product's own masks. Raises UsageError, OutputExistsError, InputError (nothing
+    valid, no wavelengths), WriteError.
     """
     raster, output = Path(raster), Path(output)
     _check(output, size, percentiles)
-    with open_raster(raster) as reader:
+    with open_raster(raster, mask=plain_classes(mask)) as reader:
         info = reader.info
         refuse_inputs_as_outputs([output], [raster])
         check_target(output, overwrite)

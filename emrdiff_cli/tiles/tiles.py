@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.sensor.grid import same_place
 from emrdiff_cli.core.tiling import Mosaic
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError
+from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import file_sha256
@@ -47,13 +48,14 @@ def cut(
     overwrite: bool,
     report: Report,
     known: PairTags | None = None,
+    masks: Sequence[AskedMask] = (),
 ) -> Path:
     """Cut one raster, or an LR and an HR raster on their common area, into GeoTIFF tiles in a folder.
 
-    `size` and `overlap` are in pixels of the finest raster; tile origins of a pair lie on whole LR pixels.
-    Stored values and metadata stay as they are. `known`: of a pair, how its LR raster lies; None: as it says.
-    Returns the path of the index, which is written last.
-    Raises UsageError, OutputExistsError, InputError, GridError, WriteError.
+    `size` and `overlap` are in pixels of the finest raster; tile origins of a pair lie on whole LR pixels. Stored
+    values and metadata stay as they are. `known`: of a pair, how its LR raster lies; None: as it says. `masks`:
+    classes of pixels by each raster that become nodata, by its own masks. Returns the path of the index, which is
+    written last. Raises UsageError, OutputExistsError, InputError, GridError, WriteError.
     """
     folder = Path(folder)
     if not 1 <= len(rasters) <= 2:
@@ -65,7 +67,8 @@ def cut(
             f"--size {size} --overlap {overlap}: the overlap must be at least 0 and below the size"
         )
     with ExitStack() as stack:
-        readers = [stack.enter_context(open_raster(Path(path))) for path in rasters]
+        masked = zip(rasters, masks or [()] * len(rasters), strict=True)
+        readers = [stack.enter_context(open_raster(Path(path), mask=mask)) for path, mask in masked]
         for reader in readers:
             _refuse_mask(reader)
         known = known or PairTags()

@@ -99,6 +99,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "shift": {"shift": (0.5, 0.0)},
     "PSF": {"psf_fwhm": (3.0, 3.0)},
     "nodata": {"src_nodata": (-1.0, None)},
+    "mask": {"mask": ("cloud",)},
     "srf": {"srf": "estimate"},
     "bounds": {"bounds": (0.0, 0.0, 1.0, 1.0)},
     "format": {"driver": "ENVI"},

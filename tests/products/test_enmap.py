@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from xml.etree.ElementTree import parse
 
 import numpy as np
 import pytest
@@ -173,6 +174,8 @@ def test_true_metadata(tmp_path: Path, level: str) -> None:
         metadata, image := metadata.with_name(metadata.name.replace("METADATA.XML", "SPECTRAL_IMAGE.TIF"))
     )
     product = enmap.read(metadata)
+    listed = {name.text for name in parse(metadata).iter("name")}
+    assert {mask.path.name for mask in product.masks.values()} < listed
     wavelengths = np.array(product.bands.wavelengths_nm)
     assert product.path == image
     assert product.bands.count == len(product.layers) == 218

@@ -154,6 +154,12 @@ def test_true_metadata(tmp_path: Path, level: str) -> None:
     assert (set(product.scales), set(product.offsets)) == ({0.0001}, {-0.1})
     assert product.nodata == (0, 65535)
     assert product.tags["sensor_type"] == "Sentinel-2C MSI"
+    masks = {name: mask.values for name, mask in product.masks.items()}
+    if level == "L2A":
+        assert masks == {"cloud": (8, 9), "cirrus": (10,), "shadow": (3,), "snow": (11,), "water": (6,)}
+        assert product.masks_there == tuple(masks)
+    else:
+        assert masks == dict.fromkeys(("cloud", "cirrus", "snow"), (1,))
     ending = "_10m" if level == "L2A" else ""
     assert [image.stem[23:] for image in product.images] == [
         f"B{n}{ending}" for n in ("02", "03", "04", "08")

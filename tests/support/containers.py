@@ -129,6 +129,19 @@ def write_emit(
     return path
 
 
+EMIT_FLAGS = ("Cloud flag", "Cirrus flag", "Water flag", "Spacecraft Flag", "Dilated Cloud Flag", "AOD550")
+
+
+def write_emit_mask(path: Path, mask: NDArray[Any], start: str = "2022-08-27T06:07:53+0000") -> Path:
+    """EMIT's L2A MASK, downtrack x crosstrack x the bands of `EMIT_FLAGS`."""
+    with h5py.File(path, "w") as file:
+        file.attrs["time_coverage_start"] = np.bytes_(start)
+        file["mask"] = mask.astype("float32")
+        file["mask"].attrs["_FillValue"] = np.array([-9999], "float32")
+        file.create_dataset("sensor_band_parameters/mask_bands", data=EMIT_FLAGS, dtype=h5py.string_dtype())
+    return path
+
+
 def write_aviris(path: Path, *, geotransform: bool = True, moved: float = 0.0) -> Path:
     """AVIRIS-3 orthorectified: wavelength x northing x easting."""
     from pyproj import CRS

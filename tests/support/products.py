@@ -15,6 +15,12 @@ from tests.support.rasters import NORTH_UP, UTM33, write_tif
 
 ENMAP_SCENE = "ENMAP01-____{level}-DT0000004711_20240615T101112Z_003_V010400_20240617T080910Z"
 
+EMPTY: Mapping[str, NDArray[Any]] = {}
+SCENE_CLASSES = (
+    *("NODATA", "SATURATED_DEFECTIVE", "CAST_SHADOW", "CLOUD_SHADOW", "VEGETATION", "NOT_VEGETATED", "WATER"),
+    *("UNCLASSIFIED", "CLOUD_MEDIUM_PROBA", "CLOUD_HIGH_PROBA", "THIN_CIRRUS", "SNOW_ICE"),
+)
+
 
 def write_enmap(
     folder: Path,
@@ -29,8 +35,12 @@ def write_enmap(
     background: int = -32768,
     transform: Affine = NORTH_UP,
     crs: str = UTM33,
+    masks: Mapping[str, NDArray[Any]] = EMPTY,
 ) -> Path:
-    """An EnMAP product; `swir` and `empty` number bands from 1. Returns the metadata file."""
+    """An EnMAP product; `swir` and `empty` number bands from 1, `masks` by the names of their QL_QUALITY files.
+
+    Returns the metadata file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     scene = ENMAP_SCENE.format(level=level)
     count, rows, cols = values.shape
@@ -38,6 +48,8 @@ def write_enmap(
     offsets = offsets or [0] * count
     image = f"{scene}-SPECTRAL_IMAGE.TIF"
     write_tif(folder / image, values, transform=transform, crs=crs)
+    for name, mask in masks.items():
+        write_tif(folder / f"{scene}-QL_QUALITY_{name}.TIF", mask[None], transform=transform, crs=crs)
     vnir = [band for band in range(1, count + 1) if band not in swir]
     bands = "".join(
         f'<bandID number="{i}"><wavelengthCenterOfBand>{nm}</wavelengthCenterOfBand>'
@@ -81,32 +93,28 @@ def write_sentinel2(
     offsets: Sequence[float] = (-1000, -900, -1000, -1000),
     transform: Affine = NORTH_UP,
     crs: str = UTM33,
+    baseline: str = "05.10",
+    mask: NDArray[Any] | None = None,
 ) -> Path:
-    """A SAFE folder with the four bands of 10 m, and B5 named alone; returns its metadata file."""
+    """A SAFE folder with the four bands of 10 m, and B5 named alone; returns its metadata file.
+
+    `mask`: the scene classification (rows, columns) at half the resolution, or for L1C the three bands at a sixth.
+    """
     taken = "20240615T101031"
     granule = f"GRANULE/{level}_T33UUU_A012345_{taken}/IMG_DATA"
     at = {"L1C": "", "L2A": "R10m/"}[level], {"L1C": "", "L2A": "_10m"}[level]
     names = [f"{granule}/{at[0]}T33UUU_{taken}_{band}{at[1]}" for band in ("B02", "B03", "B04", "B08")]
     for name, band in zip(names, values, strict=True):
-        image = folder / f"{name}.jp2"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        rows, cols = band.shape
-        with rasterio.open(
-            image,
-            "w",
-            driver="JP2OpenJPEG",
-            count=1,
-            height=rows,
-            width=cols,
-            dtype="uint16",
-            crs=crs,
-            transform=transform,
-            QUALITY="100",
-            REVERSIBLE="YES",
-        ) as dataset:
-            dataset.write(band, 1)
+        _write_jp2(folder / f"{name}.jp2", band[None], transform, crs)
+    scene_map = f"{granule}/R20m/T33UUU_{taken}_SCL_20m"
+    if mask is not None and level == "L2A":
+        _write_jp2(folder / f"{scene_map}.jp2", mask[None], transform @ Affine.scale(2), crs)
+    elif mask is not None:
+        classified = folder / Path(granule).parent / "QI_DATA" / "MSK_CLASSI_B00.jp2"
+        _write_jp2(classified, mask, transform @ Affine.scale(6), crs)
     coarse = ("R20m/", "_20m") if level == "L2A" else ("", "")
     names.append(f"{granule}/{coarse[0]}T33UUU_{taken}_B05{coarse[1]}")
+    names += [scene_map] if level == "L2A" else []
     bands = (
         (1, "B2", 10, 490),
         (2, "B3", 10, 560),
@@ -144,7 +152,7 @@ def write_sentinel2(
         f'<{root} xmlns:n1="https://psd-15.sentinel2.eo.esa.int/PSD/User_Product_Level-{told[0]}.xsd">'
         "<n1:General_Info><Product_Info><PRODUCT_START_TIME>2024-06-15T10:10:31.024Z</PRODUCT_START_TIME>"
         f"<PRODUCT_URI>S2B_MSI{level}_{taken}_N0510_R022_T33UUU_20240615T123456.SAFE</PRODUCT_URI>"
-        f"<PROCESSING_LEVEL>Level-{told[0]}</PROCESSING_LEVEL><PROCESSING_BASELINE>05.10</PROCESSING_BASELINE>"
+        f"<PROCESSING_LEVEL>Level-{told[0]}</PROCESSING_LEVEL><PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>"
         "<Datatake><SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME></Datatake>"
         "<Product_Organisation><Granule_List><Granule>"
         + "".join(f"<IMAGE_FILE>{name}</IMAGE_FILE>" for name in names)
@@ -157,9 +165,38 @@ def write_sentinel2(
         + scale
         + (f"<{outer}>{listed}</{outer}>" if listed else "")
         + f"<Spectral_Information_List>{spectra}</Spectral_Information_List>"
-        f"</Product_Image_Characteristics></n1:General_Info></{root}>\n"
+        f"{_scene_classes() if level == 'L2A' else ''}</Product_Image_Characteristics></n1:General_Info></{root}>\n"
     )
     return metadata
+
+
+def _write_jp2(path: Path, values: NDArray[Any], transform: Affine, crs: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bands, rows, cols = values.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="JP2OpenJPEG",
+        count=bands,
+        height=rows,
+        width=cols,
+        dtype=values.dtype.name,
+        crs=crs,
+        transform=transform,
+        QUALITY="100",
+        REVERSIBLE="YES",
+        YCC="NO",
+    ) as dataset:
+        dataset.write(values)
+
+
+def _scene_classes() -> str:
+    listed = "".join(
+        f"<Scene_Classification_ID><SCENE_CLASSIFICATION_TEXT>SC_{name}</SCENE_CLASSIFICATION_TEXT>"
+        f"<SCENE_CLASSIFICATION_INDEX>{i}</SCENE_CLASSIFICATION_INDEX></Scene_Classification_ID>"
+        for i, name in enumerate(SCENE_CLASSES)
+    )
+    return f"<Scene_Classification_List>{listed}</Scene_Classification_List>"
 
 
 def write_landsat(
@@ -170,6 +207,7 @@ def write_landsat(
     form: str = "txt",
     transform: Affine = NORTH_UP,
     crs: str = UTM33,
+    quality: NDArray[Any] | None = None,
 ) -> Path:
     """A folder of Landsat 8, bands 1 to 7 of 30 m; returns its metadata file, of that form."""
     scene = f"LC08_{level}_193024_20240615_20240620_02_T1"
@@ -178,6 +216,9 @@ def write_landsat(
     names = {f"FILE_NAME_BAND_{i}": f"{scene}_{infix}B{i}.TIF" for i in range(1, len(values) + 1)}
     for name, band in zip(names.values(), values, strict=True):
         write_tif(folder / name, band[None], transform=transform, crs=crs)
+    names["FILE_NAME_QUALITY_L1_PIXEL"] = f"{scene}_QA_PIXEL.TIF"
+    if quality is not None:
+        write_tif(folder / f"{scene}_QA_PIXEL.TIF", quality[None], transform=transform, crs=crs)
     mult, add = (2.75e-05, -0.2) if infix else (2e-05, -0.1)
     scaling = {f"REFLECTANCE_MULT_BAND_{i}": f"{mult:.4E}" for i in range(1, len(values) + 1)}
     scaling |= {f"REFLECTANCE_ADD_BAND_{i}": f"{add:.6f}" for i in range(1, len(values) + 1)}

@@ -8,6 +8,7 @@ none; the root's `geotransform` and `spatial_ref` for that grid; `sensor_band_pa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.conversion.image import Image
+from emrdiff_cli.conversion.products.emit_mask import EmitMask
 from emrdiff_cli.conversion.products.parts import fill_value, in_nm, map_grid, scene_tags, spectral_bands
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.containers import Container
@@ -28,19 +30,19 @@ _FILL = -9999.0
 _BANDS = "sensor_band_parameters"
 
 
-def read(file: Hdf5File, container: Container) -> Image:
-    """The cube on the ground's grid, by the nearest sensor pixel, as the table has it; values stay."""
-    if not container.root:
-        raise InputError(
-            f"{file.path}: is an EMIT file without reflectance or radiance: convert the RFL or RAD file beside it"
-        )
-    cube = file.array(container.root, 3)
+def read(file: Hdf5File, container: Container, mask: EmitMask | None = None) -> Image:
+    """The cube on the ground's grid, by the nearest sensor pixel, as the table has it; values stay.
+
+    What the `mask` hides becomes nodata.
+    """
+    cube = cube_of(file, container)
     table = [file.array(f"location/{name}", 2) for name in ("glt_y", "glt_x")]
     if table[0].shape != table[1].shape or any(part.dtype.kind not in "iu" for part in table):
         raise InputError(f"{file.path}: glt_x and glt_y are no lookup table: get the product again")
     height, width = table[0].shape
     fill = fill_value(file, cube)
     nodata = _FILL if fill is None else fill
+    masked = {} if mask is None else {"masked_classes": ",".join(mask.counts)}
     info = RasterInfo(
         file.path,
         "netCDF",
@@ -50,9 +52,26 @@ def read(file: Hdf5File, container: Container) -> Image:
         nodata,
         scale_recorded=container.root == "reflectance",
         tags=scene_tags(file, container.name, acquisition_time="time_coverage_start")
-        | {"quantity": container.root},
+        | {"quantity": container.root}
+        | masked,
     )
-    return Image(info, lambda: _ortho(cube, table, nodata), container.name, [file.path], counted=True)
+    return Image(
+        info,
+        partial(_ortho, cube, table, nodata, mask),
+        container.name,
+        [file.path] if mask is None else [file.path, mask.path],
+        counted=True,
+        told=None if mask is None else lambda: (mask.note(height * width),),
+    )
+
+
+def cube_of(file: Hdf5File, container: Container) -> Hdf5Array:
+    """The cube, rows x columns x bands. Raises InputError where the file has none."""
+    if not container.root:
+        raise InputError(
+            f"{file.path}: is an EMIT file without reflectance or radiance: convert the RFL or RAD file beside it"
+        )
+    return file.array(container.root, 3)
 
 
 def _transform(file: Hdf5File) -> Affine:
@@ -75,7 +94,9 @@ def _bands(file: Hdf5File, count: int) -> Bands:
     )
 
 
-def _ortho(cube: Hdf5Array, table: list[Hdf5Array], nodata: float) -> Iterator[NDArray[Any]]:
+def _ortho(
+    cube: Hdf5Array, table: list[Hdf5Array], nodata: float, mask: EmitMask | None
+) -> Iterator[NDArray[Any]]:
     """Strips of the ground (bands, rows, columns); of the sensor only what a tile needs is read.
 
     As many bands at a time as a chunk has, so that few chunks are held while the tiles move along a strip.
@@ -91,6 +112,10 @@ def _ortho(cube: Hdf5Array, table: list[Hdf5Array], nodata: float) -> Iterator[N
             for left in range(0, width, _TILE):
                 part = np.s_[:, left : left + _TILE]
                 _fill(strip[bands][:, *part], cube, bands, rows[part], cols[part])
+        if mask is not None:
+            for left in range(0, width, _TILE):
+                part = np.s_[:, left : left + _TILE]
+                strip[:, *part][:, mask.hidden(rows[part], cols[part])] = nodata
         yield strip
         del strip
 

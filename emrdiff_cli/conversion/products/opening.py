@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,13 @@ from emrdiff_cli.conversion.image import (
     Image,
     given_bands,
     known_bands,
+    refuse_mask,
     refuse_matlab_options,
 )
 from emrdiff_cli.conversion.products import aviris, emit, neon, prisma, tanager
+from emrdiff_cli.conversion.products.emit_mask import open_mask
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.products.mask_classes import plain_classes
 from emrdiff_cli.raster.containers import Container, Kind
 from emrdiff_cli.raster.hdf5 import Hdf5File, open_hdf5
 
@@ -26,6 +29,10 @@ _READERS: Mapping[Kind, Callable[[Hdf5File, Container], Image]] = {
     "aviris-3": aviris.read,
     "neon": neon.read,
     "tanager": tanager.read,
+}
+
+_WITHOUT_MASKS: Mapping[Kind, str] = {
+    "prisma": "PRISMA, of which the error matrices alone are read, without being asked"
 }
 
 
@@ -38,8 +45,15 @@ def open_product(source: Path, container: Container, options: ConversionOptions)
     if options.pan and container.kind != "prisma":
         raise UsageError(f"--pan is for PRISMA: {source} is {container.name}")
     given = given_bands(options)
-    with open_hdf5(source) as file:
-        image = (prisma.read_pan if options.pan else _READERS[container.kind])(file, container)
+    if container.kind != "emit":
+        refuse_mask(source, _WITHOUT_MASKS.get(container.kind, container.name), options)
+    with open_hdf5(source) as file, ExitStack() as stack:
+        if options.mask:
+            shape = emit.cube_of(file, container).shape[:2]
+            mask = stack.enter_context(open_mask(file, shape, plain_classes(options.mask)))
+            image = emit.read(file, container, mask)
+        else:
+            image = (prisma.read_pan if options.pan else _READERS[container.kind])(file, container)
         if given is not None:
             own = image.info.bands
             bands = replace(known_bands(source, own.count, GENERIC, given), good=own.good, names=own.names)
