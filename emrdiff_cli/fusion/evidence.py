@@ -6,20 +6,12 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emrdiff_cli.core.evidence.gathering import PairPart, gather
+from emrdiff_cli.core.evidence.scene_part import Core, PartPlan
 from emrdiff_cli.core.evidence.verdict import Verdict, choose
-from emrdiff_cli.core.sensor.degradation import on_image
-from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
 from emrdiff_cli.fusion.observed_scene import ObservedScene
 from emrdiff_cli.methods import END_POINTS, Effort
-from emrdiff_cli.raster_info import Window
 from emrdiff_cli.runtime.interruption import safe_point
-
-Core = tuple[slice, slice]
 
 
 class _Sample(NamedTuple):
@@ -104,43 +96,8 @@ def _spread(length: int, side: int, count: int) -> list[int]:
 def _part(observed: ObservedScene, core: Core) -> PairPart:
     """A part of the scene, with its halo, as a pair of its own."""
     safe_point()
-    pair, lr = observed.pair, observed.usable_lr
-    shape, place = lr.valid.shape, pair.alignment
-    wide = [
-        slice(max(0, part.start - _HALO), min(length, part.stop + _HALO))
-        for part, length in zip(core, shape, strict=True)
-    ]
-    rows, cols = wide
-    axes = (place.rows, place.hr_window.height), (place.cols, place.hr_window.width)
-    (top, bottom, by_rows), (left, right, by_cols) = (
-        _axis(placed, part, length) for (placed, length), part in zip(axes, wide, strict=True)
-    )
-    lengths = [part.stop - part.start for part in wide]
-    resampling = Resampling.between(
-        by_rows, by_cols, (lengths[0], lengths[1]), (bottom - top, right - left), pair.psf
-    )
-    values, valid = pair.read_msi(Window(top, left, bottom - top, right - left))
-    scene = LrScene(
-        lr.hsi[:, rows, cols],
-        lr.msi[:, rows, cols],
-        lr.valid[rows, cols] & on_image(resampling.down),
-        None if lr.changed is None else lr.changed[rows, cols],
-    )
-    inner = [slice(part.start - w.start, part.stop - w.start) for part, w in zip(core, wide, strict=True)]
-    ratio = place.rows.ratio, place.cols.ratio
-    return PairPart(scene, _one_strip(values, valid), resampling, pair.psf, ratio, (inner[0], inner[1]))
-
-
-def _axis(placed: AxisPlacement, part: slice, length: int) -> tuple[int, int, AxisPlacement]:
-    """First and one past the last HR pixel whose centre lies on a part of the LR axis, and the part's placement."""
-    ratio, offset = placed
-    first = max(0, math.ceil(offset + ratio * part.start - 0.5))
-    stop = min(length, math.ceil(offset + ratio * part.stop - 0.5))
-    return first, stop, AxisPlacement(ratio, offset + ratio * part.start - first)
-
-
-def _one_strip(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Strips:
-    def strips() -> Iterator[Strip]:
-        yield Strip(0, values, valid)
-
-    return strips
+    pair = observed.pair
+    plan = PartPlan.of(observed.usable_lr, pair.resampling, core, _HALO)
+    part = plan.seen(*pair.read_msi(plan.hr))
+    ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio
+    return PairPart(part.lr, part.strips, part.resampling, pair.psf, ratio, part.core)

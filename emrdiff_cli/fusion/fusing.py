@@ -33,6 +33,7 @@ from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
 from emrdiff_cli.raster.reading import bounded_cache
+from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import RasterInfo, Window
 from emrdiff_cli.runtime.interruption import deferred
@@ -144,7 +145,8 @@ def fuse(
     The output changes only when everything is written and verified. With a sampler, what was done before an
     interruption is kept beside it, for `options.resume`. `geometry`: the pair's, where it is known; None: as the
     options ask. `sampling`: who samples the tile rows, with the same
-    sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, and EmrdiffError's children.
+    sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, ModelError where the MSI's bands
+    seem to stand in another order than those of a model that nobody named, and EmrdiffError's children.
     """
     lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
     end_point = _end_point(method, None if sampler is None else sampler.config)
@@ -160,22 +162,19 @@ def fuse(
             try:
                 dead = set(run.scene.passed.bands)
                 seen = find_coverage(choice, run.scene.pair, dead, placed=run.geometry.known)
+                order, unlike = _band_order(pair, sampler, seen, model)
                 verdict = _settled(run, model, sampler is not None, seen)
                 spec = with_verdict(with_detail(run.plan.spec, seen), verdict)
                 with VerifiedWriter(output, spec, options.overwrite) as writer:
                     tally = write_rows(run, sampling, writer, progress)
                     files.refuse_changed()
-                    if options.changed is not None:
-                        write_changed(run.scene, options.changed, options.overwrite)
-                    if options.uncertainty is not None or options.samples:
-                        write_uncertainty(run.scene, run.geometry, output, run.plan.area, spec, options)
+                    _write_beside(run, output, spec, options)
             except BaseException:
                 if run.journal is not None:
                     run.journal.drop_if_empty()
                 raise
             if run.journal is not None:
                 run.journal.discard()
-        order, unlike = _band_order(pair, sampler, seen)
         hidden = mask_notes(pair, masked)
     done = _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
     said = () if verdict is None else (verdict.sentence,)
@@ -187,15 +186,24 @@ def _opened(lr_path: Path, msi_path: Path, options: FusionOptions) -> AbstractCo
     return open_pair(lr_path, msi_path, src_nodata=options.src_nodata, mask=options.mask)
 
 
+def _write_beside(run: FusionRun, output: Path, spec: RasterSpec, options: FusionOptions) -> None:
+    if options.changed is not None:
+        write_changed(run.scene, options.changed, options.overwrite)
+    if options.uncertainty is not None or options.samples:
+        write_uncertainty(run.scene, run.geometry, output, run.plan.area, spec, options)
+
+
 def _band_order(
-    pair: PairReader, sampler: Sampler | None, seen: Coverage
+    pair: PairReader, sampler: Sampler | None, seen: Coverage, model: Candidate | None
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Notes and warnings on the order of the model's bands in the pair."""
+    """Notes and warnings on the order of the model's bands in the pair; raises ModelError for one nobody named."""
     if sampler is None:
         return (), []
     lr, msi = pair.lr_info, pair.msi_info
-    order = BandOrder.of(sampler.config, lr, msi)
-    return order.notes, order_concerns(sampler.config, seen, lr.bands, msi.bands)
+    unlike = order_concerns(sampler.config, seen, lr.bands, msi.bands)
+    if unlike and model is not None and not model.named:
+        raise ModelError(unlike[0])
+    return BandOrder.of(sampler.config, lr, msi).notes, unlike
 
 
 def _settled(run: FusionRun, model: Candidate | None, used: bool, seen: Coverage) -> Verdict | None:

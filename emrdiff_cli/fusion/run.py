@@ -17,7 +17,7 @@ from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
 from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk
-from emrdiff_cli.fusion.observed_scene import observe_scene
+from emrdiff_cli.fusion.observed_scene import ObservedScene, observe_scene
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import Expanded, expanded, output_area, output_spec, plain_rows
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
@@ -133,40 +133,88 @@ def begin(
     journal = Journal(output)
     key = {} if sampler is None else run_key(pair, output, sampler, choice, options)
     begun = _find_begun(journal, key, options)
-    if begun is not None:
-        geometry = PairGeometry.from_record(begun.decided["geometry"])
-        options = replace(options, batch_size=options.batch_size or int(begun.decided["batch_size"]))
-    else:
-        _say(progress, pair, "looking for the geometry")
-        with at_once():
-            geometry = known or register(pair, options.register, options.shift, options.psf_fwhm)
-    pair = geometry.applied(pair)
-    options = replace(options, provenance=options.provenance | geometry.tags)
-    observed, verdict = None, None
-    if sampler is None and method == AUTO:
-        with at_once():
-            observed = observe_scene(pair)
-            verdict = verdict_on(observed, options.effort, lambda note: _say(progress, pair, note))
-        if options.tells_errors:
-            verdict = replace(verdict, method=FAVOURITE, posterior=True)
-        method = verdict.method
-    named = method if sampler is None else "emrdiff"
+    geometry = _settle_geometry(pair, begun, known, options, progress)
+    pair, options = geometry.applied(pair), _with_decided(options, begun, geometry)
+    settled = _settle_method(pair, method, sampler, options, progress)
+    named = settled.method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
+    scene = _settle_scene(pair, begun, settled, sampler, progress)
+    plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
+    anew = (_NOTHING,) if options.resume and begun is None else ()
+    run = FusionRun(plan, scene, geometry, None, notes=anew, verdict=settled.verdict)
+    if sampler is None or plan.tiling is None:
+        return run
+    if begun is None:
+        journal.begin(key, {"batch_size": plan.batch_size, "geometry": geometry.record()}, scene.arrays())
+        return replace(run, journal=journal)
+    kept = _kept(journal, plan.tiling, sampler)
+    note = f"resumed: {len(kept)} of {len(plan.tiling.rows)} tile rows were done"
+    return replace(run, journal=journal, kept=kept, notes=(note,))
+
+
+@dataclass(frozen=True)
+class _SettledMethod:
+    """The method that is run, and what it was chosen by where that was left to the pair."""
+
+    method: MethodChoice
+    observed: ObservedScene | None = None
+    verdict: Verdict | None = None
+
+
+def _settle_geometry(
+    pair: PairReader,
+    begun: Begun | None,
+    known: PairGeometry | None,
+    options: FusionOptions,
+    progress: Progress | None,
+) -> PairGeometry:
+    """The geometry of the run that was begun, the one that is `known`, or what the options ask for."""
+    if begun is not None:
+        return PairGeometry.from_record(begun.decided["geometry"])
+    _say(progress, pair, "looking for the geometry")
+    with at_once():
+        return known or register(pair, options.register, options.shift, options.psf_fwhm)
+
+
+def _with_decided(options: FusionOptions, begun: Begun | None, geometry: PairGeometry) -> FusionOptions:
+    """The options with the batch size of the run that was begun, and the geometry among what is recorded."""
+    if begun is not None:
+        options = replace(options, batch_size=options.batch_size or int(begun.decided["batch_size"]))
+    return replace(options, provenance=options.provenance | geometry.tags)
+
+
+def _settle_method(
+    pair: PairReader,
+    method: MethodChoice,
+    sampler: Sampler | None,
+    options: FusionOptions,
+    progress: Progress | None,
+) -> _SettledMethod:
+    """The method asked for, or without a sampler the one that the pair's evidence names."""
+    if sampler is not None or method != AUTO:
+        return _SettledMethod(method)
+    with at_once():
+        observed = observe_scene(pair)
+        verdict = verdict_on(observed, options.effort, lambda note: _say(progress, pair, note))
+    if options.tells_errors:
+        verdict = replace(verdict, method=FAVOURITE, posterior=True)
+    return _SettledMethod(verdict.method, observed, verdict)
+
+
+def _settle_scene(
+    pair: PairReader,
+    begun: Begun | None,
+    settled: _SettledMethod,
+    sampler: Sampler | None,
+    progress: Progress | None,
+) -> PreparedScene:
+    """The scene of the run that was begun, or the method fitted."""
     scene = None if begun is None else _kept_scene(pair, begun)
     if scene is None:
         _say(progress, pair, "fitting the scene")
         with at_once():
-            scene = prepare_scene(pair, method, sampler, observed)
-    plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
-    if sampler is None or plan.tiling is None:
-        notes = (_NOTHING,) if options.resume else ()
-        return FusionRun(plan, scene, geometry, None, notes=notes, verdict=verdict)
-    if begun is None:
-        journal.begin(key, {"batch_size": plan.batch_size, "geometry": geometry.record()}, scene.arrays())
-        return FusionRun(plan, scene, geometry, journal, notes=(_NOTHING,) if options.resume else ())
-    kept = _kept(journal, plan.tiling, sampler)
-    note = f"resumed: {len(kept)} of {len(plan.tiling.rows)} tile rows were done"
-    return FusionRun(plan, scene, geometry, journal, kept, (note,))
+            scene = prepare_scene(pair, settled.method, sampler, settled.observed)
+    return scene
 
 
 def _say(progress: Progress | None, pair: PairReader, what: str) -> None:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.geometry_error import GeometryErrors
 from emrdiff_cli.core.evidence.interval_scale import find_interval_scale
-from emrdiff_cli.core.evidence.scene_part import ScenePart
+from emrdiff_cli.core.evidence.scene_part import PartPlan, ScenePart, middle
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
 from emrdiff_cli.core.methods.end_point import DetailInjection
-from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.sensor.observation import LrScene, Resampling
+from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.pair.geometry import PairGeometry
@@ -125,28 +124,8 @@ def _geometry_errors(pair: PairReader, lr: LrScene, geometry: PairGeometry) -> G
 
 def _excerpt(scene: PreparedScene, lr: LrScene) -> ScenePart:
     """The middle of the scene, with its MSI."""
-    pair, place = scene.pair, scene.pair.alignment
-    rows, hr_rows, placed_rows = _middle(place.rows, lr.valid.shape[0], scene.height)
-    cols, hr_cols, placed_cols = _middle(place.cols, lr.valid.shape[1], scene.width)
-    window = Window(hr_rows.start, hr_cols.start, hr_rows.stop - hr_rows.start, hr_cols.stop - hr_cols.start)
-    msi, valid = pair.read_msi(window)
-    part = replace(
-        lr,
-        hsi=lr.hsi[:1, rows, cols],
-        msi=lr.msi[:, rows, cols],
-        valid=lr.valid[rows, cols],
-        changed=None if lr.changed is None else lr.changed[rows, cols],
+    height, width = lr.valid.shape
+    plan = PartPlan.of(
+        replace(lr, hsi=lr.hsi[:1]), scene.resampling, (middle(height, _EXCERPT), middle(width, _EXCERPT))
     )
-    resampling = Resampling.between(
-        placed_rows, placed_cols, part.valid.shape, (window.height, window.width), pair.psf
-    )
-    return ScenePart(part, resampling, msi, valid)
-
-
-def _middle(axis: AxisPlacement, n_lr: int, n_hr: int) -> tuple[slice, slice, AxisPlacement]:
-    """The middle LR pixels of an axis, the HR pixels that they cover, and how they lie on those."""
-    count = min(n_lr, _EXCERPT)
-    first = (n_lr - count) // 2
-    begin, end = (axis.offset + axis.ratio * edge for edge in (first, first + count))
-    hr = slice(max(0, int(np.floor(begin))), min(n_hr, int(np.ceil(end))))
-    return slice(first, first + count), hr, AxisPlacement(axis.ratio, begin - hr.start)
+    return plan.seen(*scene.pair.read_msi(plan.hr))

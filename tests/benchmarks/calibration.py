@@ -16,24 +16,26 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.uncertainty import edge_magnitude
 from emrdiff_cli.fusion.fusing import fuse
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.raster.reading import read_info
-from emrdiff_cli.raster.spec import RasterSpec
-from emrdiff_cli.raster.writing import VerifiedWriter
-from emrdiff_cli.raster_info import Bands, Grid
-from emrdiff_cli.responses import read_response
-from tests.benchmarks.scenes import boxes_over_aviris, simulated_pair
+from emrdiff_cli.pair.modes import Register
+from tests.benchmarks.pair_files import (
+    FOUR_BOXES,
+    PairFiles,
+    read_common,
+    read_cube,
+    real_pairs,
+    simulated,
+    simulated_aviris,
+)
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -41,17 +43,6 @@ Shares = tuple[float, ...]
 
 SOURCES = ("cave-train", "cave", "aviris-x4", "aviris-x8", "aviris-other-x4", "aviris-other-x8", "berlin9")
 _DEFAULT = "cave,aviris-other-x4,aviris-other-x8,berlin9"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A pair on disk and its truth; `register` as `fuse` takes it."""
-
-    name: str
-    lr_hsi: Path
-    hr_msi: Path
-    truth: Path
-    register: str = "off"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,18 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def coverage(pair: Pair, folder: Path) -> Iterator[tuple[str, Shares, Floats]]:
+def coverage(pair: PairFiles, folder: Path) -> Iterator[tuple[str, Shares, Floats]]:
     """Groups of a pair's pixels: shares of errors within raw 50, 90 %, scaled 50, 90 %, and their bands' scale."""
+    if pair.truth is None:
+        raise ValueError(f"{pair.name}: has no truth")
     fused, told = folder / f"{pair.name}_fused.tif", folder / f"{pair.name}_deviation.tif"
-    asked = FusionOptions(register=pair.register, uncertainty=told, overwrite=True, dtype="float32")  # type: ignore[arg-type]
+    register: Register = "off" if pair.srf else "auto"  # a simulated pair lies right
+    asked = FusionOptions(register=register, uncertainty=told, overwrite=True, dtype="float32")
     fuse(pair.lr_hsi, pair.hr_msi, fused, "kriging", None, asked)
     with rasterio.open(told) as source:
         deviation, tags = source.read(), source.tags()
         labels = np.array([source.tags(band)["emrdiff_detail"] for band in source.indexes])
         scale = np.array([float(source.tags(band)["emrdiff_interval_scale"]) for band in source.indexes])
     half = float(tags["emrdiff_interval_half"])
-    error = np.abs(_common(pair.truth, fused) - _read(fused))
-    msi = _common(pair.hr_msi, fused)
+    error = np.abs(read_common(pair.truth, fused) - read_cube(fused))
+    msi = read_common(pair.hr_msi, fused)
     ground = np.pad(msi, ((0, 0), (1, 1), (1, 1)), mode="edge")
     magnitude = edge_magnitude(ground, np.nanstd(msi, axis=(1, 2)))
     known = np.isfinite(error).all(axis=0) & np.isfinite(deviation).any(axis=0) & np.isfinite(magnitude)
@@ -120,17 +114,10 @@ def _row(name: str, group: str, shares: Sequence[float] | Floats, scale: Floats)
     return f"| {name} | {group} | " + " | ".join(f"{share:.0%}" for share in shares) + f" | {of_bands} |\n"
 
 
-def _pairs(sources: Sequence[str], data: Path, limit: int, folder: Path) -> Iterator[Pair]:
+def _pairs(sources: Sequence[str], data: Path, limit: int, folder: Path) -> Iterator[PairFiles]:
     for source in sources:
         if source == "berlin9":
-            where = data / "berlin9"
-            yield Pair(
-                "berlin9",
-                where / "lr_111b_30m.tif",
-                where / "msi_4b_9m.tif",
-                where / "ref_111b_9m.tif",
-                "auto",
-            )
+            yield from (pair for pair in real_pairs(data) if pair.name == source)
             continue
         if source.startswith("cave"):
             paths, ratio = data / "cave" / ("train" if source == "cave-train" else "test"), 8
@@ -138,43 +125,11 @@ def _pairs(sources: Sequence[str], data: Path, limit: int, folder: Path) -> Iter
             paths = data / ("aviris_other" if "other" in source else "aviris_la205")
             ratio = int(source.rpartition("x")[2])
         for path in sorted(paths.glob("*.tif"))[:limit]:
-            yield _simulated(f"{source}-{path.stem}", path, ratio, data, folder)
-
-
-def _simulated(name: str, path: Path, ratio: int, data: Path, folder: Path) -> Pair:
-    """A pair by Wald's protocol, written down, with numbers of bands in the place of unknown wavelengths."""
-    cave = read_info(path).bands.wavelengths_nm is not None
-    response = read_response(str(data / "srf" / "nikon_d700.csv")) if cave else boxes_over_aviris(path)
-    pair = simulated_pair(path, ratio, response)
-    count = pair.hr_hsi.shape[0]
-    centres = read_info(path).bands.wavelengths_nm or tuple(400.0 + 10 * band for band in range(count))
-    files = [folder / f"{name}_{part}.tif" for part in ("lr", "msi", "truth")]
-    msi_centres = response.centres_nm() if cave else tuple(390.0 + 10 * v for v in response.centres_nm())
-    widths = tuple(70.0 for _ in msi_centres)
-    described = (Bands(count, centres), Bands(len(msi_centres), msi_centres, widths), Bands(count, centres))
-    steps = (float(ratio), 1.0, 1.0)
-    for file, values, bands, step in zip(
-        files, (pair.lr_hsi, pair.hr_msi, pair.hr_hsi), described, steps, strict=True
-    ):
-        height, width = values.shape[1:]
-        grid = Grid(height, width, Affine(step, 0, 0, 0, -step, 0), None)
-        with VerifiedWriter(file, RasterSpec(grid, bands, "float32", nodata=float("nan")), True) as writer:
-            writer.append(values)
-    return Pair(name, files[0], files[1], files[2])
-
-
-def _read(path: Path) -> Floats:
-    with rasterio.open(path) as source:
-        return np.asarray(source.read(masked=True).astype(np.float64).filled(np.nan))
-
-
-def _common(path: Path, like: Path) -> Floats:
-    """The part of a raster that another one, on the same pixels, covers."""
-    with rasterio.open(path) as source, rasterio.open(like) as other:
-        col, row = ~source.transform * (other.transform.c, other.transform.f)
-        top, left = round(row), round(col)
-        values = source.read(masked=True).astype(np.float64).filled(np.nan)
-        return np.asarray(values[:, top : top + other.height, left : left + other.width])
+            name = f"{source}-{path.stem}"
+            if source.startswith("cave"):
+                yield simulated(name, path, ratio, str(data / "srf" / "nikon_d700.csv"), folder / name)
+            else:
+                yield simulated_aviris(name, path, ratio, FOUR_BOXES, folder / name)
 
 
 def _parser() -> argparse.ArgumentParser:

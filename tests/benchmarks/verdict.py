@@ -7,11 +7,8 @@ Each pair is simulated by Wald's protocol (`pan`: one band over the visible ones
 is the mean over the bands, each with its own maximum as the peak; SAM in degrees. `wrong`: seen through a PSF
 1.4 and 0.7 times as wide as it is taken for, or half an LR pixel off. `berlin9`, a real pair with a truth, is fused
 by the command line, geometry and all. The evidence's columns have the gain over kriging of the truly best method,
-or of the best rival of kriging; `regret` is what the choice lies below the best. Prints Markdown.
-
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.verdict --data DATA --times
-
-The processor time of `emrdiff fuse`, left to the pair and by kriging, each in a process of its own.
+or of the best rival of kriging; `regret` is what the choice lies below the best. Prints Markdown. What the whole
+of `emrdiff fuse` costs and gains is in `ten_pairs`.
 """
 
 from __future__ import annotations
@@ -45,7 +42,6 @@ from emrdiff_cli.methods import END_POINTS
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.responses import read_response
 from tests.benchmarks.scenes import boxes_over_aviris, simulated_pair
-from tests.benchmarks.verdict_times import time_table
 from tests.support.front_door import succeed
 
 SOURCES = ("sample", "cave", "aviris-x4", "aviris-x8", "pan", "potsdam", "wrong", "berlin9")
@@ -91,9 +87,6 @@ class Judged:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge the pairs and print the table."""
     options = _parser().parse_args(arguments)
-    if options.times:
-        sys.stdout.write(time_table(options.data))
-        return 0
     header = [
         "pair",
         *END_POINTS,
@@ -285,7 +278,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=Path(), help="folder of cave/, aviris_la205/ and others")
     parser.add_argument("--sources", default=",".join(SOURCES), help=f"of {','.join(SOURCES)} [all]")
     parser.add_argument("--limit", type=int, default=9, help="scenes of each source [9]")
-    parser.add_argument("--times", action="store_true", help="only the processor time of `emrdiff fuse`")
     return parser
 
 

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
+from emrdiff_cli.core.evidence.verdict import Candidate
 from emrdiff_cli.errors import ModelError
 from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, fuse
 from emrdiff_cli.raster.reading import read_info
@@ -97,6 +98,28 @@ def test_an_msi_without_wavelengths_is_told_by_what_it_responds_to(tmp_path: Pat
     (said,) = (said for said in turned.warnings if "order" in said)
     assert "HR-MSI's bands seem to stand in another order than the model's" in said
     assert said.endswith("or its bands in the order 3, 2, 1")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_model_chosen_for_an_msi_in_another_order_is_not_used_unless_named(
+    tmp_path: Path, named: bool
+) -> None:
+    lr, msi = write_pair(tmp_path, count=None)
+    centres = tuple(np.mean(part) for part in np.array_split(wavelengths(8), 3))
+    pair = lr, reordered(msi, [2, 1, 0], tagged=False)
+    sampler = model(pair, "archive", msi_centres_nm=centres)
+    output, options = tmp_path / "fused.tif", FusionOptions(register="off")
+
+    def run() -> FusionReport:
+        return fuse(*pair, output, "glp", sampler, options, model=Candidate("of its bands", 0.2, named=named))
+
+    if named:
+        assert any("another order" in said for said in run().warnings)
+        return
+    with pytest.raises(ModelError, match="bands in the order 3, 2, 1"):
+        run()
+    assert not output.exists()
+    assert [path.name for path in tmp_path.iterdir() if "fused" in path.name] == []
 
 
 def test_bands_at_other_wavelengths_are_refused(tmp_path: Path) -> None:

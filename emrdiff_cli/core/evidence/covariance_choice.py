@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
-from emrdiff_cli.core.evidence.scene_part import ScenePart, spread_parts
+from emrdiff_cli.core.evidence.scene_part import Core, ScenePart, spread_parts
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
@@ -105,7 +105,8 @@ def held_out_gain_db(asked: Sequence[_Asked]) -> float:
     )
     for band in zip(*parts, strict=True):
         errors = (
-            _errors(held, (one.usual, smoother(one.usual))) for held, one in zip(band, asked, strict=True)
+            _errors(held, (one.usual, smoother(one.usual)), one.part.core)
+            for held, one in zip(band, asked, strict=True)
         )
         usual, other = np.sum(list(errors), axis=0)
         gains.append(float(10 * np.log10(usual / other)))
@@ -124,9 +125,10 @@ def left_out_gain_db(asked: Sequence[_Asked]) -> float:
     return float(10 * np.log10(squares[0] / squares[1])) if squares.all() else 0.0
 
 
-def _errors(held: HeldOutBand, covariances: Sequence[Covariance]) -> Doubles:
-    """The squared errors, summed, of a band held out under covariances of one colour kernel."""
+def _errors(held: HeldOutBand, covariances: Sequence[Covariance], core: Core) -> Doubles:
+    """The squared errors, summed over a core, of a band held out under covariances of one colour kernel."""
     prepared = prepare_kriging(held.problem, covariances[0])
     kriged = (krige(prepared.data, covariance, _SAMPLED) for covariance in covariances)
     fitted = (injected(prepared, one, held.problem) for one in kriged)
-    return np.array([max(float(held.errors(one).squares.sum()), _LEAST_ERROR) for one in fitted])
+    squares = (held.errors(one).within(core).squares.sum() for one in fitted)
+    return np.array([max(float(square), _LEAST_ERROR) for square in squares])

@@ -22,7 +22,7 @@ from scipy import ndimage
 from emrdiff_cli.core.evidence.geometry_error import GeometryErrors
 from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
-from emrdiff_cli.core.evidence.scene_part import ScenePart
+from emrdiff_cli.core.evidence.scene_part import Core, ScenePart
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
@@ -119,13 +119,15 @@ def _errors_held_out(excerpt: ScenePart, most: int, covariance: Covariance) -> I
         return
     for held in held_out_bands(excerpt.lr, excerpt.strips, excerpt.resampling, most=most):
         if held.spread > 0:
-            errors = _errors_of(held, covariance)
+            errors = _errors_of(held, excerpt.core, covariance)
             if errors.count:
                 yield errors
 
 
-def _errors_of(held: HeldOutBand, covariance: Covariance) -> _Errors:
+def _errors_of(held: HeldOutBand, core: Core, covariance: Covariance) -> _Errors:
     problem, seen = held.problem, held.problem.lr.valid
+    counted = np.zeros_like(seen)
+    counted[core] = seen[core]
     prepared = prepare_kriging(problem, covariance)
     field = GaussianProcess.likeliest(prepared.data, covariance)
     fitted = injected(prepared, predictor(field), problem)
@@ -133,7 +135,7 @@ def _errors_of(held: HeldOutBand, covariance: Covariance) -> _Errors:
     rows, cols = problem.resampling.nearest_lr
     ((_, msi, valid),), ((_, truth, _),) = list(problem.strips()), list(held.truth())
     values = fitted.tile(msi, *problem.resampling.up).values
-    scored = valid & seen[rows][:, cols]
+    scored = valid & counted[rows][:, cols]
     expected = posterior.scene_variances(msi)
     spread = problem.lr.msi[:, seen].std(axis=1)
     magnitude = edge_magnitude(_padded(msi), spread)

@@ -1,4 +1,9 @@
-"""Parts of a scene as scenes of their own, for what is asked of a sample of it."""
+"""Parts of a scene as scenes of their own, for what is asked of a sample of it.
+
+A part is some LR pixels with the HR pixels that they see, fringe of the PSF and all, so that degrading it is what
+degrading the scene is. Around its `core` lie LR pixels that are known but do not count; upsampled, its ends are
+replicated.
+"""
 
 from __future__ import annotations
 
@@ -11,76 +16,107 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
 from emrdiff_cli.core.sensor.resampling import Taps
+from emrdiff_cli.raster_info import Window
 
 Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 Image = NDArray[Any]
+Core = tuple[slice, slice]
+
+_AROUND = 1  # LR pixels around a core at the least: HR pixels of the fringe lie on them, and do not count
 
 
 @dataclass(frozen=True)
 class ScenePart:
-    """LR pixels with the HR pixels that they see; upsampled, its ends are replicated."""
+    """LR pixels, of which those in `core` count, with the HR pixels that they see."""
 
     lr: LrScene
     resampling: Resampling
     msi: Field
-    valid: NDArray[np.bool_]
+    valid: Mask
+    core: Core
 
     def strips(self) -> Iterator[Strip]:
         """Its MSI, in one strip."""
         yield Strip(0, self.msi, self.valid)
 
 
+@dataclass(frozen=True)
+class PartPlan:
+    """A part whose MSI is still to be read: `hr`, its window of the HR grid."""
+
+    lr: LrScene
+    resampling: Resampling
+    hr: Window
+    core: Core
+
+    @classmethod
+    def of(cls, scene: LrScene, resampling: Resampling, core: Core, halo: int = _AROUND) -> PartPlan:
+        """The part with so many LR pixels around a core (rows, columns) of the scene, where it has them."""
+        wide = [
+            slice(max(0, part.start - halo), min(length, part.stop + halo))
+            for part, length in zip(core, scene.valid.shape, strict=True)
+        ]
+        maps, (top, bottom), (left, right) = _maps(resampling, wide)
+        rows, cols = (
+            slice(part.start - own.start, part.stop - own.start) for part, own in zip(core, wide, strict=True)
+        )
+        return cls(_lr_part(scene, wide), maps, Window(top, left, bottom - top, right - left), (rows, cols))
+
+    def seen(self, msi: Field, valid: Mask) -> ScenePart:
+        """The part with its MSI (m, H, W) without holes, and where that is valid (H, W)."""
+        return ScenePart(self.lr, self.resampling, msi, valid, self.core)
+
+
 def spread_parts(scene: LrScene, strips: Strips, resampling: Resampling, side: int) -> list[ScenePart]:
     """The whole of a scene up to half more than `side` LR pixels wide and high; of a larger one two parts.
 
-    They lie around a third and two thirds of the way along its diagonal.
+    They lie around a third and two thirds of the way along its diagonal, with what is around their cores `side`
+    wide and high.
     """
-    shape = scene.valid.shape
-    count = 1 if max(shape) <= 1.5 * side else 2
-    windows = [
-        tuple(_around((part + 1) * length // (count + 1), min(side, length), length) for length in shape)
-        if count > 1
-        else tuple(slice(0, length) for length in shape)
-        for part in range(count)
-    ]
-    return _cut(scene, strips, resampling, windows)
+    height, width = scene.valid.shape
+    if max(height, width) <= 1.5 * side:
+        return read_in_one_pass([PartPlan.of(scene, resampling, (slice(0, height), slice(0, width)))], strips)
+    cores = [(middle(height, side, part / 3), middle(width, side, part / 3)) for part in (1, 2)]
+    return read_in_one_pass([PartPlan.of(scene, resampling, core) for core in cores], strips)
 
 
-def _around(centre: int, side: int, length: int) -> slice:
-    start = min(max(0, centre - side // 2), length - side)
-    return slice(start, start + side)
+def middle(length: int, side: int, share: float = 0.5) -> slice:
+    """The core of `side` pixels around a share of an axis, or the whole of a shorter one."""
+    if length <= side:
+        return slice(0, length)
+    start = min(max(0, int(share * length) - side // 2), length - side)
+    return slice(start + _AROUND, start + side - _AROUND)
 
 
-def _cut(
-    scene: LrScene, strips: Strips, resampling: Resampling, windows: Sequence[tuple[slice, ...]]
-) -> list[ScenePart]:
-    """The parts at windows (rows, columns) of LR pixels, in one pass over the MSI."""
-    places = [_maps(resampling, window) for window in windows]
-    images: list[list[Field]] = [[] for _ in windows]
-    masks: list[list[NDArray[np.bool_]]] = [[] for _ in windows]
+def read_in_one_pass(plans: Sequence[PartPlan], strips: Strips) -> list[ScenePart]:
+    """The parts, in one pass over the MSI."""
+    images: list[list[Field]] = [[] for _ in plans]
+    masks: list[list[Mask]] = [[] for _ in plans]
     for top, values, valid in strips():
-        for (_, (first, last), (left, right)), found, seen in zip(places, images, masks, strict=True):
-            rows = slice(max(0, first - top), max(0, last - top))
-            found.append(values[:, rows, left:right].copy())
-            seen.append(valid[rows, left:right].copy())
+        for plan, found, seen in zip(plans, images, masks, strict=True):
+            rows, cols = plan.hr.rows, plan.hr.cols
+            own = slice(max(0, rows.start - top), max(0, rows.stop - top))
+            found.append(values[:, own, cols].copy())
+            seen.append(valid[own, cols].copy())
     return [
-        ScenePart(_lr_part(scene, window), maps, np.concatenate(found, axis=1), np.concatenate(seen))
-        for window, (maps, *_), found, seen in zip(windows, places, images, masks, strict=True)
+        plan.seen(np.concatenate(found, axis=1), np.concatenate(seen))
+        for plan, found, seen in zip(plans, images, masks, strict=True)
     ]
 
 
-def _lr_part(scene: LrScene, window: tuple[slice, ...]) -> LrScene:
+def _lr_part(scene: LrScene, window: Sequence[slice]) -> LrScene:
     return replace(
         scene,
         hsi=scene.hsi[:, *window],
         msi=scene.msi[:, *window],
-        valid=scene.valid[window],
-        changed=None if scene.changed is None else scene.changed[window],
+        valid=scene.valid[*window],
+        changed=None if scene.changed is None else scene.changed[*window],
     )
 
 
 def _maps(
-    resampling: Resampling, window: tuple[slice, ...]
+    resampling: Resampling, window: Sequence[slice]
 ) -> tuple[Resampling, tuple[int, int], tuple[int, int]]:
     """The maps of a part, and the HR rows and columns that it sees."""
     down = [taps.part(of.start, of.stop) for taps, of in zip(resampling.down, window, strict=True)]
