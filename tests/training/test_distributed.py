@@ -114,22 +114,34 @@ def test_two_processes_train_what_one_does_and_the_first_alone_writes(
     assert "processes" not in (tmp_path / "one" / CARD).read_text()
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are found in /proc")
-def test_a_group_ends_when_all_have_done_their_work_and_leaves_no_thread(tmp_path: Path) -> None:
+def ended_members(*arguments: object) -> list[tuple[int, str]]:
+    """Exit codes and stderr of two Python processes that are told what torchrun tells its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    group = {
+    told = {
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "1",
     }
-    command = [sys.executable, "-c", MEMBER, str(tmp_path / "written")]
+    command = [sys.executable, *map(str, arguments)]
     members = [
-        subprocess.Popen(command, env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank})
+        subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **told, "RANK": rank, "LOCAL_RANK": rank},
+        )
         for rank in "01"
     ]
-    assert [member.wait(timeout=100) for member in members] == [0, 0]
+    said = [member.communicate(timeout=100)[1] for member in members]
+    return [(member.returncode, err) for member, err in zip(members, said, strict=True)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are found in /proc")
+def test_a_group_ends_when_all_have_done_their_work_and_leaves_no_thread(tmp_path: Path) -> None:
+    ended = ended_members("-c", MEMBER, tmp_path / "written")
+    assert [code for code, _ in ended] == [0, 0], ended
 
 
 def test_a_process_of_a_group_ends_with_its_exit_code_before_the_interpreter_is_taken_down() -> None:
@@ -155,9 +167,9 @@ def test_a_process_of_a_group_ends_with_its_exit_code_before_the_interpreter_is_
 
 
 def test_a_batch_that_does_not_divide_is_one_line_and_leaves_nothing(tmp_path: Path, data: Path) -> None:
-    code, err = trained_by_two(data, "-o", tmp_path / "model", "--batch", 3)
-    assert code != 0
-    (line,) = [line for line in err.splitlines() if "Error: batch" in line]
+    ended = ended_members("-m", "emrdiff_cli", *words(data, "-o", tmp_path / "model", "--batch", 3))
+    assert [code for code, _ in ended] == [2, 2], ended
+    (line,) = [line for _, err in ended for line in err.splitlines() if "Error: " in line]
     assert "batch = 3: cannot be shared equally by 2 processes: give --batch 4" in line
     assert not (tmp_path / "model").exists()
 
