@@ -24,7 +24,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("
 # From the bottom up. A room may import from itself and from the ranks below it; a wing of one rank knows no other.
 RANKS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "methods", "raster_info", "arrays", "version"}),
-    frozenset({"config", "runtime", "core"}),
+    frozenset({"config", "guide", "runtime", "core"}),
     frozenset({"core.sensor", "zoo", "products"}),
     frozenset({"core.metrics", "core.methods", "raster", "responses"}),
     frozenset({"core.diffusion", "core.evidence", "pair", "tiles", "report", "conversion", "simulation"}),
@@ -218,6 +218,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_help_and_info_never_load_torch(pair: tuple[Path, Path]) -> None:
     assert not loads_torch("--help")
+    assert not loads_torch("guide")
     assert not loads_torch("info", pair[0])
 
 

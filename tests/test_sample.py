@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +16,9 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from tests.support.front_door import succeed
-from tests.support.places import SAMPLE
+from tests.support.front_door import Run, succeed
+from tests.support.page_runs import run_page
+from tests.support.places import ROOT, SAMPLE
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +116,20 @@ def test_the_model_finds_the_sample_s_bands_in_any_order(fuse: Fuse, tmp_path: P
     assert sum("another order" in note for note in report["notes"]) == 2
     bare = succeed("fuse", PAIR[0], tmp_path / "bare.tif", tmp_path / "fused.tif", "--json", "-q")
     assert any(said.endswith("in the order 4, 3, 2, 1") for said in json.loads(bare)["warnings"])
+
+
+def test_the_readme_s_examples_run_as_they_stand(
+    fuse: Fuse, emrdiff: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sample_data").symlink_to(SAMPLE)
+    shutil.copy(fuse("ours"), tmp_path / "fused.tif")
+    checked, _, scored, held, drawn = run_page(
+        (ROOT / "README.md").read_text(), tmp_path, emrdiff, monkeypatch
+    )
+    assert checked.out.endswith("ready to be fused\n")
+    assert "43.5" in scored.out
+    assert "HQNR" in held.out
+    assert (drawn.code, (tmp_path / "fused.png").exists()) == (0, True)
 
 
 def test_draws(fuse: Fuse, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from emrdiff_cli.cli import (
     convert,
     evaluate,
     fuse,
+    guide,
     info,
     models,
     quicklook,
@@ -51,8 +52,9 @@ for _command in (
     check.check,
     convert.convert,
     models.models,
+    guide.guide,
 ):
-    app.command(no_args_is_help=_command is not models.models)(_command)
+    app.command(no_args_is_help=_command not in (models.models, guide.guide))(_command)
 
 
 class _Terminated(BaseException):
