@@ -230,6 +230,12 @@ def test_a_pair_is_fused_without_what_either_masks(
     ended = emrdiff("evaluate", tmp_path / "out.tif", "--lr-hsi", enmap, "--hr-msi", safe, "--json")
     assert json.loads(ended.out)["hr_pixels"] == (~(shadow | cloud)).sum()
     assert "cloud 2.22%" in ended.err
+    emrdiff("convert", safe, tmp_path / "msi.tif", "--mask", "cloud")
+    ended = emrdiff(
+        "evaluate", tmp_path / "out.tif", "--lr-hsi", enmap, "--hr-msi", tmp_path / "msi.tif", "--json"
+    )
+    assert json.loads(ended.out)["hr_pixels"] == (~(shadow | cloud)).sum()
+    assert "recorded as masked, without a mask here: msi:cloud, msi:shadow" in ended.err
     told = json.loads(emrdiff("check", enmap, safe, "--json", "-q", "--mask", "lr:shadow,msi:cloud").out)
     assert told["lr_hsi"]["masked_shares"] == {"shadow": 1 / 120}
     assert told["hr_msi"]["nodata_share"] == pytest.approx(cloud.mean())
@@ -238,7 +244,7 @@ def test_a_pair_is_fused_without_what_either_masks(
 def test_one_raster_through_the_other_commands(
     emrdiff: Run, pair: tuple[Path, Path, Bools, Bools], tmp_path: Path
 ) -> None:
-    _, safe, _, cloud = pair
+    enmap, safe, shadow, cloud = pair
     assert "cloud, cirrus, shadow, snow, water (on request: --mask)" in emrdiff("info", safe).out
     ended = emrdiff("convert", safe, tmp_path / "msi.tif", "--mask", "cloud,snow", "--json")
     assert json.loads(ended.out)["masked_pixels"] == cloud.sum()
@@ -249,6 +255,13 @@ def test_one_raster_through_the_other_commands(
         with rasterio.open(made) as written, rasterio.open(tmp_path / "whole.tif") as whole:
             np.testing.assert_array_equal(written.read(), np.where(cloud, 0, whole.read()))
             assert written.tags()["masked_classes"].startswith("cloud")
+    both = ("--register", "off", "--size", 60, "--overlap", 6, "--mask", "lr:shadow,msi:cloud")
+    assert emrdiff("tile", safe, enmap, tmp_path / "of_pair", *both).code == 0
+    for made, holes_there in zip(
+        sorted((tmp_path / "of_pair").glob("*.tif")), (shadow[::3, ::3], cloud), strict=True
+    ):
+        with rasterio.open(made) as written:
+            np.testing.assert_array_equal((written.read() == written.nodata).all(axis=0), holes_there)
     emrdiff("quicklook", safe, tmp_path / "q.png", "--size", 36, "--mask", "cloud")
     with ignoring_missing_georeference(), rasterio.open(tmp_path / "q.png") as drawn:
         np.testing.assert_array_equal(drawn.read(4)[:30, :36] == 0, cloud)
