@@ -59,10 +59,20 @@ def test_a_page_leads_from_its_downloads_to_a_map(
         assert fused.dtypes[0] == dtype
         assert fused.transform.a == -fused.transform.e == metres
         found = [float(fused.tags(band)["wavelength"]) for band in fused.indexes]
+        masked = fused.tags().get("emrdiff_mask")
+        holes = fused.read_masks(1) == 0
     assert found == pytest.approx(wavelengths, abs=0.01)
+    assert bool(masked) == (page == "enmap-sentinel2")
+    assert not masked or holes[6:12, 15:24].all()
     scores: dict[str, Any] = json.loads((tmp_path / "scores.json").read_text())
     assert scores["spectral_sam_deg"] < 1
     assert (tmp_path / "fused.png").stat().st_size > 1000
+
+
+def test_the_readme_is_short_and_has_the_command_of_the_tests() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    assert len([line for line in lines if re.match(r"pip install -e .*pytest", line)]) == 1
 
 
 @pytest.mark.slow
