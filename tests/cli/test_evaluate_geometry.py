@@ -28,7 +28,7 @@ WORSE_IF_GREATER = ("spectral_rmse", "spectral_sam_deg", "srf_rmse")
 def _fused(emrdiff: Run, folder: Path, name: str, *options: object) -> Path:
     """The pair `lr.tif`, `msi.tif` of a folder, fused."""
     pair = folder / "lr.tif", folder / "msi.tif"
-    ended = emrdiff("fuse", *pair, folder / name, "--method", "kriging", "-q", *options)
+    ended = emrdiff("fuse", *pair, folder / name, "--method", "glp", "-q", *options)
     assert ended.code == 0, ended.err
     return folder / name
 
