@@ -333,7 +333,7 @@ def plan(
         refuse_unknown_options(spec)
         area = output_area(pair, options)
         tiling = None if config is None else tiling_over(area, pair, config, options)
-        memory = estimate_memory(pair, spec, config, tiling)
+        memory = estimate_memory(pair, spec, config, tiling, options)
         origin = pair.alignment.hr_window
     return FusionPlan(
         output=str(output),

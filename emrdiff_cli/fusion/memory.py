@@ -12,6 +12,8 @@ import numpy as np
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.errors import UsageError, WriteError
+from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.row_blocks import ROWS_AT_ONCE
 from emrdiff_cli.fusion.tile_rows import Tiling
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.raster.spec import RasterSpec
@@ -26,6 +28,15 @@ _HELD_ROWS = 256  # of the output, in the writer
 _ROW_COPIES = 6  # of a tile row's corrections, on their way to the writer
 _PREPARED = 3  # batches: one in the network, two ahead
 _MAPS = 48  # of the network's width, float32, that it holds of a tile
+_EXPANDED_COPIES = 10  # of a block of rows in all bands, while deviations are worked out,
+_DRAWN_COPIES = 6  # and more for a draw
+_EXCERPT_SIDE, _LANDMARKS = (
+    24,
+    192,
+)  # LR pixels on which MSI bands are held out, with so many functions of colour
+_CHANNELS = 32  # that are kriged, at most
+_NODE_SPACING, _COLOUR_MARGIN, _COLOUR_COPIES = 4, 5, 4  # of a draw's fields of colour, which lie at nodes,
+_SLOPE_MARGIN, _SLOPE_COPIES = 32, 3  # and of its slopes, at LR pixels
 _PACKED = 0.1  # least size of a compressed raster, as a share of the uncompressed
 _STRIP_ROWS = 256
 
@@ -43,9 +54,16 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    pair: PairReader, spec: RasterSpec, config: ModelConfig | None, tiling: Tiling | None
+    pair: PairReader,
+    spec: RasterSpec,
+    config: ModelConfig | None,
+    tiling: Tiling | None,
+    options: FusionOptions | None = None,
 ) -> MemoryEstimate:
-    """The peak, whatever the height: of the scene only what is at LR grows with it."""
+    """The peak, whatever the height: of the scene only what is at LR grows with it.
+
+    `options`: whether errors are told.
+    """
     lr, hr = pair.alignment.lr_window, pair.alignment.hr_window
     msi, bands = pair.msi_info.bands.count, spec.bands.count
     itemsize = np.dtype(spec.dtype).itemsize
@@ -53,6 +71,8 @@ def estimate_memory(
     fixed += (_LR_COPIES * bands + _FUNCTIONS) * lr.height * lr.width * _FLOAT
     fixed += 6 * _STRIP_ROWS * hr.width * msi * _FLOAT
     fixed += bands * hr.width * (_HELD_ROWS * itemsize + 32 * 4 * _FLOAT)
+    if options is not None and options.tells_errors:
+        fixed += _of_told_errors(pair, bands, drawn=options.samples > 0)
     if config is None or tiling is None:
         return MemoryEstimate(fixed, 0.0)
     tile = tiling.rows[0].tiles[0]
@@ -61,6 +81,23 @@ def estimate_memory(
     inputs = config.channels + config.guidance_channels + 1 + 2 * k
     width = config.width or config.channels
     return MemoryEstimate(fixed, _FLOAT * pixels * (_PREPARED * inputs + _MAPS * width))
+
+
+def _of_told_errors(pair: PairReader, bands: int, drawn: bool) -> float:
+    """Bytes for an uncertainty's deviations, or for draws as well, one after the other."""
+    place, m, k = pair.alignment, pair.msi_info.bands.count, min(_CHANNELS, bands)
+    lr, width = place.lr_window, place.hr_window.width
+    sides = (
+        min(_EXCERPT_SIDE, side) * axis.ratio
+        for side, axis in ((lr.height, place.rows), (lr.width, place.cols))
+    )
+    needed = 2 * _LANDMARKS * math.prod(sides)
+    needed += (_EXPANDED_COPIES + _DRAWN_COPIES * drawn) * bands * ROWS_AT_ONCE * width
+    if drawn:
+        nodes = math.prod(side / _NODE_SPACING + 2 * _COLOUR_MARGIN for side in (lr.height, lr.width))
+        pixels = math.prod(side + 2 * _SLOPE_MARGIN for side in (lr.height, lr.width))
+        needed += _COLOUR_COPIES * _LANDMARKS * k * nodes + _SLOPE_COPIES * k * m * pixels
+    return _FLOAT * needed
 
 
 def choose_batch_size(estimate: MemoryEstimate, asked: int | None, max_memory: int | None) -> int:

@@ -60,7 +60,7 @@ class Told:
             variances.posterior.field,
             _HELD_OUT,
             scene.covariance,
-            None if errors is None else (errors, errors.in_channels(scene.end.basis.project(lr.hsi))),
+            errors,
         )
         misplaced = None if errors is None else errors.squares()
         return cls(scene, variances, scale, lr.msi[:, lr.valid].std(axis=1), errors, misplaced)

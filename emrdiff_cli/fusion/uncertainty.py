@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.evidence.uncertainty import HALF_FACTOR, IntervalScale
+from emrdiff_cli.core.evidence.uncertainty import IntervalScale
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion.draws import draw_specs, write_draws
 from emrdiff_cli.fusion.options import FusionOptions, uncertainty_files
@@ -101,7 +101,7 @@ def _specs(
         tags |= {
             "emrdiff_interval_scale_by": ", ".join(scale.by),
             "emrdiff_interval_edge_scale": ",".join(f"{factor:.3f}" for factor in scale.by_edge),
-            "emrdiff_interval_half": f"{HALF_FACTOR:.3f}",
+            "emrdiff_interval_half": f"{scale.half:.3f}",
         }
     by_band_spec = replace(
         spec,

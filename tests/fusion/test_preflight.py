@@ -140,6 +140,19 @@ def test_a_limit_that_cannot_be_kept_is_refused_before_any_work(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lr.tif", "msi.tif"]
 
 
+def test_errors_that_are_told_need_memory_too(tmp_path: Path) -> None:
+    pair, output = write_pair(tmp_path), tmp_path / "out.tif"
+    told = replace(TILES, uncertainty=tmp_path / "told.tif")
+    drawn = replace(told, samples=2, samples_dir=tmp_path)
+    needed = [
+        plan(*pair, output, None, "kriging", options).least_memory_bytes for options in (TILES, told, drawn)
+    ]
+    assert needed[0] < needed[1] < needed[2]
+    for options, enough in ((told, needed[1]), (drawn, needed[2])):
+        with pytest.raises(UsageError, match="--max-memory"):
+            fuse(*pair, output, "kriging", None, replace(options, max_memory=enough - 10**6))
+
+
 def test_the_plan_states_the_memory(tmp_path: Path) -> None:
     pair, output = write_pair(tmp_path), tmp_path / "out.tif"
     facts = plan(*pair, output, settings(), "emrdiff", TILES)

@@ -55,7 +55,7 @@ def test_standard_errors_of_the_geometry_widen_it_where_the_image_is_steep(
     command: Run, tmp_path: Path
 ) -> None:
     lr, msi = write_pair(tmp_path, 32, 40)
-    told, errors = [], ((0.0, 0.0), (0.3, 0.0))
+    told, errors = [], ((0.0, 0.0), (0.1, 0.0))
     for number, by in enumerate(errors):
         for path in (lr, msi):
             with rasterio.open(path, "r+") as source:
@@ -67,9 +67,9 @@ def test_standard_errors_of_the_geometry_widen_it_where_the_image_is_steep(
         with rasterio.open(out) as fused:
             assert fused.tags()["emrdiff_shift_standard_error_lr_px"] == f"{by[0]:.5f},{by[1]:.5f}"
         told.append(np.square(read(file)))
-    steep = np.square(0.3 * np.gradient(read(lr), axis=1)).repeat(4, axis=1).repeat(4, axis=2)
+    steep = np.square(0.1 * np.gradient(read(lr), axis=1)).repeat(4, axis=1).repeat(4, axis=2)
     more = told[1] - told[0]
-    assert 0.3 < more.mean() / steep.mean() < 1.2  # less what the evidence at LR held of it
+    assert 0.4 < more.mean() / steep.mean() < 1.2  # less what the evidence at LR held of it
     assert np.corrcoef(more.ravel(), steep.ravel())[0, 1] > 0.6
 
 

@@ -9,7 +9,7 @@ lies where it lies.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,6 @@ class GeometryErrors:
             2 * width * error / FWHM_PER_SIGMA**2 for width, error in zip(widths, errors, strict=True)
         )
         return cls(hsi, move or (0.0, 0.0), (rows, cols))
-
-    def in_channels(self, hsi: Floats) -> GeometryErrors:
-        """The same of other values of the same pixels."""
-        return replace(self, hsi=hsi)
 
     def squares(self) -> Field:
         """The variance (B, h, w) that all of them make at LR."""

@@ -1,18 +1,21 @@
-"""How much wider than its posterior kriging's errors are on a pair, told by what the pair shows of itself.
+"""How much wider than expected kriging's errors are on a pair, told by what the pair shows of itself.
 
-- At reduced resolution (Wald's protocol, by a factor of 2) all bands have a truth: the scale by band. Bands under
-  an MSI band are better known than the posterior tells, those under none less.
-- MSI bands held out at full resolution show how edges and flat ground differ, and how much more goes wrong at the
-  true scale than at the reduced one.
+Expected is the posterior's variance with the texture of which the MSI tells nothing, here as in the fusion.
+
+- At reduced resolution (Wald's protocol, by a factor of 2) all bands have a truth: how they differ. Bands under
+  an MSI band are better known than expected, those under none less.
+- MSI bands held out at full resolution show how edges and flat ground differ, and how much goes wrong at the true
+  scale.
 - LR pixels left out one by one show whether the covariance fits the ground, and the pair's geometry its pixels.
 
-The constants that join both were settled on CAVE's train scenes and on AVIRIS (`tests.benchmarks.calibration`).
+All of them shift the scale of the whole by less than they say, since each is told by little. The constants were
+settled on CAVE's train scenes and on AVIRIS (`tests.benchmarks.calibration`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +31,7 @@ from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.leave_one_out import leave_one_out_of
-from emrdiff_cli.core.methods.posterior import posterior_of
+from emrdiff_cli.core.methods.posterior import posterior_of, white_parts
 from emrdiff_cli.core.methods.scene_end_point import find_end_point, own_basis
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.observation import LrScene, Strip
@@ -42,19 +45,22 @@ Z90 = 1.64485
 
 _FACTOR = 2.0  # of the reduced resolution
 _SHARES = (0.0, 0.5, 0.8, 1.0)  # of the pixels, by edge magnitude: flat ground, between, edges
-_USUAL = 1.6  # scale of held-out bands where there are none, or no reduced resolution
-_LEVEL, _POWER = (
-    1.2,
-    0.5,
-)  # by band: reduced resolution's x level x (held-out bands' / usual)^power x left out's
+_USUAL_HELD, _USUAL_REDUCED = 0.65, 1.15  # scales where there are no held-out bands, or no reduced resolution
+_LEVEL = 1.6  # of the scale, times the powers of the evidence:
+_BAND = 0.85  # of what a band's at reduced resolution is over the median of the bands',
+_REDUCED, _HELD, _LEFT = 0.6, 0.4, 2.0  # of that median, of the held-out bands' and of the left-out pixels'
 _TRUSTED = 50  # pixels at reduced resolution for which a band's own scale counts as much as its neighbours'
 _LEFT_OUT_BLOCKS = 64
-_LEFT_OUT = (0.5, 2.0)  # root mean squares of standardised residuals that are taken for possible
+_LEFT_OUT = (0.5, 2.0)  # scales of standardised residuals that are taken for possible
 _LEAST_PIXELS = 16  # valid LR pixels of an excerpt for each MSI band
-_USUAL_EDGES = (0.9, 1.05, 1.2)
+_USUAL_EDGES = (0.75, 1.0, 1.5)  # scale of flat ground, between, and edges, over that of all, times
+_AT_EDGES, _EDGE_POWER = np.array((0.9, 1.02, 1.2)), 0.5  # (those of bands held out)^power
 _NEIGHBOURS = 9  # bands
 _LEAST, _MOST = 0.01, 4.0  # of a scale: where more is missing the nugget is all, and it is the LR-HSI's noise
 _SHARE_WITHIN = 0.9
+_USUAL_HALF = 0.8  # of the Gaussian's half width, and
+_HALF_TOLD = 0.5  # how much what the pair's errors show of it counts
+_Z50 = 0.67449
 
 
 def find_interval_scale(
@@ -65,32 +71,35 @@ def find_interval_scale(
     field: GaussianProcess,
     most: int = 4,
     covariance: Covariance = USUAL,
-    misplaced: tuple[GeometryErrors, GeometryErrors] | None = None,
+    misplaced: GeometryErrors | None = None,
 ) -> IntervalScale:
     """The scale of a scene's bands (B,), of whose MSI `excerpt` is a part; `ratio` along rows and columns.
 
-    `field` is that of the scene's kriging. `most` MSI bands are held out, spread over all. `misplaced`: the
-    geometry's errors in the scene's bands and in the field's channels, told of by themselves: what they make of
-    the errors seen at LR is taken off these.
+    `field` is that of the scene's kriging. `most` MSI bands are held out, spread over all. `misplaced`: errors of
+    the geometry that are told by themselves: what they make of those at reduced resolution is taken off.
     """
-    of_bands, of_channels = misplaced or (None, None)
     held = list(_errors_held_out(excerpt, most, covariance))
-    level = float(np.median([np.minimum(errors.scale(), _MOST) for errors in held])) if held else _USUAL
-    reduced, count = ReducedPair.of(scene, psf, ratio, _FACTOR), len(scene.hsi)
-    left_out = _left_out(field, of_channels)
-    bands, texture = np.full(count, level), np.ones(count)
-    if reduced is not None:
-        by_band = _at_reduced_resolution(reduced, covariance, of_bands)
-        bands, texture = by_band * _LEVEL * (level / _USUAL) ** _POWER, np.minimum(1.0, by_band)
-    bands = bands * (1.0 if left_out is None else left_out)
+    reduced = ReducedPair.of(scene, psf, ratio, _FACTOR)
+    seen = None if reduced is None else _at_reduced_resolution(reduced, covariance, misplaced)
+    left_out = _left_out(field)
+    by_band = np.full(len(scene.hsi), np.log(_USUAL_REDUCED)) if seen is None else _log_by_band(seen)
+    median = float(np.median(by_band))
+    level = float(np.median([errors.bounded_scale() for errors in held])) if held else _USUAL_HELD
+    bands = (
+        _LEVEL
+        * np.exp(_BAND * (by_band - median) + _REDUCED * median)
+        * level**_HELD
+        * (1.0 if left_out is None else left_out) ** _LEFT
+    )
     spread = excerpt.lr.msi[:, excerpt.lr.valid].std(axis=1)
     edges, by_edge = _by_edge(held, edge_magnitude(_padded(excerpt.msi), spread)[excerpt.valid])
     names = (
-        ("reduced resolution",) * (reduced is not None)
+        ("reduced resolution",) * (seen is not None)
         + ("held-out bands",) * bool(held)
         + ("pixels left out",) * (left_out is not None)
     )
-    return IntervalScale(bands, texture, edges, by_edge, names or ("usual",))
+    half = _half(held, [] if seen is None else [seen])
+    return IntervalScale(bands, edges, _AT_EDGES * by_edge**_EDGE_POWER, half, names or ("usual",))
 
 
 @dataclass(frozen=True)
@@ -106,10 +115,26 @@ class _Errors:
         """Pixels N."""
         return len(self.magnitude)
 
+    def without(self, made: Floats) -> _Errors:
+        """The errors less the squares (n, N) that something else `made`, as far as they are more than expected."""
+        return replace(self, squares=self.squares - np.clip(self.squares - self.expected, 0, made))
+
     def scale(self, where: Mask | slice = slice(None)) -> Doubles:
         """The scale (n,) of the expected deviations under which 90 % of the errors lie within `Z90` of them."""
         needed = np.quantile(self.squares[:, where] / self.expected[:, where], _SHARE_WITHIN, axis=1)
         return np.asarray(np.maximum(np.sqrt(needed) / Z90, _LEAST))
+
+    def bounded_scale(self) -> Doubles:
+        """The scale (n,), where it is larger than can be believed the largest that can."""
+        return np.minimum(self.scale(), _MOST)
+
+    def tail(self) -> float:
+        """How much narrower than a Gaussian's the half of the errors lies for its 90 %, median of the bands."""
+        half, most = np.quantile(self.squares / self.expected, (0.5, _SHARE_WITHIN), axis=1)
+        told = most > 0
+        if not told.any():
+            return _USUAL_HALF
+        return float(np.median(np.sqrt(half[told] / most[told]))) * Z90 / _Z50
 
 
 def _errors_held_out(excerpt: ScenePart, most: int, covariance: Covariance) -> Iterator[_Errors]:
@@ -136,7 +161,7 @@ def _errors_of(held: HeldOutBand, core: Core, covariance: Covariance) -> _Errors
     ((_, msi, valid),), ((_, truth, _),) = list(problem.strips()), list(held.truth())
     values = fitted.tile(msi, *problem.resampling.up).values
     scored = valid & counted[rows][:, cols]
-    expected = posterior.scene_variances(msi)
+    expected = posterior.scene_variances(msi) + white_parts(posterior).texture[0]
     spread = problem.lr.msi[:, seen].std(axis=1)
     magnitude = edge_magnitude(_padded(msi), spread)
     return _Errors(
@@ -146,28 +171,25 @@ def _errors_of(held: HeldOutBand, core: Core, covariance: Covariance) -> _Errors
     )
 
 
-def _left_out(field: GaussianProcess, misplaced: GeometryErrors | None) -> float | None:
-    """The root mean square of kriging's standardised residuals at LR pixels left out; None without any."""
+def _left_out(field: GaussianProcess) -> float | None:
+    """The scale of kriging's residuals at LR pixels left out, median of the channels; None without any."""
     found = leave_one_out_of(field, _LEFT_OUT_BLOCKS)
     if not found.known.any():
         return None
     residual, deviation = (
         image[:, found.known].astype(np.float64) for image in (found.residual, found.deviation)
     )
-    squares = np.square(residual)
-    if misplaced is not None:
-        squares -= misplaced.squares()[:, found.known]
-    told = deviation > 0
+    told = (deviation > 0).all(axis=1)
     if not told.any():
         return None
-    mean = float(np.mean(squares[told] / np.square(deviation[told])))
-    return float(np.clip(np.sqrt(max(mean, 0.0)), *_LEFT_OUT))
+    errors = _Errors(np.square(residual[told]), np.square(deviation[told]), deviation[0])
+    return float(np.clip(np.median(errors.scale()), *_LEFT_OUT))
 
 
 def _at_reduced_resolution(
     reduced: ReducedPair, covariance: Covariance, misplaced: GeometryErrors | None
-) -> Doubles:
-    """The scale of each band (B,) at reduced resolution."""
+) -> _Errors:
+    """The errors of all bands at reduced resolution."""
     lower, truth, resampling = reduced.lower, reduced.truth, reduced.resampling
 
     def strips() -> Iterator[Strip]:
@@ -179,18 +201,27 @@ def _at_reduced_resolution(
     rows, cols = resampling.nearest_lr
     scored = truth.valid & lower.valid[rows][:, cols]
     wrong = end.bands(truth.msi, *resampling.up)[:, scored] - truth.hsi[:, scored]
-    squares = np.square(wrong, dtype=np.float64)
-    if misplaced is not None:
-        squares = np.maximum(squares - misplaced.squares()[:, scored], 0.0)
     errors = _Errors(
-        squares,
+        np.square(wrong, dtype=np.float64),
         expected.of(expected.posterior.scene_variances(truth.msi)[:, scored]).astype(np.float64),
         np.zeros(int(scored.sum())),
     )
-    scale = np.minimum(errors.scale(), _MOST)
-    trusted = errors.count / (errors.count + _TRUSTED)
-    around = ndimage.median_filter(np.log(scale), _NEIGHBOURS, mode="nearest")
-    return np.asarray(np.exp(trusted * np.log(scale) + (1 - trusted) * around))
+    return errors if misplaced is None else errors.without(misplaced.squares()[:, scored])
+
+
+def _log_by_band(seen: _Errors) -> Doubles:
+    """The logarithms (B,) of the bands' scales, nearer to those of their neighbours the fewer pixels tell them."""
+    logs = np.log(seen.bounded_scale())
+    trusted = seen.count / (seen.count + _TRUSTED)
+    around = ndimage.median_filter(logs, _NEIGHBOURS, mode="nearest")
+    return np.asarray(trusted * logs + (1 - trusted) * around)
+
+
+def _half(held: Sequence[_Errors], seen: Sequence[_Errors]) -> float:
+    """What holds half of the errors, in units of a Gaussian's half width, by the tails of those that are seen."""
+    kinds = [np.median([errors.tail() for errors in kind]) for kind in (held, seen) if kind]
+    told = float(np.mean(kinds)) if kinds else _USUAL_HALF
+    return (1 - _HALF_TOLD) * _USUAL_HALF + _HALF_TOLD * told
 
 
 def _by_edge(held: list[_Errors], magnitude: Floats) -> tuple[Doubles, Doubles]:

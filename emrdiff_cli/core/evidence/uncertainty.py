@@ -1,7 +1,8 @@
 """The standard deviation of a pair fused by kriging by band: the posterior's, made as wide as the errors are.
 
-A posterior takes its covariance for true, and is too narrow. By how much each band's is, edges and flat ground
-apart, is told by the evidence of the pair (core.evidence.interval_scale).
+A posterior takes its covariance for true, and is too narrow; beside it stands texture of which the MSI tells
+nothing. By how much each band is wider than both, edges and flat ground apart, is told by the evidence of the pair
+(core.evidence.interval_scale).
 """
 
 from __future__ import annotations
@@ -25,28 +26,22 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-HALF_FACTOR = 0.8
-"""What 0.6745 standard deviations are multiplied by so that they hold half of the errors, whose tails are heavy.
-
-Settled with the scale's constants, over all of their scenes (`tests.benchmarks.calibration`).
-"""
-
 _LEAST = 1e-30  # variance: nothing is divided by zero
 
 
 @dataclass(frozen=True)
 class IntervalScale:
-    """What the posterior's standard deviation is multiplied by so that 90 % of the errors lie within 1.645 of it.
+    """What the expected standard deviation is multiplied by so that 90 % of the errors lie within 1.645 of it.
 
     `bands` (B,), times a factor of the MSI's edges: `by_edge` (e,) at the magnitudes `edges` (e,), between them
-    linear, beyond them as at the ends. `texture` (B,): the share of the texture's variance that a band has beside
-    that: where the MSI tells a band's detail, it tells its texture as well. `by` names the evidence.
+    linear, beyond them as at the ends. `half`: what 0.6745 standard deviations are multiplied by so that they hold
+    half of the errors, whose tails are heavy. `by` names the evidence.
     """
 
     bands: Doubles
-    texture: Doubles
     edges: Doubles
     by_edge: Doubles
+    half: float
     by: tuple[str, ...]
 
     def at(self, magnitude: Floats) -> Field:
@@ -94,10 +89,10 @@ class BandVariances:
         )
 
     def of(self, channels: Field) -> Field:
-        """The posterior's (B, ...) from those of the channels (k, ...), taken as uncorrelated."""
+        """Those expected (B, ...) from the posterior's of the channels (k, ...), taken as uncorrelated."""
         shares = np.square(self.basis.vectors)
         flat = shares @ channels.reshape(len(channels), -1)
-        flat += np.maximum(self.outside, _LEAST).astype(np.float32)[:, None]
+        flat += np.maximum(self._white, _LEAST).astype(np.float32)[:, None]
         return np.asarray(flat.reshape(-1, *channels.shape[1:]), np.float32)
 
     def scaled_error(
@@ -110,15 +105,15 @@ class BandVariances:
     ) -> Field:
         """An error (k, n, W) drawn from the posterior as one of the bands (B, n, W), of these deviations.
 
-        `white` (B, n, W) twice, of unit variance: what becomes of it the part outside of the basis, and the texture
-        with the detail that is missing.
+        `white` (B, n, W) twice, of unit variance: what becomes of it the texture with the part outside of the
+        basis, and the detail that is missing.
         """
-        edges, (beside, texture) = scale.at(magnitude), white
+        edges, (beside, missing) = scale.at(magnitude), white
         flat = self.basis.vectors @ error.reshape(len(error), -1)
         result = flat.reshape(-1, *error.shape[1:])
-        result += np.sqrt(self.outside).astype(np.float32)[:, None, None] * beside
+        result += np.sqrt(self._white).astype(np.float32)[:, None, None] * beside
         result *= scale.bands.astype(np.float32)[:, None, None] * edges
-        result += np.sqrt(self._beside(scale, edges, lost)) * texture
+        result += np.sqrt(self._missing(lost)) * missing
         return np.asarray(result, np.float32)
 
     def deviation(self, channels: Field, scale: IntervalScale, magnitude: Floats, lost: Field) -> Field:
@@ -128,16 +123,18 @@ class BandVariances:
         """
         variance = self.of(channels)
         variance *= np.square(scale.bands).astype(np.float32)[:, None, None]
-        edges = scale.at(magnitude)
-        variance *= np.square(edges)
-        variance += self._beside(scale, edges, lost)
+        variance *= np.square(scale.at(magnitude))
+        variance += self._missing(lost)
         return np.sqrt(variance)
 
-    def _beside(self, scale: IntervalScale, edges: Field, lost: Field) -> Field:
-        """Variances (B, n, W) of texture and of missing detail."""
-        texture = (self.texture * scale.texture).astype(np.float32)
-        detail = self.detail.astype(np.float32)
-        return texture[:, None, None] * edges + detail[:, None, None] * np.square(lost)
+    @property
+    def _white(self) -> Doubles:
+        """The variances (B,) of texture and of what is outside of the basis."""
+        return self.texture + self.outside
+
+    def _missing(self, lost: Field) -> Field:
+        """Variances (B, n, W) of missing detail."""
+        return np.asarray(self.detail.astype(np.float32)[:, None, None] * np.square(lost))
 
 
 def _mean_detail(fit: SceneToFit, basis: Basis) -> Doubles:
