@@ -139,16 +139,21 @@ def judge(name: str, pair: SupervisedPair, ratio: int) -> Judged:
         found.unexplained,
         found.misplaced,
     )
-    inner = pair.valid.copy()
-    inner[:ratio] = inner[-ratio:] = inner[:, :ratio] = inner[:, -ratio:] = False
-    good = slice(None) if pair.good is None else pair.good
-    truth, scores, angles = pair.hr_hsi[good][:, inner], {}, {}
+    scores, angles = {}, {}
     for method in END_POINTS:
         started = time.process_time()
         fused = fused_without_model(pair, method, covariance)
         took = time.process_time() - started
-        scores[method], angles[method] = _scores(fused[good][:, inner], truth)
+        scores[method], angles[method] = inner_scores(fused, pair, ratio)
     return Judged(name, scores, angles, verdict, gathered, chosen_s + took)
+
+
+def inner_scores(fused: Field, pair: SupervisedPair, ratio: int) -> tuple[float, float]:
+    """PSNR and SAM of a fused image (B, H, W), without the outer LR pixel and bad bands."""
+    inner = pair.valid.copy()
+    inner[:ratio] = inner[-ratio:] = inner[:, :ratio] = inner[:, -ratio:] = False
+    good = slice(None) if pair.good is None else pair.good
+    return _scores(fused[good][:, inner], pair.hr_hsi[good][:, inner])
 
 
 def judge_berlin9(data: Path) -> Judged:

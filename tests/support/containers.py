@@ -29,8 +29,12 @@ def write_prisma(
     pan: int = 6,
     corners_at_edges: bool = False,
     geolocation: bool = True,
+    scene: NDArray[np.floating[Any]] | None = None,
 ) -> Path:
-    """PRISMA of any level: rows x bands x columns, corners at the outer pixels' centres as shipped."""
+    """PRISMA of any level: rows x bands x columns, corners at the outer pixels' centres as shipped.
+
+    `scene` (9, pan x height, pan x width): reflectance, by wavelength, that it shows; the PAN sees the first five.
+    """
     with h5py.File(path, "w") as file:
         for name, lengths in (("Vnir", PRISMA_VNIR), ("Swir", PRISMA_SWIR)):
             file.attrs[f"List_Cw_{name}"] = lengths
@@ -38,6 +42,8 @@ def write_prisma(
             file.attrs[f"List_Cw_{name}_Flags"] = (lengths > 0).astype("int32")
             hco = file.require_group(f"HDFEOS/SWATHS/PRS_L{level}_HCO/Data Fields")
             cube = prisma_dn(name, len(lengths), height, width)
+            if scene is not None:
+                cube = _cube_of(scene, name, pan)
             hco.create_dataset(f"{name.upper()}_Cube", data=cube, chunks=(2, 3, width), compression="gzip")
             errors = np.zeros(cube.shape, "uint8")
             errors[2, :, 3] = 1  # a pixel of no worth, in all bands
@@ -50,12 +56,26 @@ def write_prisma(
         file.attrs["Product_StartTime"] = np.bytes_("2024-04-02T10:28:37.932000")
         pco = file.require_group(f"HDFEOS/SWATHS/PRS_L{level}_PCO/Data Fields")
         fine = prisma_pan_dn(height * pan, width * pan)
+        if scene is not None:
+            fine = np.round(scene[:5].mean(axis=0) / 2 * 65535).astype(np.uint16)
         pco.create_dataset("Cube", data=fine)
         empty = np.where(fine == 0, 4, 0).astype("uint8")
         pco.create_dataset("PIXEL_SAT_ERR_MATRIX" if level == "1" else "PIXEL_L2_ERR_MATRIX", data=empty)
         if level == "2D":
             _place_prisma(file, height, width, corners_at_edges, geolocation)
     return path
+
+
+def _cube_of(scene: NDArray[np.floating[Any]], detector: str, pan: int) -> NDArray[np.uint16]:
+    """Stored values, rows x bands x columns, of the means of pan x pan pixels of a scene; 0 in unused bands."""
+    lengths, (low, high) = {"Vnir": (PRISMA_VNIR, (0.0, 1.5)), "Swir": (PRISMA_SWIR, (-0.1, 0.9))}[detector]
+    every = np.sort(np.concatenate([PRISMA_VNIR, PRISMA_SWIR]))
+    bands, rows, cols = scene.shape
+    means = scene.reshape(bands, rows // pan, pan, cols // pan, pan).mean(axis=(2, 4))
+    of_band = np.searchsorted(every[every > 0], lengths)
+    stored = (means[of_band] - low) / (high - low) * 65535
+    stored[lengths == 0] = 0
+    return np.asarray(np.round(stored).transpose(1, 0, 2), np.uint16)
 
 
 def prisma_dn(detector: str, bands: int, height: int, width: int) -> NDArray[np.uint16]:

@@ -69,6 +69,11 @@ class PartPlan:
 
 
 def spread_parts(scene: LrScene, strips: Strips, resampling: Resampling, side: int) -> list[ScenePart]:
+    """The parts of `spread_plans`, with their MSI."""
+    return read_in_one_pass(spread_plans(scene, resampling, side), strips)
+
+
+def spread_plans(scene: LrScene, resampling: Resampling, side: int) -> list[PartPlan]:
     """The whole of a scene up to half more than `side` LR pixels wide and high; of a larger one two parts.
 
     They lie around a third and two thirds of the way along its diagonal, with what is around their cores `side`
@@ -76,9 +81,9 @@ def spread_parts(scene: LrScene, strips: Strips, resampling: Resampling, side: i
     """
     height, width = scene.valid.shape
     if max(height, width) <= 1.5 * side:
-        return read_in_one_pass([PartPlan.of(scene, resampling, (slice(0, height), slice(0, width)))], strips)
+        return [PartPlan.of(scene, resampling, (slice(0, height), slice(0, width)))]
     cores = [(middle(height, side, part / 3), middle(width, side, part / 3)) for part in (1, 2)]
-    return read_in_one_pass([PartPlan.of(scene, resampling, core) for core in cores], strips)
+    return [PartPlan.of(scene, resampling, core) for core in cores]
 
 
 def middle(length: int, side: int, share: float = 0.5) -> slice:

@@ -97,6 +97,11 @@ class ColourKernel:
         factor = (np.maximum(msi - lowest, 0).mean(axis=0) / brightness + dark) ** power
         return np.asarray(factor, np.float32)
 
+    def relative_brightness(self, msi: Floats) -> Field:
+        """The brightness (...) of pixels of the MSI (m, ...), 1 in the mean of the sample; linear in the bands."""
+        lowest, brightness = np.float32(self.lowest), np.float32(self.brightness)
+        return np.asarray((msi.mean(axis=0) - lowest) / brightness, np.float32)
+
     def _places(self, pixels: Floats, around: Floats) -> Field:
         roots = np.sqrt(np.maximum(np.concatenate([pixels, around]) - np.float32(self.lowest), 0))
         return np.asarray(self.axes[:, :-1] @ roots + self.axes[:, -1:], np.float32)

@@ -53,13 +53,17 @@ class DrawnField:
         slopes = np.sqrt(sill) * _smooth(rng, (k * m, *valid.shape), reach)
         slopes = slopes.reshape(k, m, *valid.shape)
         slopes += np.sqrt(prior.common_slope_sill) * rng.standard_normal((k, m, 1, 1))
-        slopes = np.einsum("kjhw,jb->kbhw", slopes, prepared.axes) * deviation[:, None, None, None]
+        slopes = np.einsum("kjhw,jb->kbhw", slopes, prepared.axes)
         ground = np.sqrt(prior.ground_sill) * _smooth(rng, (k, *valid.shape), prior.ground_range)
+        if prior.shape_sill:  # linear in the MSI: a slope, and its value at the centre
+            shape = np.sqrt(prior.shape_sill) * _smooth(rng, (k, *valid.shape), prior.ground_range)
+            ground += shape * prepared.kernel.relative_brightness(posterior.centre)
+            slopes += shape[:, None] / (m * prepared.kernel.brightness)
         return cls(
             prepared=prepared,
             centre=posterior.centre,
             weights=weights.astype(np.float32),
-            slopes=slopes.astype(np.float32),
+            slopes=(slopes * deviation[:, None, None, None]).astype(np.float32),
             ground=(ground * deviation[:, None, None]).astype(np.float32),
         )
 

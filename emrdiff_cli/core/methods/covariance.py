@@ -15,7 +15,8 @@ class Covariance:
     - a process of colour and ground: `colour_sill`, `colour_range`, times the colour kernel;
     - slopes on the MSI's unit axes: the likeliest (sill, range) of `slopes` for a scene, and
       `common_slope_sill` for those that a block has in common;
-    - a process of the ground alone: `ground_sill`, `ground_range`;
+    - a process of the ground alone: `ground_sill`, `ground_range`; and one of the spectrum's shape, in the same
+      range, which is multiplied by the MSI's relative brightness of both pixels: `shape_sill`;
     - a nugget: the likeliest of `nuggets` for each channel, times `nugget_inflation`, since the covariance is not
       quite the scene's. It is noise of the LR-HSI or texture of the HR scene; back-projection returns the latter's
       share, and all of a nugget of `exact_nugget` or less.
@@ -33,6 +34,7 @@ class Covariance:
     common_slope_sill: float = 0.14
     ground_sill: float = 0.03
     ground_range: float = 2.0
+    shape_sill: float = 0.0
     nuggets: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     nugget_inflation: float = 2.0
     exact_nugget: float = 1e-3

@@ -58,6 +58,7 @@ def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> Prepar
         whitening=kernel.whitening(),
         valid=valid,
         overlap=psf_overlap(resampling.down),
+        brightness=kernel.relative_brightness(injection.msi),
     )
     return PreparedKriging(data, kernel, neighbourhood, axes, injection)
 
@@ -78,4 +79,5 @@ def injected(prepared: PreparedKriging, kriged: Kriged, scene: SceneToFit) -> De
     at_lr = np.zeros_like(injection.base)
     colour = ColourTerm(prepared.kernel, kriged.weights, prepared.neighbourhood, at_lr)
     slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, prepared.axes)
+    slopes += kriged.shape[:, None] / np.float32(len(prepared.axes) * prepared.kernel.brightness)
     return consistent(replace(injection, local_slopes=slopes, colour=colour), scene, kriged.texture)

@@ -44,7 +44,8 @@ class KrigingData:
     `residual` (k, h, w); `spread` (k,), the channels' standard deviations in the LR-HSI; `msi` (m, h, w) along
     axes of unit variance; `features` of colour (n, h, w), the means of the HR pixels' under the PSF;
     `whitening` (n, n), to features whose products are the colour kernel; `valid` (h, w); `overlap`, the correlation
-    of white HR texture between LR pixels by their distance along rows and along columns (core.texture).
+    of white HR texture between LR pixels by their distance along rows and along columns (core.texture);
+    `brightness` (h, w), the MSI's, 1 in the mean.
     """
 
     residual: Floats
@@ -54,17 +55,20 @@ class KrigingData:
     whitening: Doubles
     valid: NDArray[np.bool_]
     overlap: tuple[Doubles, Doubles]
+    brightness: Floats
 
 
 class Kriged(NamedTuple):
     """The predictor: `weights` (rows, columns, n, k) of the features at nodes, `slopes` (k, m, h, w) at LR.
 
-    `texture` (k,): the share of each channel's nugget that is texture of the HR scene, not noise.
+    `texture` (k,): the share of each channel's nugget that is texture of the HR scene, not noise; `shape`
+    (k, h, w), the slopes on the brightness at LR.
     """
 
     weights: Field
     slopes: Field
     texture: Field
+    shape: Field
 
 
 def krige(data: KrigingData, covariance: Covariance = USUAL, sampled: int = _SAMPLED) -> Kriged:
@@ -79,6 +83,7 @@ def predictor(field: GaussianProcess, sampled: int = _SAMPLED) -> Kriged:
     nodes = (-(-height // NODE_SPACING), -(-width // NODE_SPACING))
     weights = np.zeros((*nodes, len(data.features), k), np.float32)
     slopes = np.zeros((k, len(data.msi), height, width), np.float32)
+    shape = np.zeros((k, height, width), np.float32)
 
     def predict(corner: tuple[int, int]) -> None:
         block = field.block(*corner)
@@ -89,9 +94,11 @@ def predictor(field: GaussianProcess, sampled: int = _SAMPLED) -> Kriged:
             at_node = block.feature_weights(_node_place(row), _node_place(col), alpha)
             weights[row, col] = data.whitening.T @ at_node
         slopes[:, :, *block.core] = block.slopes(alpha)
+        if field.covariance.shape_sill:
+            shape[:, *block.core] = block.shape(alpha)
 
     side_by_side(predict, corners(data.valid))
-    return Kriged(weights, slopes, field.texture(sampled).astype(np.float32))
+    return Kriged(weights, slopes, field.texture(sampled).astype(np.float32), shape)
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ class GaussianProcess:
             residual=(data.residual[:, rows, cols] / self.spread[:, None]).astype(np.float64),
             msi=data.msi[:, rows, cols].astype(np.float64),
             features=data.whitening @ data.features[:, rows, cols],
+            brightness=data.brightness[rows, cols].astype(np.float64),
         )
 
     def deviances(self, sampled: int = _SAMPLED) -> Doubles:
@@ -206,6 +214,7 @@ class Block:
     residual: Doubles
     msi: Doubles
     features: Doubles
+    brightness: Doubles
 
     def in_core(self) -> NDArray[np.bool_]:
         """Which of the pixels (N,) the predictor is for."""
@@ -220,8 +229,15 @@ class Block:
         return np.asarray(
             prior.colour_sill * self._correlation(prior.colour_range) * (self.features.T @ self.features)
             + slopes * (self.msi.T @ self.msi)
-            + prior.ground_sill * self._correlation(prior.ground_range)
+            + self._ground(self.brightness) * self._correlation(prior.ground_range)
         )
+
+    def _ground(self, brightness: Doubles) -> Doubles | float:
+        """Sills (N, M) of the processes of the ground and of shape, with pixels of a brightness (M,)."""
+        prior = self.covariance
+        if not prior.shape_sill:
+            return prior.ground_sill
+        return np.asarray(prior.ground_sill + prior.shape_sill * np.outer(self.brightness, brightness))
 
     def _correlation(self, reach: float) -> Doubles:
         if len(self.places) == self.window[0] * self.window[1]:
@@ -250,7 +266,9 @@ class Block:
         near = _correlation(np.array([[row, col]]), self.places, prior.colour_range)
         return np.asarray(prior.colour_sill * (self.features * near) @ alpha)
 
-    def covariance_with(self, rows: Doubles, cols: Doubles, features: Doubles, msi: Doubles) -> Doubles:
+    def covariance_with(
+        self, rows: Doubles, cols: Doubles, features: Doubles, msi: Doubles, brightness: Doubles
+    ) -> Doubles:
         """The covariance (N, H W) with HR pixels at `rows` (H,), `cols` (W,), of such whitened features and MSI."""
         prior, (sill, reach) = self.covariance, self.slope_prior
 
@@ -262,16 +280,28 @@ class Block:
         result = self.features.T @ features
         result *= prior.colour_sill * near(prior.colour_range)
         result += (sill * near(reach) + prior.common_slope_sill) * (self.msi.T @ msi)
-        return np.asarray(result + prior.ground_sill * near(prior.ground_range))
+        return np.asarray(result + self._ground(brightness) * near(prior.ground_range))
 
     def slopes(self, alpha: Doubles) -> Doubles:
         """The slopes (k, m, rows, columns) of the core's pixels."""
+        sill, reach = self.slope_prior
+        near = sill * self._core_correlation(reach) + self.covariance.common_slope_sill
+        return np.stack([self._in_core((near * band) @ alpha) for band in self.msi], axis=1)
+
+    def shape(self, alpha: Doubles) -> Doubles:
+        """The slopes (k, rows, columns) of the core's pixels on their brightness."""
+        near = self.covariance.shape_sill * self._core_correlation(self.covariance.ground_range)
+        return self._in_core((near * self.brightness) @ alpha)
+
+    def _core_correlation(self, reach: float) -> Doubles:
         rows, cols = np.mgrid[self.core]
-        own, (sill, reach) = np.stack([rows.ravel(), cols.ravel()], axis=1), self.slope_prior
-        near = sill * _correlation(own.astype(np.float64), self.places, reach)
-        near += self.covariance.common_slope_sill
-        bands = [((near * band) @ alpha).T.reshape(-1, *rows.shape) for band in self.msi]
-        return np.stack(bands, axis=1)
+        own = np.stack([rows.ravel(), cols.ravel()], axis=1).astype(np.float64)
+        return _correlation(own, self.places, reach)
+
+    def _in_core(self, values: Doubles) -> Doubles:
+        """Values (n, k) of the core's n pixels as (k, rows, columns)."""
+        rows, cols = self.core
+        return values.T.reshape(-1, rows.stop - rows.start, cols.stop - cols.start)
 
 
 def kriged_by_colour(

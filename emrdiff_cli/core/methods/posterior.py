@@ -100,12 +100,13 @@ class Posterior:
         covariance, (sill, _) = self.field.covariance, self.field.slope_prior
         prior = covariance.colour_sill * np.square(self.kernel.brightness_factor(msi)).ravel()
         prior = prior + (sill + covariance.common_slope_sill) * np.square(pixels).sum(axis=0)
-        prior += covariance.ground_sill
+        brightness = self.kernel.relative_brightness(msi).ravel().astype(np.float64)
+        prior = prior + covariance.ground_sill + covariance.shape_sill * np.square(brightness)
         left_over = np.tile(prior.astype(np.float64), (len(self.nuggets), 1))
         block = self.field.block(top, left, _HALO)
         if len(block.places):
             rows, cols = (centre_of(taps) for taps in up)
-            seen = block.covariance_with(rows, cols, features, pixels)
+            seen = block.covariance_with(rows, cols, features, pixels, brightness)
             for number, factor in enumerate(block.factors(self.nuggets)):
                 left_over[number] -= np.square(factor.whiten(seen)).sum(axis=0)
         return np.asarray(np.maximum(left_over, _LEAST * prior).reshape(-1, *msi.shape[1:]))

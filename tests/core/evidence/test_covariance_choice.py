@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from emrdiff_cli.core.evidence.covariance_choice import by_own_colour, choose_covariance, smoother
+from emrdiff_cli.core.evidence.covariance_choice import by_own_colour, by_shape, choose_covariance, smoother
 from emrdiff_cli.core.evidence.scene_part import spread_parts
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.scene_end_point import find_end_point
@@ -55,6 +57,42 @@ def test_where_nothing_is_held_out_or_too_little_is_seen_colours_are_as_usual(ba
     few = Pair(pair.truth, pair.msi[:bands])
     few.lr = replace(few.lr, valid=few.lr.valid & (np.arange(16) < valid) & (np.arange(16)[:, None] < valid))
     assert chosen_for(few).colour_range == USUAL.colour_range
+
+
+def shaded(shade_seed: int) -> Pair:
+    """Ground whose spectra change slowly, under light and shade: a PAN that tells brightness and no colour."""
+    rng = np.random.default_rng(shade_seed)
+    shade = ndimage.gaussian_filter(rng.normal(size=(64, 64)), 1.5)
+    shade = 0.3 + np.exp(4 * shade / np.ptp(shade))
+    spectra = ndimage.gaussian_filter(rng.normal(size=(6, 64, 64)), (0, 10, 10))
+    spectra = 1 + 0.5 * spectra / spectra.std()
+    spectra = np.maximum(spectra, 0.1) / np.maximum(spectra, 0.1).mean(axis=0)
+    truth = (0.05 * shade * spectra).astype(np.float32)
+    return Pair(truth, truth.mean(axis=0, keepdims=True))
+
+
+def angle(image: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    products = (image * truth).sum(axis=0)
+    cosine = products / np.linalg.norm(image, axis=0) / np.linalg.norm(truth, axis=0)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))[4:-4, 4:-4].mean())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_band_that_tells_nothing_of_spectra_leaves_their_shape_to_the_lr_hsi(seed: int) -> None:
+    pair = shaded(seed)
+    chosen = chosen_for(pair)
+    assert chosen.shape_sill == by_shape(USUAL).shape_sill
+    angles = {}
+    for method, covariance in (("bicubic", USUAL), ("kriging", USUAL), ("kriging", chosen)):
+        end = find_end_point(pair.lr, pair.strips, pair.maps, method, identity_basis(6), covariance)
+        angles[method, covariance] = angle(end.fitted.tile(pair.msi, *pair.maps.up).values, pair.truth)
+    assert angles["kriging", chosen] <= angles["bicubic", USUAL]
+    assert angles["kriging", chosen] < 0.9 * angles["kriging", USUAL]
+
+
+def test_more_bands_are_not_asked_about_shape() -> None:
+    truth = shaded(0).truth
+    assert chosen_for(Pair(truth, truth[::3])).shape_sill == 0
 
 
 def test_parts_see_what_the_scene_sees_there() -> None:

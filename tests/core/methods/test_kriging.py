@@ -39,7 +39,16 @@ class Observed(NamedTuple):
     def krige(self, values: Image, spread: float = 1.0, valid: Mask | None = None) -> Kriged:
         mask = self.valid if valid is None else valid
         spreads = np.full(len(values), spread)
-        data = KrigingData(values, spreads, self.at_lr, self.features, self.kernel.whitening(), mask, OVERLAP)
+        data = KrigingData(
+            residual=values,
+            spread=spreads,
+            msi=self.at_lr,
+            features=self.features,
+            whitening=self.kernel.whitening(),
+            valid=mask,
+            overlap=OVERLAP,
+            brightness=np.ones(mask.shape),
+        )
         return krige(data)
 
     def at_hr(self, found: Kriged) -> Image:
@@ -234,7 +243,8 @@ def test_between_nodes_weights_are_linear_and_beyond_the_last_they_stay() -> Non
     down, across = np.mgrid[:4, :5]
     weights = np.stack([down, across], axis=2)[:, :, None].astype(np.float32)
     of_one = scene.kernel(scene.msi[:, 0, 0], scene.msi[:, 0, 0])
-    image = scene.at_hr(Kriged(weights, np.zeros(0, np.float32), np.ones(2, np.float32))) / of_one
+    none = np.zeros(0, np.float32)
+    image = scene.at_hr(Kriged(weights, none, np.ones(2, np.float32), none)) / of_one
     rows, cols = (
         np.interp((np.arange(4 * n) + 0.5) / 4 - 0.5, 4 * np.arange(n // 4) + 1.5, range(n // 4))
         for n in (16, 20)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.colour_kernel import centre_of, neighbourhood_of
-from emrdiff_cli.core.methods.covariance import USUAL
+from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess
@@ -21,7 +21,7 @@ SIDE = 32  # HR pixels: 8 LR pixels, a single block
 Doubles = NDArray[np.float64]
 
 
-def posterior(side: int = SIDE, noise: float = 0.0) -> tuple[Pair, Posterior]:
+def posterior(side: int = SIDE, noise: float = 0.0, covariance: Covariance = USUAL) -> tuple[Pair, Posterior]:
     msi = texture(2, side, side, 3)
     truth = np.stack([msi[0] * (1 + msi[1]), msi[1] - msi[0] ** 2])
     pair = Pair(np.asarray(truth, np.float32), msi)
@@ -29,8 +29,8 @@ def posterior(side: int = SIDE, noise: float = 0.0) -> tuple[Pair, Posterior]:
     hsi = pair.lr.hsi + noise * rng.normal(size=pair.lr.hsi.shape).astype(np.float32)
     lr = replace(pair.lr, hsi=hsi)
     scene = SceneToFit(lr, pair.strips, pair.maps, regress(lr))
-    prepared = prepare_kriging(scene)
-    field = GaussianProcess.likeliest(prepared.data, USUAL)
+    prepared = prepare_kriging(scene, covariance)
+    field = GaussianProcess.likeliest(prepared.data, covariance)
     return pair, posterior_of(field, prepared, pair.maps)
 
 
@@ -43,29 +43,34 @@ def joint_covariance(pair: Pair, found: Posterior) -> tuple[Doubles, Doubles, Do
     colours = data.whitening @ found.kernel(pair.msi, around).reshape(len(data.features), -1)
     msi = found.axes @ (pair.msi - found.centre[:, None, None]).reshape(len(pair.msi), -1)
     coarse = np.argwhere(data.valid).astype(float)
+    bright = data.brightness[data.valid], found.kernel.relative_brightness(pair.msi).ravel()
     seen = data.whitening @ data.features[:, data.valid], data.msi[:, data.valid]
 
-    def covariance(one: Doubles, other: Doubles, colour: Doubles, slope: NDArray[np.floating]) -> Doubles:
+    def covariance(one: Doubles, other: Doubles, *products: NDArray[np.floating]) -> Doubles:
         apart = np.square(one[:, None] - other).sum(axis=2)
         colour_near, slope_near, ground = (
             np.exp(-0.5 * apart / r**2) for r in (prior.colour_range, reach, prior.ground_range)
         )
-        common = prior.common_slope_sill
+        common, (colour, slope, brightness) = prior.common_slope_sill, products
         return np.asarray(
             prior.colour_sill * colour_near * colour
             + (sill * slope_near + common) * slope
-            + prior.ground_sill * ground
+            + (prior.ground_sill + prior.shape_sill * brightness) * ground
         )
 
-    between = covariance(coarse, coarse, seen[0].T @ seen[0], seen[1].T @ seen[1])
-    across = covariance(coarse, places, seen[0].T @ colours, seen[1].T @ msi)
+    between = covariance(
+        coarse, coarse, seen[0].T @ seen[0], seen[1].T @ seen[1], np.outer(bright[0], bright[0])
+    )
+    across = covariance(coarse, places, seen[0].T @ colours, seen[1].T @ msi, np.outer(*bright))
     own = prior.colour_sill * np.square(found.kernel.brightness_factor(pair.msi)).ravel()
     own = own + (sill + prior.common_slope_sill) * np.square(msi).sum(axis=0) + prior.ground_sill
+    own = own + prior.shape_sill * np.square(bright[1])
     return between, across, np.asarray(own, np.float64)
 
 
-def test_it_is_the_formulas_own_value() -> None:
-    pair, found = posterior()
+@pytest.mark.parametrize("shape_sill", [0.0, 0.3])
+def test_it_is_the_formulas_own_value(shape_sill: float) -> None:
+    pair, found = posterior(covariance=replace(USUAL, shape_sill=shape_sill))
     between, across, own = joint_covariance(pair, found)
     for nugget, told in zip(found.nuggets, found.maps(pair.msi, found.windows()[0]), strict=True):
         solved = np.linalg.solve(between + nugget * np.eye(len(between)), across)
