@@ -91,10 +91,10 @@ def prisma_pan(folder: Path) -> None:
 
 def emit_sentinel2(folder: Path) -> None:
     """EMIT in degrees; Sentinel-2 in UTM on the same ground and beyond."""
-    truth = textured(5, 168, 168, seed=7)
+    truth = textured(5, 132, 132, seed=7)
     fine = Affine(10, 0, 399960, 0, -10, 5800020)
     sentinel2(folder, truth, (0, 1, 2, 3), fine)
-    step, side = 0.000542, 18
+    step, side = 0.000542, 14
     there = Transformer.from_crs(32633, 4326, always_xy=True)
     west, north = there.transform(399960 + 400, 5800020 - 200)
     back = Transformer.from_crs(4326, 32633, always_xy=True)
@@ -124,7 +124,7 @@ def emit_sentinel2(folder: Path) -> None:
 def drone(folder: Path) -> None:
     """A cube whose header places it 0.4 LR pixels too far down and 0.7 too far left; RGB of 8 bits with alpha."""
     ratio, bands = 5, 8
-    truth = textured(bands, 120, 120, seed=11)
+    truth = textured(bands, 80, 80, seed=11)
     metre = Affine(1, 0, 383472, 0, -1, 5818302)
     x, y = metre @ (-0.7, 0.4)
     fields = {
@@ -135,7 +135,7 @@ def drone(folder: Path) -> None:
     }
     write_envi(folder / "flightline.bsq", counts(means(truth, ratio)), fields=fields)
     rgb = np.round(255 * np.clip(truth[[4, 2, 0]] / 1.2, 0, 1)).astype("uint8")
-    colours = np.concatenate([rgb, np.full((1, 120, 120), 255, "uint8")])
+    colours = np.concatenate([rgb, np.full((1, 80, 80), 255, "uint8")])
     colours[:, :, :3] = 0
     write_tif(folder / "ortho.tif", colours, transform=metre @ Affine.scale(1 / ratio))
     with rasterio.open(folder / "ortho.tif", "r+") as dataset:
