@@ -20,11 +20,11 @@ from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster_info import RasterInfo
 from tests.support.containers import (
     PRISMA_CENTRE,
-    PRISMA_SWIR,
     PRISMA_VNIR,
     emit_cube,
     prisma_dn,
     prisma_pan_dn,
+    prisma_reflectance,
     write_aviris,
     write_emit,
     write_neon,
@@ -51,26 +51,9 @@ def opened(
         return reader.info, reader.read(), done
 
 
-def expected_prisma(height: int = 8, width: int = 7) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Used wavelengths and reflectances in ascending order, worked out band by band."""
-    bands = []
-    for name, lengths, low, high in (("Vnir", PRISMA_VNIR, 0.0, 1.5), ("Swir", PRISMA_SWIR, -0.1, 0.9)):
-        dn = prisma_dn(name, len(lengths), height, width)
-        for index, length in enumerate(lengths):
-            if length > 0:
-                values = low + dn[:, index].astype(float) * (high - low) / 65535
-                values[dn[:, index] == 0] = np.nan
-                values[2, 3] = np.nan
-                if index == len(lengths) - 2:
-                    values[4, 1] = np.nan
-                bands.append((float(length), values))
-    bands.sort(key=lambda band: band[0])
-    return np.array([length for length, _ in bands]), np.array([values for _, values in bands])
-
-
 def test_prisma_is_joined_scaled_masked_and_placed(tmp_path: Path) -> None:
     info, values, done = opened(write_prisma(tmp_path / "p.he5"))
-    lengths, reflectances = expected_prisma()
+    lengths, reflectances = prisma_reflectance()
     assert info.bands.wavelengths_nm == pytest.approx(lengths, abs=1e-3)
     assert info.bands.fwhm_nm == pytest.approx(lengths / 100, rel=1e-4)
     assert info.bands.names is not None

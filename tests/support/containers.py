@@ -86,6 +86,23 @@ def prisma_dn(detector: str, bands: int, height: int, width: int) -> NDArray[np.
     return np.asarray(dn, np.uint16)
 
 
+def prisma_reflectance(height: int = 8, width: int = 7) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Used wavelengths, ascending, and reflectances, worked out band by band; NaN: nothing there."""
+    bands = []
+    for name, lengths, low, high in (("Vnir", PRISMA_VNIR, 0.0, 1.5), ("Swir", PRISMA_SWIR, -0.1, 0.9)):
+        dn = prisma_dn(name, len(lengths), height, width)
+        for index, length in enumerate(lengths):
+            if length > 0:
+                values = low + dn[:, index].astype(float) * (high - low) / 65535
+                values[dn[:, index] == 0] = np.nan
+                values[2, 3] = np.nan
+                if index == len(lengths) - 2:
+                    values[4, 1] = np.nan
+                bands.append((float(length), values))
+    bands.sort(key=lambda band: band[0])
+    return np.array([length for length, _ in bands]), np.array([values for _, values in bands])
+
+
 def prisma_pan_dn(height: int, width: int) -> NDArray[np.uint16]:
     dn = pixels(1, height, width, "uint16")[0] * np.uint16(50)
     dn[-6:] = 0
@@ -162,19 +179,21 @@ def write_emit_mask(path: Path, mask: NDArray[Any], start: str = "2022-08-27T06:
     return path
 
 
-def write_aviris(path: Path, *, geotransform: bool = True, moved: float = 0.0) -> Path:
+def write_aviris(
+    path: Path, *, height: int = 6, width: int = 5, geotransform: bool = True, moved: float = 0.0
+) -> Path:
     """AVIRIS-3 orthorectified: wavelength x northing x easting."""
     from pyproj import CRS
 
     with h5py.File(path, "w") as file:
-        cube = pixels(4, 6, 5, "float32") / np.float32(300)
+        cube = pixels(4, height, width, "float32") / np.float32(300)
         cube[:, 0, 0] = -9999
         file["reflectance/reflectance"] = cube
         file["reflectance/reflectance"].attrs["_FillValue"] = np.array([-9999], "float32")
         file["reflectance/wavelength"] = np.array([400.5, 900.25, 1600.5, 2400.0], "float32")
         file["reflectance/fwhm"] = np.array([7.5, 7.6, 7.7, 7.8], "float32")
-        file["easting"] = 550000 + moved + 2 + 4.0 * np.arange(5)
-        file["northing"] = 3790000 - 2 - 4.0 * np.arange(6)
+        file["easting"] = 550000 + moved + 2 + 4.0 * np.arange(width)
+        file["northing"] = 3790000 - 2 - 4.0 * np.arange(height)
         file["transverse_mercator"] = np.bytes_("")
         file["transverse_mercator"].attrs["crs_wkt"] = CRS.from_epsg(32611).to_wkt()
         if geotransform:
@@ -182,11 +201,11 @@ def write_aviris(path: Path, *, geotransform: bool = True, moved: float = 0.0) -
     return path
 
 
-def write_neon(path: Path, site: str = "SERC") -> Path:
+def write_neon(path: Path, site: str = "SERC", *, height: int = 6, width: int = 4) -> Path:
     """NEON AOP: scaled int16, rows x columns x bands."""
     with h5py.File(path, "w") as file:
         root = file.create_group(f"{site}/Reflectance")
-        cube = pixels(5, 6, 4, "int16").transpose(1, 2, 0) * np.int16(20)
+        cube = pixels(5, height, width, "int16").transpose(1, 2, 0) * np.int16(20)
         cube[0, 0] = -9999
         data = root.create_dataset("Reflectance_Data", data=cube, chunks=(2, 2, 5), compression="gzip")
         data.attrs["Scale_Factor"], data.attrs["Data_Ignore_Value"] = np.float64(10000), np.float64(-9999)
@@ -202,22 +221,30 @@ def write_neon(path: Path, site: str = "SERC") -> Path:
     return path
 
 
-def write_tanager(path: Path, *, layout: str = "GRIDS", cube: str = "surface_reflectance") -> Path:
+def write_tanager(
+    path: Path,
+    *,
+    height: int = 6,
+    width: int = 5,
+    layout: str = "GRIDS",
+    cube: str = "surface_reflectance",
+) -> Path:
     """Tanager: bands x rows x columns, corners in the structure's text."""
     with h5py.File(path, "w") as file:
         fields = file.create_group(f"HDFEOS/{layout}/HYP/Data Fields")
         file[f"HDFEOS/{layout}/HYP"].attrs["epsg_code"] = np.int32(32611)
-        data = fields.create_dataset(cube, data=pixels(4, 6, 5, "float32") / np.float32(300))
+        data = fields.create_dataset(cube, data=pixels(4, height, width, "float32") / np.float32(300))
         data.attrs["wavelengths"] = np.array([400.5, 900.25, 1400.5, 2400.0], "float32")
         data.attrs["fwhm"] = np.array([5.5, 5.6, 5.7, 5.8], "float32")
         data.attrs["good_wavelengths"] = np.array([1, 1, 0, 1], "uint8")
         data.attrs["_FillValue"] = np.float32(-9999)
-        empty = np.zeros((6, 5), "uint8")
+        empty = np.zeros((height, width), "uint8")
         empty[5, 0] = 1
         fields["nodata_pixels"] = empty
         file["HDFEOS INFORMATION/StructMetadata.0"] = np.bytes_(
-            'GROUP=GridStructure\n\tGROUP=GRID_1\n\t\tGridName="HYP"\n\t\tXDim=5\n\t\tYDim=6\n'
+            f'GROUP=GridStructure\n\tGROUP=GRID_1\n\t\tGridName="HYP"\n\t\tXDim={width}\n\t\tYDim={height}\n'
             "\t\tUpperLeftPointMtrs=(300000.000000,4000000.000000)\n"
-            "\t\tLowerRightMtrs=(300150.000000,3999820.000000)\n\t\tProjection=HE5_GCTP_UTM\n"
+            f"\t\tLowerRightMtrs=({300000 + 30 * width}.000000,{4000000 - 30 * height}.000000)\n"
+            "\t\tProjection=HE5_GCTP_UTM\n"
         )
     return path
