@@ -79,6 +79,8 @@ def _root(
 ) -> None:
     """Hyperspectral image fusion: LR-HSI + HR-MSI -> georeferenced HR-HSI.
 
+    `emrdiff guide` has the pages: from downloaded files to a map, choosing a method, reading the verdict.
+
     Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 usage,
     3 input or grid unusable, 4 write or verification failed, 5 a threshold missed, 130 and 143 on signals.
     """
