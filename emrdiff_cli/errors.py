@@ -59,6 +59,10 @@ class GridError(InputError):
     """Two rasters do not lie on grids that can be brought together."""
 
 
+class NothingToFuseError(InputError):
+    """Two rasters have too little in common, or too little in them, to learn one from the other."""
+
+
 class ModelError(InputError):
     """A model folder is missing, damaged or does not fit the scene."""
 

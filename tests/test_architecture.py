@@ -27,10 +27,10 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"config", "guide", "runtime", "core"}),
     frozenset({"core.sensor", "zoo", "products"}),
     frozenset({"core.metrics", "core.methods", "raster", "responses"}),
-    frozenset({"core.diffusion", "core.evidence", "pair", "tiles", "report", "conversion", "simulation"}),
+    frozenset({"core.diffusion", "core.evidence", "pair", "tiles", "report", "simulation"}),
     frozenset({"checkpoint"}),
     frozenset({"fusion"}),
-    frozenset({"evaluation", "training"}),
+    frozenset({"evaluation", "training", "conversion"}),
     frozenset({"cli"}),
     frozenset({"__init__", "__main__"}),
 )

@@ -19,8 +19,10 @@ from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.core.sensor.srf import srf_matrix
 from emrdiff_cli.errors import GridError, InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.reading import read_info
-from emrdiff_cli.responses import built_in, read_response
-from tests.support.rasters import NORTH_UP
+from emrdiff_cli.raster_info import Bands
+from emrdiff_cli.responses import built_in, own_response, read_response
+from tests.support.products import write_sentinel2
+from tests.support.rasters import NORTH_UP, pixels, write_tif
 from tests.support.scenes import COUNT, read, simulate, textured, wavelengths, write_cube, write_srf
 
 
@@ -234,10 +236,86 @@ def test_built_in_responses_are_whole() -> None:
         np.testing.assert_allclose(matrix.sum(axis=1), 1)
 
 
-def test_sentinel_2_sees_blue_green_red_and_near_infrared() -> None:
-    centres = read_response("sentinel-2a").centres_nm()
-    for published in (492.4, 559.8, 664.6, 832.8):
-        assert min(abs(centre - published) for centre in centres) < 5
+# ESA's central wavelengths of the 13 bands of each unit: Sentinel-2 Products Specification, and S2C's own metadata.
+_CENTRES = {
+    "sentinel-2a": (
+        442.7,
+        492.4,
+        559.8,
+        664.6,
+        704.1,
+        740.5,
+        782.8,
+        832.8,
+        864.7,
+        945.1,
+        1373.5,
+        1613.7,
+        2202.4,
+    ),
+    "sentinel-2b": (
+        442.2,
+        492.1,
+        559.0,
+        664.9,
+        703.8,
+        739.1,
+        779.7,
+        832.9,
+        864.0,
+        943.2,
+        1376.9,
+        1610.4,
+        2185.7,
+    ),
+    "sentinel-2c": (
+        444.2,
+        489.0,
+        560.6,
+        666.5,
+        707.1,
+        741.1,
+        784.7,
+        834.6,
+        865.6,
+        947.2,
+        1372.2,
+        1612.0,
+        2191.3,
+    ),
+}
+
+
+@pytest.mark.parametrize("unit", _CENTRES)
+def test_sentinel_2_has_all_bands_and_means_those_of_10_m(unit: str) -> None:
+    every = read_response(f"{unit}:all")
+    np.testing.assert_allclose(every.centres_nm(), _CENTRES[unit], atol=3.5)
+    assert read_response(unit).names == ("B2", "B3", "B4", "B8")
+    picked = read_response(f"{unit}:B11,B02")
+    assert picked.names == ("B11", "B2")
+    np.testing.assert_allclose(picked.centres_nm(), [every.centres_nm()[i] for i in (11, 1)], atol=0.01)
+    named = Bands(3, names=("B03", "B8A", "B12"))
+    assert read_response(unit, named).names == ("B3", "B8A", "B12")
+    assert read_response(unit, Bands(4, names=("a", "b", "c", "d"))).names == ("B2", "B3", "B4", "B8")
+    with pytest.raises(UsageError, match="has no band B13: its bands are B1, B2"):
+        read_response(f"{unit}:B13")
+
+
+def test_a_products_own_response(tmp_path: Path) -> None:
+    """Triangles of 40 nm about the bands' centres; between the bands nothing is seen."""
+    safe = write_sentinel2(tmp_path / "S2.SAFE", pixels(4, 9, 8, "uint16")).parent
+    own = own_response(safe)
+    assert own is not None
+    assert own.names == read_response(str(safe)).names == ("B2", "B3", "B4", "B8")
+    np.testing.assert_allclose(own.centres_nm(), (490, 560, 665, 833), atol=0.01)
+    b2 = np.interp([480, 490, 500, 520, 530], own.wavelengths_nm, own.values[0])
+    np.testing.assert_allclose(b2, [0.5, 1, 0.5, 0, 0], atol=1e-6)
+    assert read_response(f"{safe}:B5,B11").names == ("B5", "B11")
+    assert len(read_response(f"{safe}:all").names) == 12
+    assert own_response(write_tif(tmp_path / "a.tif", pixels(1, 4, 4))) is None
+    (tmp_path / "srf.csv").write_text("wavelength_nm,A\n400,1\n500,1\n")
+    with pytest.raises(UsageError, match="not of a CSV"):
+        read_response(f"{tmp_path / 'srf.csv'}:A")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,29 @@ _Orientation = Annotated[
     typer.Option(help="How to turn a .mat file's image, counterclockwise [the data set's, else as stored]."),
 ]
 _Pan = Annotated[bool, typer.Option("--pan", help="PRISMA: the panchromatic band instead of the cube.")]
+_Resolution = Annotated[
+    float | None,
+    typer.Option(
+        metavar="METRES",
+        help="Sentinel-2 and Landsat: the grid that is written, 10, 20 or 60; 15 (level 1, its PAN's) or 30 "
+        "[10, 30].",
+    ),
+]
+_Bands = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|all60|NAMES",
+        help="Sentinel-2 and Landsat: bands, coarser ones kriged from the grid's own; all: up to 20 or 30 m; "
+        "all60: those of 60 m too; or names such as B3,B4,B8,B11 [the grid's own; with a PAN all].",
+    ),
+]
+_Extent = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RASTER",
+        help="Cut to the ground of this raster, of any CRS, and 4 of its pixels around it [the whole input].",
+    ),
+]
 _Wavelengths = Annotated[
     str | None,
     typer.Option(
@@ -59,6 +82,9 @@ def convert(
     orientation: _Orientation = None,
     pan: _Pan = False,
     mask: Mask = None,
+    resolution: _Resolution = None,
+    bands: _Bands = None,
+    extent: _Extent = None,
     wavelengths: _Wavelengths = None,
     nodata: _Nodata = None,
     crs: _Crs = None,
@@ -75,6 +101,10 @@ def convert(
     (.nc, put on the ground by their lookup table), AVIRIS-3 orthorectified (.nc), NEON AOP (.h5), Tanager ortho
     (.h5); with place, wavelengths, FWHM, bad bands, scale and nodata.
 
+    Sentinel-2 (SAFE) and Landsat (folder), which all commands read in their bands of 10 and 30 m, with the coarser
+    bands (--bands, --resolution) and cut to a scene (--extent: that part alone is read; of HDF5, netCDF, .mat and
+    PNGs the whole).
+
     Of the others values and their type stay. Known: ICVL (wavelengths from the file; turned upright), Harvard
     (420-720 nm; pixels with lbl = 0 become nodata), Chikusei (.mat: wavelengths of the release, no
     georeference, give --crs and --transform; ENVI copy: all kept) and CAVE (folder of 31 PNGs, 400-700 nm).
@@ -84,6 +114,7 @@ def convert(
     emrdiff convert PRS_L2D_STD_20240402102837_20240402102842_0001.he5 prisma.tif
     emrdiff convert EMIT_L2A_RFL_001_20220827T060753_2223904_013.nc emit.tif
     emrdiff convert S2.SAFE msi.tif --mask cloud,cirrus,shadow
+    emrdiff convert S2.SAFE msi.tif --bands all --extent enmap/
     emrdiff convert 4cam_0411-1640-1.mat icvl.tif
     emrdiff convert balloons_ms balloons.bsq
     emrdiff convert scene.mat scene.tif --variable cube --wavelengths 400:1000:5
@@ -99,6 +130,9 @@ def convert(
         orientation=orientation,
         pan=pan,
         mask=asked_mask(mask),
+        resolution=resolution,
+        bands=bands,
+        extent=extent,
         wavelengths=wavelengths,
         nodata=nodata,
         crs=crs,

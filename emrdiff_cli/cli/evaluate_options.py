@@ -24,9 +24,9 @@ HrMsi = Annotated[
 Srf = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|CSV|metadata|estimate",
-        help="The MSI's response, for the consistency with the MSI [the files' wavelengths and FWHM, else "
-        "estimated from the pair].",
+        metavar="NAME[:BANDS]|CSV|SAFE|metadata|estimate",
+        help="The MSI's response, for the consistency with the MSI [a SAFE's own, else the files' "
+        "wavelengths and FWHM, else estimated from the pair].",
     ),
 ]
 Wald = Annotated[

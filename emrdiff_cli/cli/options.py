@@ -20,9 +20,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Srf = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|CSV|metadata|estimate",
-        help="The MSI's response, by which bands are marked covered or extrapolated [the files' wavelengths "
-        "and FWHM, else estimated from the pair].",
+        metavar="NAME[:BANDS]|CSV|SAFE|metadata|estimate",
+        help="The MSI's response, by which bands are marked covered or extrapolated [a SAFE's own, "
+        "else the files' wavelengths and FWHM, else estimated from the pair].",
     ),
 ]
 LrHsi = Annotated[Path, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]

@@ -18,7 +18,11 @@ def simulate(
     out_dir: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pair; made if need be.")],
     ratio: Annotated[int, typer.Option(min=2, help="HR pixels in an LR pixel's side.")],
     srf: Annotated[
-        str, typer.Option(metavar="NAME|CSV", help="MSI's response: a built-in sensor or a CSV file.")
+        str,
+        typer.Option(
+            metavar="NAME[:BANDS]|CSV|SAFE",
+            help="MSI's response: a built-in sensor's (of some bands, or all), a CSV's, or a SAFE's own.",
+        ),
     ],
     protocol: Annotated[
         Literal["wald", "nssr", "emrdiff", "mtf"], typer.Option(help="How the cube is degraded.")

@@ -27,7 +27,9 @@ _SCENE_DEFAULTS = {"iterations": 300, "validate_every": 50}
 _Archive = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Learn from the HR-HSI rasters in this folder.")
 ]
-_Srf = Annotated[str | None, typer.Option(metavar="NAME|CSV", help="With --archive: the MSI's response.")]
+_Srf = Annotated[
+    str | None, typer.Option(metavar="NAME[:BANDS]|CSV|SAFE", help="With --archive: the MSI's response.")
+]
 _Scene = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="LR_HSI HR_MSI", help="Learn from this pair itself, without ground truth."),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from emrdiff_cli.conversion import extent
 from emrdiff_cli.conversion.datasets import CAVE, DATASETS, GENERIC
 from emrdiff_cli.conversion.image import (
     ConversionOptions,
@@ -27,16 +29,16 @@ from emrdiff_cli.conversion.image import (
 )
 from emrdiff_cli.conversion.mat_image import open_mat_image
 from emrdiff_cli.conversion.products.opening import open_product
+from emrdiff_cli.conversion.whole_product import masked, open_whole
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.products.mask_classes import plain_classes
-from emrdiff_cli.products.registry import recognise
+from emrdiff_cli.products.registry import grids_of, recognise
 from emrdiff_cli.raster.containers import find_container
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.matlab import is_mat
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.nodata import is_nodata
 from emrdiff_cli.raster.png_bands import PngBands, find_bands
-from emrdiff_cli.raster.quality_mask import mask_note
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Grid, Window
@@ -77,8 +79,9 @@ def convert(
     appears when it is written and verified. Raises EmrdiffError's children.
     """
     source, output = Path(source), Path(output)
-    masked = 0
-    with bounded_cache(_CACHE_MEGABYTES), _open(source, options) as image:
+    holes = 0
+    with bounded_cache(_CACHE_MEGABYTES), _open(source, options) as opened:
+        image = _cut(opened, options)
         spec = _spec(image, options)
         listed = [] if options.wavelengths is None else [Path(options.wavelengths)]
         refuse_inputs_as_outputs(files_written(output, spec.driver, {}), [source, *image.files, *listed])
@@ -86,19 +89,36 @@ def convert(
             for rows in image.strips():
                 valid = image.valid
                 mask = None if valid is None else valid[writer.rows_written :][: rows.shape[1]]
-                marked = _marked(rows, mask, image.info.nodata, spec)
+                marked = rows if image.physical else _marked(rows, mask, image.info.nodata, spec)
                 del rows
-                masked += _holes(marked, spec) if image.counted else 0
-                writer.append_stored(marked)
+                holes += _holes(marked, spec, image.physical) if image.counted else 0
+                writer.append(marked) if image.physical else writer.append_stored(marked)
                 del marked
                 if progress is not None:
                     progress(writer.rows_written, spec.grid.height)
         notes = image.notes if image.told is None else (*image.notes, *image.told())
-    return _report(output, replace(image, notes=notes), spec, masked)
+    return _report(output, replace(image, notes=notes), spec, holes)
+
+
+def _cut(image: Image, options: ConversionOptions) -> Image:
+    """The image on the ground that is asked for."""
+    if options.extent is None:
+        return image
+    if options.crs is not None or options.transform is not None:
+        raise UsageError(
+            "--extent cuts by the input's own georeference: convert with --crs and --transform first"
+        )
+    return extent.cut(image, options.extent)
 
 
 def _open(source: Path, options: ConversionOptions) -> AbstractContextManager[Image]:
     """Open an input of any format, told by what it is."""
+    grids = grids_of(source)
+    if grids and not options.pan and options.wavelengths is None:
+        refuse_matlab_options(source, options)
+        return open_whole(source, grids, options)
+    if options.resolution is not None or options.bands is not None:
+        raise UsageError(f"--resolution and --bands are for Sentinel-2 and Landsat, which {source} is not")
     if options.pan and (source.is_dir() or not source.exists() or find_container(source) is None):
         raise UsageError(f"--pan is for PRISMA, which {source} is not")
     if source.is_dir():
@@ -146,27 +166,23 @@ def _open_raster(source: Path, options: ConversionOptions) -> Iterator[Image]:
                 info, bands=replace(info.bands, wavelengths_nm=bands.wavelengths_nm, fwhm_nm=width)
             )
         files = [info.path, info.path.with_suffix(".hdr")]
+        part = partial(_raster_strips, reader)
         yield Image(
             info,
-            lambda: _raster_strips(reader),
+            partial(part, Window(0, 0, info.grid.height, info.grid.width)),
             dataset.name,
             files,
             counted=bool(reader.given_mask),
-            told=lambda: _masked(reader),
+            told=partial(masked, reader),
+            part=part,
         )
 
 
-def _masked(reader: RasterReader) -> tuple[str, ...]:
-    """What of the raster its own masks hide, in words."""
-    return tuple(mask_note(reader.info, reader.mask_shares()) for _ in reader.given_mask[:1])
-
-
-def _raster_strips(reader: RasterReader) -> Iterator[NDArray[Any]]:
-    grid = reader.info.grid
-    row_bytes = reader.info.bands.count * grid.width * np.dtype(reader.info.dtype).itemsize
+def _raster_strips(reader: RasterReader, window: Window) -> Iterator[NDArray[Any]]:
+    row_bytes = reader.info.bands.count * window.width * np.dtype(reader.info.dtype).itemsize
     step = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
-    for top in range(0, grid.height, step):
-        yield reader.read_stored(Window(top, 0, min(step, grid.height - top), grid.width))
+    for top in range(window.row, window.rows.stop, step):
+        yield reader.read_stored(window._replace(row=top, height=min(step, window.rows.stop - top)))
 
 
 def _spec(image: Image, options: ConversionOptions) -> RasterSpec:
@@ -227,13 +243,15 @@ def _marked(
     return marked
 
 
-def _holes(rows: NDArray[Any], spec: RasterSpec) -> int:
-    """Count pixels that are nodata in a band that is not bad."""
+def _holes(rows: NDArray[Any], spec: RasterSpec, physical: bool) -> int:
+    """Count pixels that are nodata, of physical values NaN, in a band that is not bad."""
     if spec.nodata is None:
         return 0
     holes = np.zeros(rows.shape[1:], bool)
     for band in sorted(set(range(len(rows))) - set(spec.bands.bad)):
-        holes |= is_nodata(rows[band], spec.nodata) | np.isnan(rows[band])
+        holes |= np.isnan(rows[band])
+        if not physical:
+            holes |= is_nodata(rows[band], spec.nodata)
     return int(holes.sum())
 
 
@@ -242,7 +260,7 @@ def _same(nodata: float, other: float | None) -> bool:
 
 
 def _report(output: Path, image: Image, spec: RasterSpec, masked: int) -> Conversion:
-    notes = image.notes
+    notes = tuple(image.notes)
     if spec.bands.wavelengths_nm is None:
         notes += ("the bands have no wavelengths: give --wavelengths for commands that need them",)
     return Conversion(

@@ -20,7 +20,7 @@ from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.matlab import MatCube
 from emrdiff_cli.raster.png_bands import PngBands
 from emrdiff_cli.raster.spec import Driver
-from emrdiff_cli.raster_info import Bands, Grid, RasterInfo
+from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class ConversionOptions:
 
     `band_axis` is counted from 1, as Matlab's size() has it. `transform`: the six numbers of rasterio's
     Affine. `nodata` is a stored value. `pan` asks for a product's panchromatic band instead of its cube,
-    `mask` for classes of pixels that become nodata, by the product's own masks.
+    `mask` for classes of pixels that become nodata, by the product's own masks. `resolution` (m) and `bands`
+    (`all`, `all60` or names) are of products with bands on several grids. `extent`: a raster on whose ground the
+    image is cut.
     """
 
     dataset: DatasetName = "auto"
@@ -42,6 +44,9 @@ class ConversionOptions:
     transform: str | None = None
     pan: bool = False
     mask: AskedMask = ()
+    resolution: float | None = None
+    bands: str | None = None
+    extent: Path | None = None
     driver: Driver = "GTiff"
     overwrite: bool = False
 
@@ -51,7 +56,10 @@ class Image:
     """An open image of any format: `strips` are its stored rows from the top down.
 
     `valid`, where known, is its mask; `files` are those read. `counted`: the report counts pixels that are
-    nodata in a band that is not bad. `told`: notes that stand once all strips were read.
+    nodata in a band that is not bad. `told`: notes that stand once all strips were read; of an image with a `part`,
+    on a window of it. `part` gives the strips of a window, where it alone is read for them; its edges lie on every
+    `snap`-th pixel's. `physical`: the strips are physical values, NaN in holes. `notes` may grow while strips are
+    read.
     """
 
     info: RasterInfo
@@ -60,9 +68,12 @@ class Image:
     files: Sequence[Path]
     variable: str | None = None
     valid: NDArray[np.bool_] | None = None
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
     counted: bool = False
-    told: Callable[[], tuple[str, ...]] | None = None
+    told: Callable[..., tuple[str, ...]] | None = None
+    part: Callable[[Window], Iterator[NDArray[Any]]] | None = None
+    snap: int = 1
+    physical: bool = False
 
 
 def given_bands(options: ConversionOptions) -> Bands | None:

@@ -28,7 +28,13 @@ from emrdiff_cli.methods import AUTO, END_POINTS, METHODS, MethodChoice
 from emrdiff_cli.pair.geometry import PairGeometry
 from emrdiff_cli.pair.mask_notes import MaskShares, mask_notes, planned_mask_notes
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
-from emrdiff_cli.pair.spectral_coverage import ResponseChoice, choose_response, concerns, find_coverage
+from emrdiff_cli.pair.spectral_coverage import (
+    ResponseChoice,
+    choose_response,
+    concerns,
+    find_coverage,
+    further_bands,
+)
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
@@ -261,6 +267,7 @@ def _report(
 ) -> FusionReport:
     spec, tiling, scene = run.plan.spec, run.plan.tiling, run.scene
     window = scene.end.fitted.window
+    wider = further_bands(seen, scene.pair.lr_info, scene.pair.msi_info)
     return FusionReport(
         output=str(output),
         method=spec.tags[METHOD_TAG],
@@ -286,7 +293,7 @@ def _report(
         coverage=seen.msi_bands,
         uncovered_bands=seen.uncovered,
         bad_bands=seen.bad,
-        notes=(*run.notes, *scene.pair.notes, *run.geometry.notes, *scene.notes),
+        notes=(*run.notes, *scene.pair.notes, *run.geometry.notes, *scene.notes, *wider),
         warnings=(*run.geometry.warnings, *scene.warnings, *concerns(seen), *_impossible(tally)),
     )
 

@@ -17,7 +17,7 @@ from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_inval
 from emrdiff_cli.core.sensor.missing_bands import MissingBands, fill_missing
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Strip, observe_msi
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
-from emrdiff_cli.errors import InputError
+from emrdiff_cli.errors import NothingToFuseError
 from emrdiff_cli.pair.geometry import on_grid_of
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster_info import RasterInfo
@@ -98,7 +98,7 @@ def observe_scene(pair: PairReader) -> ObservedScene:
     """See a pair at LR, in a pass over the MSI by strips; what changed between the two is found.
 
     Bands of the LR-HSI that are marked bad, or hold nothing, are passed through: none of their values enters
-    anything but themselves. Raises InputError where there is nothing to fuse.
+    anything but themselves. Raises NothingToFuseError where there is nothing to fuse.
     """
     values, known = pair.read_lr(), pair.lr_info.bands
     of_msi = _MsiSurvey(pair.alignment.hr_window.height)
@@ -162,9 +162,9 @@ def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, C
 
 
 def _refuse_flat(info: RasterInfo, values: Field) -> None:
-    """Raise InputError where every band (rows of `values`) is of one value, but for float32's rounding."""
+    """Raise NothingToFuseError where every band (rows of `values`) is of one value, but for float32's rounding."""
     if values.size and (np.ptp(values, axis=1) <= _ROUNDING * np.abs(values).max(axis=1)).all():
-        raise InputError(
+        raise NothingToFuseError(
             f"{info.path.name}: every band is of one value alone where the two rasters meet, so there is nothing "
             "to fuse: look at it with `emrdiff quicklook`"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.products.mask_classes import AskedMask, parse_mask
-from emrdiff_cli.responses import built_in
+from emrdiff_cli.responses import built_in, sensor_of
 from emrdiff_cli.zoo import shipped
 
 Cell = Callable[[str, Path], Any]
@@ -133,7 +133,7 @@ def model(text: str, folder: Path) -> str:
 
 def response(text: str, folder: Path) -> str:
     """A response's name, or the path of its CSV."""
-    return text if text in (*built_in(), "metadata", "estimate") else str(below(text, folder))
+    return text if sensor_of(text) in (*built_in(), "metadata", "estimate") else str(below(text, folder))
 
 
 def parse_size(text: str) -> int:

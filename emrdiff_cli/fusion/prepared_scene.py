@@ -251,11 +251,16 @@ def _fill_of(rows: NDArray[Any]) -> Fill:
 
 
 def prepare_scene(
-    pair: PairReader, method: EndPoint, sampler: Sampler | None, observed: ObservedScene | None = None
+    pair: PairReader,
+    method: EndPoint,
+    sampler: Sampler | None,
+    observed: ObservedScene | None = None,
+    covariance: Covariance | None = None,
 ) -> PreparedScene:
     """Work out everything scene-wide of a pair, in passes over the MSI by strips.
 
-    `observed`: the pair at LR; None: it is observed here. A model with fixed bands sees the unusable ones
+    `observed`: the pair at LR; None: it is observed here. `covariance`: of a kriging; None: the one that the pair
+    asks for where kriging is the method itself. A model with fixed bands sees the unusable ones
     interpolated between the others. LR pixels that the rest of the pair contradicts take no part in what is found
     on the scene.
     """
@@ -278,7 +283,8 @@ def prepare_scene(
     calibration = None if sampler is None else _calibration(sampler, arranged, fitted, ~unusable[fused])
     basis = _own_basis(method, fitted) if calibration is None else calibration.basis
     end_point = method if sampler is None else sampler.config.end_point
-    covariance = observed.covariance if sampler is None and method == "kriging" else USUAL
+    if covariance is None:
+        covariance = observed.covariance if sampler is None and method == "kriging" else USUAL
     return PreparedScene(
         pair=pair,
         end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis, covariance),

@@ -40,6 +40,7 @@ from emrdiff_cli.pair.spectral_coverage import (
     choose_response,
     concerns,
     find_coverage,
+    further_bands,
     radiometry,
 )
 from emrdiff_cli.products.mask_classes import AskedMask
@@ -240,6 +241,7 @@ def _with_coverage(result: Check, pair: PairReader, scene: LrScene, choice: Resp
         coverage=seen.msi_bands,
         uncovered_bands=seen.uncovered,
         radiometry=lines,
+        notes=(*result.notes, *further_bands(seen, pair.lr_info, pair.msi_info)),
     )
     return _add(known, warnings=[*concerns(seen), *offset_warnings(pair, scene, dead, lines)])
 

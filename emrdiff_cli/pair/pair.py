@@ -286,6 +286,18 @@ def open_pair(
         yield pair.moved(shift)
 
 
+def pair_of(lr: RasterReader, msi: RasterReader, window: Window) -> PairReader:
+    """The pair of two open rasters along the same axes, on a window of the MSI; the LR raster may have fewer bands.
+
+    Raises GridError where they lie on other axes, or have no ground in common there.
+    """
+    grid = msi.info.grid.crop(window)
+    placed = place_on(lr.info, replace(msi.info, grid=grid)).alignment
+    area = placed.hr_window
+    moved = area._replace(row=area.row + window.row, col=area.col + window.col)
+    return PairReader(lr, msi, _widened(replace(placed, hr_window=moved), lr.info.grid))
+
+
 def _refuse_unholdable(src_nodata: SrcNodata, lr: RasterInfo, msi: RasterInfo) -> None:
     """Raise UsageError for a nodata value that its raster's type cannot hold; one for both is for either."""
     held = [

@@ -30,9 +30,11 @@ from emrdiff_cli.core.sensor.srf import (
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pair.coregistration import at_known_place, locate
 from emrdiff_cli.pair.pair import PairReader
+from emrdiff_cli.products.registry import grids_of
 from emrdiff_cli.raster_info import Bands, RasterInfo
-from emrdiff_cli.responses import read_response
+from emrdiff_cli.responses import own_response, read_response
 
+_WIDEST = 30.0  # m: pixels of bands that are worth bringing to 10 m
 _UNTOLD = 0.1  # share of an MSI band's variance: a response that leaves more is not the band's
 
 
@@ -46,23 +48,27 @@ class ResponseChoice:
 
 
 def choose_response(srf: str | None, hsi: RasterInfo, msi: RasterInfo) -> ResponseChoice:
-    """Resolve `--srf`: `metadata`, `estimate`, a built-in table or a CSV; None: the best there is.
+    """Resolve `--srf`: `metadata`, `estimate`, a built-in table, a CSV or a product; None: the best there is.
+
+    That is the response in the MSI's own metadata, of a product that tells it.
 
     Raises UsageError for none of these, InputError for what does not fit these two rasters.
     """
     if srf is None:
-        return ResponseChoice("automatic")
+        own = None if hsi.bands.wavelengths_nm is None else own_response(msi.path)
+        return ResponseChoice("automatic") if own is None else ResponseChoice("table", msi.driver, own)
     if srf == "estimate":
         return ResponseChoice("estimate")
     if srf == "metadata":
         if covered_by_wavelengths(hsi.bands, msi.bands) is None:
             raise InputError(_unrecorded(hsi, msi))
         return ResponseChoice("metadata")
-    response = read_response(srf)
+    response = read_response(srf, msi.bands)
     if len(response.names) != msi.bands.count:
         raise InputError(
             f"--srf {srf} has {len(response.names)} bands, {msi.path.name} has {msi.bands.count}: give a table "
-            "with one column for each of its bands, in their order, or `--srf estimate`"
+            "with one column for each of its bands, in their order, name the bands of a built-in one "
+            "(`sentinel-2a:B2,B3,B4,B8,B11`), or `--srf estimate`"
         )
     if hsi.bands.wavelengths_nm is None:
         raise InputError(
@@ -157,6 +163,26 @@ def concerns(found: Coverage) -> list[str]:
     listed = ", ".join(f"{share:.0%} of MSI band {band}" for band, share in unlike)
     what = "the estimated response" if found.by == "estimate" else f"--{found.by}"
     return [f"{what} leaves {listed} unexplained at LR: bands marked covered may not be"]
+
+
+def further_bands(found: Coverage, hsi: RasterInfo, msi: RasterInfo) -> list[str]:
+    """A note where bands on a coarser grid of the MSI's product would cover what its own bands do not."""
+    own = set(msi.bands.names or ())
+    grids = [grid for grid in grids_of(msi.path) if grid.metres <= _WIDEST]
+    fine = next((grid for grid in grids if own <= set(grid.bands)), None)
+    coarser = [name for grid in grids if fine and grid.metres > fine.metres for name in grid.bands]
+    if fine is None or not coarser or hsi.bands.wavelengths_nm is None:
+        return []
+    response = read_response(f"{msi.path}:{','.join(coarser)}")
+    under = covered_by_response(sampled_response(response, hsi.bands.wavelengths_nm))
+    gained = {band + 1 for bands in under for band in bands} & set(found.uncovered)
+    if not gained:
+        return []
+    return [
+        f"{len(gained)} of the {len(found.uncovered)} bands whose detail is extrapolated lie under "
+        f"{', '.join(coarser)} of {msi.path.parent.name}: `emrdiff convert {msi.path.parent} msi.tif --bands all "
+        f"--extent {hsi.path}` brings these to {fine.metres:g} m, for fusion with msi.tif"
+    ]
 
 
 def _by_table(name: str, response: SpectralResponse, hsi: Bands, msi: Bands, seen: LrScene) -> Coverage:

@@ -1,8 +1,9 @@
 """Landsat Collection 2, levels 1 and 2: a folder of one-band GeoTIFFs with `*_MTL.xml`, `.json` or `.txt`.
 
-The reflective bands of 30 m that every instrument has; reflectance = stored value x mult + add, at level 1 over the
-sine of the sun's elevation (USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619; Data Users
-Handbook, LSDS-1574). Wavelengths, which the metadata do not tell, are the USGS's band designations.
+The reflective bands of 30 m that every instrument has, and of level 1 the panchromatic one of 15 m on a grid of its
+own; reflectance = stored value x mult + add, at level 1 over the sine of the sun's elevation (USGS, Landsat 8-9
+Collection 2 Level 2 Science Product Guide, LSDS-1619; Data Users Handbook, LSDS-1574). Wavelengths, which the
+metadata do not tell, are the USGS's band designations.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from emrdiff_cli.products.metadata_odl import metadata_text, read_odl
 from emrdiff_cli.products.metadata_odl import number_of as _number
 from emrdiff_cli.products.metadata_odl import text_of as _text
 from emrdiff_cli.products.metadata_xml import read_xml
-from emrdiff_cli.products.product import Layer, Product
+from emrdiff_cli.products.product import Layer, Product, ProductGrid
 from emrdiff_cli.raster_info import Bands
 
 _FILE = re.compile(r"(?P<scene>L[COTE]\d\d_L[12]\w\w_.+)_MTL\.(?P<kind>xml|json|txt)", re.IGNORECASE)
@@ -46,6 +47,8 @@ _EDGES_NM = {
     "LANDSAT_7": _ETM,
     **dict.fromkeys(("LANDSAT_4", "LANDSAT_5"), _TM),
 }
+_PAN = 8
+_PAN_EDGES_NM = {"LANDSAT_8": (500, 680), "LANDSAT_9": (500, 680), "LANDSAT_7": (520, 900)}
 _FILL = 0.0
 _QUALITY = "FILE_NAME_QUALITY_L1_PIXEL"
 _BITS = {"cloud": 3, "dilated-cloud": 1, "cirrus": 2, "shadow": 4, "snow": 5, "water": 7}
@@ -73,8 +76,20 @@ def _forms(folder: Path) -> list[tuple[Path, re.Match[str]]]:
     return [(entry, match) for entry, match in found if match is not None]
 
 
-def read(metadata: Path) -> Product:
-    """The product of a metadata file. Raises InputError: another collection or level, damaged, a band missing."""
+def grids(metadata: Path) -> tuple[ProductGrid, ...]:
+    """The grid of 30 m, before it that of the panchromatic band where there is one. Raises InputError as `read`."""
+    groups = _groups(metadata)
+    craft = _text(groups, "IMAGE_ATTRIBUTES", "SPACECRAFT_ID", metadata)
+    pan = craft in _PAN_EDGES_NM and f"FILE_NAME_BAND_{_PAN}" in groups.get("PRODUCT_CONTENTS", {})
+    multispectral = ProductGrid(30.0, tuple(f"B{band}" for band in _EDGES_NM.get(craft, {})))
+    return (ProductGrid(15.0, (f"B{_PAN}",)), multispectral) if pan else (multispectral,)
+
+
+def read(metadata: Path, names: tuple[str, ...] | None = None) -> Product:
+    """The product of a metadata file: its bands of 30 m, or those of these names, all of one grid.
+
+    Raises InputError: another collection or level, damaged, a band missing.
+    """
     groups = _groups(metadata)
     contents = "PRODUCT_CONTENTS"
     level = _text(groups, contents, "PROCESSING_LEVEL", metadata)
@@ -83,6 +98,9 @@ def read(metadata: Path) -> Product:
     edges = _EDGES_NM.get(craft)
     if edges is None:
         raise InputError(f"{metadata}: is of {craft[:20]}: products of Landsat 4, 5, 7, 8 and 9 are known")
+    if names is not None:
+        every = edges | ({_PAN: _PAN_EDGES_NM[craft]} if craft in _PAN_EDGES_NM else {})
+        edges = {band: span for band, span in every.items() if f"B{band}" in names}
     surface = level.startswith("L2")
     scaling = "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if surface else "LEVEL1_RADIOMETRIC_RESCALING"
     sun = 1.0 if surface else _sine_of_elevation(groups, metadata)
@@ -110,7 +128,7 @@ def read(metadata: Path) -> Product:
         nodata=(_FILL,),
         scales=factors,
         offsets=terms,
-        size=_size(groups, metadata),
+        size=_size(groups, "PANCHROMATIC" if _PAN in edges else "REFLECTIVE", metadata),
         tags={
             "acquisition_time": f"{date}T{time}",
             "sensor_type": f"Landsat {craft[-1]} {_text(groups, 'IMAGE_ATTRIBUTES', 'SENSOR_ID', metadata)}",
@@ -150,9 +168,9 @@ def _sine_of_elevation(groups: _Groups, path: Path) -> float:
     return math.sin(math.radians(elevation))
 
 
-def _size(groups: _Groups, path: Path) -> tuple[int, int]:
+def _size(groups: _Groups, which: str, path: Path) -> tuple[int, int]:
     lines, samples = (
-        _number(groups, "PROJECTION_ATTRIBUTES", f"REFLECTIVE_{name}", path) for name in ("LINES", "SAMPLES")
+        _number(groups, "PROJECTION_ATTRIBUTES", f"{which}_{name}", path) for name in ("LINES", "SAMPLES")
     )
     return int(lines), int(samples)
 

@@ -22,6 +22,28 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class BandResponse:
+    """A band's spectral response: `values` from `start_nm` on, `step_nm` apart."""
+
+    name: str
+    start_nm: float
+    step_nm: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ProductGrid:
+    """One of the grids that a product has bands on: its pixels' size on the ground, and its bands' names.
+
+    Bands in `on_request` are on it as well, and are meant only where they are named.
+    """
+
+    metres: float
+    bands: tuple[str, ...]
+    on_request: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Product:
     """An image of bands that lie on one grid; physical value = stored value x scale + offset, by band.
 
@@ -29,7 +51,8 @@ class Product:
     that decide what is read, the metadata and the images among them. Of `nodata` the first is the declared one,
     the others make pixels invalid as well. `size`: rows and columns by the metadata; None where they tell none.
     `tags` are the scene's, `band_tags` the bands', as those of `RasterInfo`. `masks`: its own, by class, in files
-    that may be missing; where it has none, `no_masks` says why.
+    that may be missing; where it has none, `no_masks` says why. `responses` are those that the metadata tell,
+    of bands on other grids as well.
     """
 
     name: str
@@ -46,6 +69,7 @@ class Product:
     band_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masks: Mapping[str, MaskClass] = field(default_factory=dict)
     no_masks: str = "none of this kind of product are known here"
+    responses: tuple[BandResponse, ...] = ()
 
     @property
     def images(self) -> tuple[Path, ...]:

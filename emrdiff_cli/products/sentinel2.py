@@ -1,6 +1,7 @@
 """Sentinel-2 of levels L1C and L2A: a SAFE folder, `MTD_MSIL*.xml` with one JPEG 2000 image a band below it.
 
-The bands of 10 m, B2, B3, B4 and B8, are the product's; reflectance = (stored value + offset) / quantification.
+The bands of 10 m, B2, B3, B4 and B8, are the product's raster, those of 20 and 60 m are read on their own grids;
+reflectance = (stored value + offset) / quantification.
 Places as in the Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD), version 15.
 """
 
@@ -14,20 +15,22 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.products.mask_classes import MaskClass
 from emrdiff_cli.products.metadata_xml import number_at, read_xml, text_at, whole_number_at
-from emrdiff_cli.products.product import Layer, Product
+from emrdiff_cli.products.product import BandResponse, Layer, Product, ProductGrid
 from emrdiff_cli.raster_info import Bands
 
 _METADATA = re.compile(r"MTD_MSI(L\d\w)\.xml", re.IGNORECASE)
 _IMAGE = re.compile(
     r"(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}_(?:B\d[\dA]|TCI|SCL)(?:_[126]0m)?\.jp2", re.IGNORECASE
 )
-_PLACE = re.compile(r"GRANULE/[\w-]+/IMG_DATA/(?:R10m/)?[\w-]+?")
+_PLACE = re.compile(r"GRANULE/[\w-]+/IMG_DATA/(?:R\d\dm/)?[\w-]+?")
 _SCENE_MAP = re.compile(r"GRANULE/[\w-]+/IMG_DATA/R20m/[\w-]+_SCL_20m")
 _RESOLUTION = 10.0  # m
+_CIRRUS = "B10"  # sees the air, not the ground; of L1C alone
 _FOLDERS_UP = 6  # from an image to its product
 _INFO = "{*}General_Info/Product_Info"
 _IMAGES = "{*}General_Info/Product_Image_Characteristics"
@@ -83,14 +86,32 @@ def metadata_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("MTD_MSI*.[xX][mM][lL]") if _METADATA.fullmatch(path.name))
 
 
-def read(metadata: Path) -> Product:
-    """The product of a metadata file. Raises InputError: of another level, damaged, an image missing."""
-    stated = _METADATA.fullmatch(metadata.name)
-    level = stated[1].upper() if stated else ""
-    if level not in _LEVELS:
-        raise InputError(f"{metadata}: is of level {level}, in sensor geometry: get the scene as L1C or L2A")
-    root = read_xml(metadata, f"{_LEVELS[level].name}_User_Product")
-    bands = _bands(root, metadata)
+def grids(metadata: Path) -> tuple[ProductGrid, ...]:
+    """The grids of 10, 20 and 60 m that a metadata file describes bands of. Raises InputError as `read`."""
+    level, root = _root(metadata)
+    on: dict[float, list[str]] = {}
+    for band in _described(root, metadata):
+        on.setdefault(number_at(band, "RESOLUTION", metadata), []).append(band.get("physicalBand") or "")
+    asked = (_CIRRUS,) if level == "L1C" else ()
+    return tuple(
+        ProductGrid(
+            metres,
+            tuple(name for name in names if name != _CIRRUS),
+            tuple(name for name in asked if name in names),
+        )
+        for metres, names in sorted(on.items())
+    )
+
+
+def read(metadata: Path, chosen: tuple[str, ...] | None = None) -> Product:
+    """The product of a metadata file: its bands of 10 m, or those of the chosen names, all of one grid.
+
+    Raises InputError: of another level, damaged, an image missing.
+    """
+    level, root = _root(metadata)
+    described = _described(root, metadata)
+    bands = _bands(described, chosen, metadata)
+    metres = number_at(bands[0], "RESOLUTION", metadata)
     numbers = [band.get("bandId") or "" for band in bands]
     names = [band.get("physicalBand") or "" for band in bands]
     quantification = number_at(root, f"{_IMAGES}/{_LEVELS[level].quantification}", metadata)
@@ -105,7 +126,7 @@ def read(metadata: Path) -> Product:
         path=metadata,
         metadata=metadata,
         driver="JP2OpenJPEG",
-        layers=tuple(Layer(_image(root, name, metadata)) for name in names),
+        layers=tuple(Layer(_image(root, name, metres, metadata)) for name in names),
         bands=Bands(
             count=len(bands),
             wavelengths_nm=tuple(number_at(band, "Wavelength/CENTRAL", metadata) for band in bands),
@@ -126,27 +147,44 @@ def read(metadata: Path) -> Product:
         no_masks="its metadata name no scene classification"
         if level == "L2A"
         else f"those of processing baseline {baseline} are no rasters, from {_RASTER_MASKS_FROM:05.2f} on they are",
+        responses=tuple(_response(band, metadata) for band in described),
     )
 
 
-def _bands(root: Element, path: Path) -> list[Element]:
-    """The bands of 10 m, by wavelength."""
+def _root(metadata: Path) -> tuple[str, Element]:
+    """The level of a metadata file, and its root. Raises InputError as `read`."""
+    stated = _METADATA.fullmatch(metadata.name)
+    level = stated[1].upper() if stated else ""
+    if level not in _LEVELS:
+        raise InputError(f"{metadata}: is of level {level}, in sensor geometry: get the scene as L1C or L2A")
+    return level, read_xml(metadata, f"{_LEVELS[level].name}_User_Product")
+
+
+def _described(root: Element, path: Path) -> list[Element]:
+    """What the metadata tell of each band, by wavelength."""
     listed = root.findall(f"{_IMAGES}/Spectral_Information_List/Spectral_Information")
-    fine = [band for band in listed if number_at(band, "RESOLUTION", path) == _RESOLUTION]
+    return sorted(listed, key=lambda band: number_at(band, "Wavelength/CENTRAL", path))
+
+
+def _bands(described: list[Element], names: tuple[str, ...] | None, path: Path) -> list[Element]:
+    """The bands of these names, or those of 10 m, by wavelength."""
+    if names is not None:
+        return [band for band in described if band.get("physicalBand") in names]
+    fine = [band for band in described if number_at(band, "RESOLUTION", path) == _RESOLUTION]
     if not fine:
         raise InputError(f"{path}: describes no band of 10 m: get the product again")
-    return sorted(fine, key=lambda band: number_at(band, "Wavelength/CENTRAL", path))
+    return fine
+
+
+def _response(band: Element, path: Path) -> BandResponse:
+    step, values = _sampled(band, path)
+    start = number_at(band, "Wavelength/MIN", path)
+    return BandResponse(band.get("physicalBand") or "", start, step, tuple(values.tolist()))
 
 
 def _fwhm(band: Element, path: Path) -> float:
     """Width in nm between the outermost places at half of the maximum of the response that the metadata hold."""
-    step = number_at(band, "Spectral_Response/STEP", path)
-    try:
-        response = np.array(text_at(band, "Spectral_Response/VALUES", path).split(), float)
-    except ValueError:
-        response = np.zeros(1)
-    if step <= 0 or len(response) < 3 or not np.isfinite(response).all() or response.max() <= 0:
-        raise InputError(f"{path}: has no response of band {band.get('physicalBand')}: get the product again")
+    step, response = _sampled(band, path)
     half = response.max() / 2
     above = np.flatnonzero(response >= half)
     first, last = int(above[0]), int(above[-1])
@@ -155,6 +193,18 @@ def _fwhm(band: Element, path: Path) -> float:
         last + _part(response[last + 1], response[last], half) if last + 1 < len(response) else float(last)
     )
     return round(step * (right - left), 3)
+
+
+def _sampled(band: Element, path: Path) -> tuple[float, NDArray[np.float64]]:
+    """The step in nm of a band's response, and its values."""
+    step = number_at(band, "Spectral_Response/STEP", path)
+    try:
+        response = np.array(text_at(band, "Spectral_Response/VALUES", path).split(), float)
+    except ValueError:
+        response = np.zeros(1)
+    if step <= 0 or len(response) < 3 or not np.isfinite(response).all() or response.max() <= 0:
+        raise InputError(f"{path}: has no response of band {band.get('physicalBand')}: get the product again")
+    return step, np.maximum(response, 0.0)
 
 
 def _part(below: float, above: float, half: float) -> float:
@@ -214,12 +264,13 @@ def _named(root: Element, wanted: re.Pattern[str], path: Path) -> list[str]:
     return [name for name in listed if wanted.fullmatch(name)]
 
 
-def _image(root: Element, band: str, path: Path) -> Path:
-    """The image of a band at 10 m that the metadata name, inside the product's folder."""
-    names = _named(root, re.compile(rf"{_PLACE.pattern}_B0?{band[1:]}(?:_10m)?"), path)
+def _image(root: Element, band: str, metres: float, path: Path) -> Path:
+    """The image of a band at its own resolution that the metadata name, inside the product's folder."""
+    names = _named(root, re.compile(rf"{_PLACE.pattern}_B0?{band[1:]}(?:_{metres:.0f}m)?"), path)
     if len(names) != 1:
         raise InputError(
-            f"{path}: names {len(names)} images of band {band} at 10 m, one is needed: get the product as one tile"
+            f"{path}: names {len(names)} images of band {band} at {metres:.0f} m, one is needed: get the product "
+            "as one tile"
         )
     image = path.parent.joinpath(*names[0].split("/")).with_suffix(".jp2")
     if not image.is_file():

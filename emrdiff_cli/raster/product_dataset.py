@@ -30,7 +30,7 @@ class ProductDataset:
     """
 
     def __init__(self, product: Product, masked: Sequence[str] = ()) -> None:
-        self._product = product
+        self.product = product
         self._layers = [(layer.path, layer.band) for layer in product.layers]
         with ExitStack() as stack:
             self._open = {
@@ -63,10 +63,10 @@ class ProductDataset:
     def tags(self, bidx: int = 0, ns: str | None = None) -> dict[str, str]:
         """The scene's pairs, those of a band from 1, or in the domain of ENVI the lists of all bands."""
         if ns is not None:
-            return envi_lists(self._product.bands) if ns == "ENVI" and not bidx else {}
+            return envi_lists(self.product.bands) if ns == "ENVI" and not bidx else {}
         if not bidx:
-            return dict(self._product.tags)
-        pairs = {key: values[bidx - 1] for key, values in self._product.band_tags.items()}
+            return dict(self.product.tags)
+        pairs = {key: values[bidx - 1] for key, values in self.product.band_tags.items()}
         return {key: value for key, value in pairs.items() if value}
 
     def read(self, indexes: Sequence[int], window: Any) -> NDArray[Any]:
@@ -75,7 +75,7 @@ class ProductDataset:
         Whatever is invalid has the declared nodata, so that it is so in copies of the stored values too.
         """
         stored = self._read("read", indexes, window)
-        declared, *further = self._product.nodata
+        declared, *further = self.product.nodata
         hidden = self._hidden(window)
         if not self._physical:
             if further:
@@ -85,9 +85,9 @@ class ProductDataset:
             return stored
         values = np.empty(stored.shape, np.float32)
         for band, index, into in zip(stored, indexes, values, strict=True):
-            scale, offset = self._product.scales[index - 1], self._product.offsets[index - 1]
+            scale, offset = self.product.scales[index - 1], self.product.offsets[index - 1]
             into[:] = np.multiply(band, scale, dtype=np.float64) + offset
-            into[np.isin(band, self._product.nodata)] = np.nan
+            into[np.isin(band, self.product.nodata)] = np.nan
         if hidden is not None:
             values[:, hidden] = np.nan
         return values

@@ -44,6 +44,7 @@ __all__ = [
     "RasterReader",
     "bounded_cache",
     "ignoring_missing_georeference",
+    "open_product",
     "open_raster",
     "read_info",
     "refuse_undeclared_nan",
@@ -72,7 +73,7 @@ def open_raster(path: Path, nodata: float | None = None, mask: AskedMask = ()) -
     product = recognise(Path(path))
     choose_masks(mask, [Path(path)])
     if product is not None:
-        return _opened_product(product, nodata, mask)
+        return open_product(product, nodata, mask)
     data, driver = locate(Path(path))
     try:
         header = find_header(data) if driver == "ENVI" else None
@@ -86,7 +87,8 @@ def open_raster(path: Path, nodata: float | None = None, mask: AskedMask = ()) -
         raise InputError(f"{path}: cannot be opened as {driver}: {said}: {remedy}") from error
 
 
-def _opened_product(product: Product, nodata: float | None, mask: AskedMask) -> RasterReader:
+def open_product(product: Product, nodata: float | None = None, mask: AskedMask = ()) -> RasterReader:
+    """Open the bands of a product that was read. Raises InputError as `open_raster` does."""
     try:
         with ignoring_missing_georeference(), _any_nodata():
             reader = _opened(product.path, ProductDataset(product, mask), nodata)
@@ -159,7 +161,9 @@ class RasterReader:
 
     def reopened(self) -> RasterReader:
         """The same raster through another handle, for another thread."""
-        return open_raster(self.info.path, self.given_nodata, self.given_mask)
+        if isinstance(self._dataset, ProductDataset):
+            return open_product(self._dataset.product, self.given_nodata, self.given_mask)
+        return open_raster(self.info.path, self.given_nodata)
 
     @property
     def given_mask(self) -> AskedMask:

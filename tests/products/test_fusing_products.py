@@ -48,6 +48,15 @@ def products(tmp_path_factory: pytest.TempPathFactory, truth: NDArray[np.floatin
     return enmap.parent, safe.parent
 
 
+def _names_the_bands_of_20_m(told: dict[str, Any], safe: Path, enmap: Path) -> None:
+    assert told["coverage_by"] == "srf Sentinel-2 L2A"
+    (note,) = [line for line in told["notes"] if "--bands all" in line]
+    assert note.startswith(
+        "1 of the 3 bands whose detail is extrapolated lie under B5, B6, B7, B8A, B11, B12"
+    )
+    assert f"`emrdiff convert {safe} msi.tif --bands all --extent {enmap}" in note
+
+
 @pytest.mark.slow
 def test_a_pair_of_products_through_the_commands(
     emrdiff: Run, products: tuple[Path, Path], truth: NDArray[np.floating[Any]], tmp_path: Path
@@ -55,12 +64,13 @@ def test_a_pair_of_products_through_the_commands(
     """Values tell the place: the fused bands under the MSI's are the truth, pixel by pixel."""
     enmap, safe = products
     told = json.loads(emrdiff("check", enmap, safe, "--json").out)
-    assert told["usable"]
-    assert told["ratio"] == [3, 3]
+    assert (told["usable"], told["ratio"]) == (True, [3, 3])
+    _names_the_bands_of_20_m(told, safe, enmap)
     (tmp_path / "pairs.csv").write_text(f"lr_hsi,hr_msi,output\n{enmap},{safe},out.tif\n")
     manifest = ("fuse", "--manifest", tmp_path / "pairs.csv", "--method", "kriging", "--register", "off")
     ended = emrdiff(*manifest)
     assert ended.code == 0, ended.err
+    assert f"emrdiff convert {safe} msi.tif --bands all" in ended.out
     with rasterio.open(tmp_path / "out.tif") as fused:
         values = fused.read()
         assert fused.transform.almost_equals(NORTH_UP @ Affine.scale(1 / RATIO))

@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 
 from tests.support.rasters import NORTH_UP, UTM33, write_tif
 
+# Number, name, resolution in m and centre in nm of Sentinel-2's bands; those of 10 m first.
+_S2_BANDS = (
+    *((1, "B2", 10, 490), (2, "B3", 10, 560), (3, "B4", 10, 665), (7, "B8", 10, 833)),
+    *((4, "B5", 20, 704), (5, "B6", 20, 740), (6, "B7", 20, 783), (8, "B8A", 20, 865)),
+    *((11, "B11", 20, 1610), (12, "B12", 20, 2190), (0, "B1", 60, 443), (9, "B9", 60, 945)),
+    (10, "B10", 60, 1375),
+)
 ENMAP_SCENE = "ENMAP01-____{level}-DT0000004711_20240615T101112Z_003_V010400_20240617T080910Z"
 
 EMPTY: Mapping[str, NDArray[Any]] = {}
@@ -91,14 +98,17 @@ def write_sentinel2(
     level: str = "L2A",
     quantification: float = 10000,
     offsets: Sequence[float] = (-1000, -900, -1000, -1000),
+    coarse: Mapping[str, NDArray[Any]] | None = None,
     transform: Affine = NORTH_UP,
     crs: str = UTM33,
     baseline: str = "05.10",
     mask: NDArray[Any] | None = None,
 ) -> Path:
-    """A SAFE folder with the four bands of 10 m, and B5 named alone; returns its metadata file.
+    """A SAFE folder with the four bands of 10 m; returns its metadata file.
 
-    `mask`: the scene classification (rows, columns) at half the resolution, or for L1C the three bands at a sixth.
+    Others are named, and are there where `coarse` has them, (rows, columns) of 20 and 60 m by name; their offset is
+    the first one. `mask`: the scene classification (rows, columns) at half the resolution, or for L1C the three
+    bands at a sixth.
     """
     taken = "20240615T101031"
     granule = f"GRANULE/{level}_T33UUU_A012345_{taken}/IMG_DATA"
@@ -112,16 +122,14 @@ def write_sentinel2(
     elif mask is not None:
         classified = folder / Path(granule).parent / "QI_DATA" / "MSK_CLASSI_B00.jp2"
         _write_jp2(classified, mask, transform @ Affine.scale(6), crs)
-    coarse = ("R20m/", "_20m") if level == "L2A" else ("", "")
-    names.append(f"{granule}/{coarse[0]}T33UUU_{taken}_B05{coarse[1]}")
     names += [scene_map] if level == "L2A" else []
-    bands = (
-        (1, "B2", 10, 490),
-        (2, "B3", 10, 560),
-        (3, "B4", 10, 665),
-        (7, "B8", 10, 833),
-        (4, "B5", 20, 704),
-    )
+    bands = [band for band in _S2_BANDS if band[1] != "B10" or level == "L1C"]
+    for _, short, metres, _ in bands[4:]:
+        place = (f"R{metres}m/", f"_{metres}m") if level == "L2A" else ("", "")
+        names.append(f"{granule}/{place[0]}T33UUU_{taken}_B{short[1:]:0>2}{place[1]}")
+        if short in (coarse or {}):
+            wider = transform @ Affine.scale(metres / 10)
+            _write_jp2(folder / f"{names[-1]}.jp2", (coarse or {})[short][None], wider, crs)
     spectra = "".join(
         f'<Spectral_Information bandId="{i}" physicalBand="{name}"><RESOLUTION>{metres}</RESOLUTION><Wavelength>'
         f'<MIN unit="nm">{nm - 20}</MIN><MAX unit="nm">{nm + 20}</MAX><CENTRAL unit="nm">{nm}</CENTRAL>'
@@ -137,7 +145,9 @@ def write_sentinel2(
     }[level]
     listed = "".join(
         f'<{told[2]} band_id="{i}">{offset:g}</{told[2]}>'
-        for i, offset in zip((1, 2, 3, 7), offsets, strict=False)
+        for i, offset in zip(
+            (band[0] for band in bands), [*offsets, *[offsets[0]] * 9] if offsets else (), strict=False
+        )
     )
     outer = told[1] or "BOA_ADD_OFFSET_VALUES_LIST"
     value = f'QUANTIFICATION_VALUE unit="none">{quantification}</'
@@ -205,11 +215,15 @@ def write_landsat(
     *,
     level: str = "L2SP",
     form: str = "txt",
+    pan: NDArray[Any] | None = None,
     transform: Affine = NORTH_UP,
     crs: str = UTM33,
     quality: NDArray[Any] | None = None,
 ) -> Path:
-    """A folder of Landsat 8, bands 1 to 7 of 30 m; returns its metadata file, of that form."""
+    """A folder of Landsat 8, bands 1 to 7 of 30 m; returns its metadata file, of that form.
+
+    The first pixel of `pan`, half as wide, has its centre on that of the others.
+    """
     scene = f"LC08_{level}_193024_20240615_20240620_02_T1"
     infix = "SR_" if level.startswith("L2") else ""
     folder.mkdir(parents=True, exist_ok=True)
@@ -219,9 +233,16 @@ def write_landsat(
     names["FILE_NAME_QUALITY_L1_PIXEL"] = f"{scene}_QA_PIXEL.TIF"
     if quality is not None:
         write_tif(folder / f"{scene}_QA_PIXEL.TIF", quality[None], transform=transform, crs=crs)
+    sizes: dict[str, str] = {}
+    if pan is not None:
+        names["FILE_NAME_BAND_8"] = f"{scene}_B8.TIF"
+        finer = transform @ Affine.scale(0.5) @ Affine.translation(0.5, 0.5)
+        write_tif(folder / names["FILE_NAME_BAND_8"], pan[None], transform=finer, crs=crs)
+        sizes = {"PANCHROMATIC_LINES": str(pan.shape[0]), "PANCHROMATIC_SAMPLES": str(pan.shape[1])}
+    bands = range(1, len(values) + (1 if pan is None else 2))
     mult, add = (2.75e-05, -0.2) if infix else (2e-05, -0.1)
-    scaling = {f"REFLECTANCE_MULT_BAND_{i}": f"{mult:.4E}" for i in range(1, len(values) + 1)}
-    scaling |= {f"REFLECTANCE_ADD_BAND_{i}": f"{add:.6f}" for i in range(1, len(values) + 1)}
+    scaling = {f"REFLECTANCE_MULT_BAND_{i}": f"{mult:.4E}" for i in bands}
+    scaling |= {f"REFLECTANCE_ADD_BAND_{i}": f"{add:.6f}" for i in bands}
     groups = {
         "PRODUCT_CONTENTS": {
             "LANDSAT_PRODUCT_ID": scene,
@@ -239,6 +260,7 @@ def write_landsat(
         "PROJECTION_ATTRIBUTES": {
             "REFLECTIVE_LINES": str(values.shape[1]),
             "REFLECTIVE_SAMPLES": str(values.shape[2]),
+            **sizes,
         },
         ("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if infix else "LEVEL1_RADIOMETRIC_RESCALING"): scaling,
     }

@@ -22,7 +22,7 @@ from emrdiff_cli.core.methods.kriging import ColourTerm
 from emrdiff_cli.core.sensor.degradation import on_image
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, chain
-from emrdiff_cli.errors import InputError
+from emrdiff_cli.errors import NothingToFuseError
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
@@ -189,13 +189,13 @@ def fit_glp(scene: SceneToFit) -> DetailInjection:
 def regress(scene: LrScene) -> LinearMap:
     """Fit the scene-wide map of the channels on the MSI at LR over the valid pixels, by least squares.
 
-    Raises InputError with too few valid LR pixels to fit.
+    Raises NothingToFuseError with too few valid LR pixels to fit.
     """
     lr, msi, valid = scene.hsi, scene.msi, scene.valid
     bands = len(msi)
     needed = 2 * (bands + 1)
     if valid.sum() < needed:
-        raise InputError(
+        raise NothingToFuseError(
             f"{valid.sum()} valid LR pixels lie wholly on valid MSI pixels: {needed} or more are needed to relate "
             f"{bands} MSI bands to the LR-HSI; look at the overlap and the nodata of both with `emrdiff check`"
         )
