@@ -1,6 +1,6 @@
 """Calibration of `fuse --uncertainty`: how many errors lie within its intervals, on scenes with a truth.
 
-    python -m tests.benchmarks.calibration --data DATA [--scenes cave,aviris-other-x4,berlin9] [--folder FOLDER]
+    python -m tests.benchmarks.calibration --data DATA [--scenes cave,aviris-other-x4,berlin9] [--noise-db 35]
 
 Each pair is fused by `emrdiff fuse --method kriging --uncertainty`, and its errors are held against the standard
 deviations: 90 % of them should lie within 1.645, half within 0.6745 times `emrdiff_interval_half`. `raw` is
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write("| pair | group | raw 50 % | raw 90 % | 50 % | 90 % | scale |\n|" + " --- |" * 7 + "\n")
         pooled: dict[str, list[Shares]] = {}
         scales: dict[str, list[Floats]] = {}
-        for pair in _pairs(options.scenes.split(","), options.data, options.limit, folder):
+        for pair in _pairs(options, folder):
             for group, shares, scale in coverage(pair, folder):
                 pooled.setdefault(group, []).append(shares)
                 scales.setdefault(group, []).append(scale)
@@ -114,8 +114,9 @@ def _row(name: str, group: str, shares: Sequence[float] | Floats, scale: Floats)
     return f"| {name} | {group} | " + " | ".join(f"{share:.0%}" for share in shares) + f" | {of_bands} |\n"
 
 
-def _pairs(sources: Sequence[str], data: Path, limit: int, folder: Path) -> Iterator[PairFiles]:
-    for source in sources:
+def _pairs(options: argparse.Namespace, folder: Path) -> Iterator[PairFiles]:
+    data, noise = options.data, options.noise_db
+    for source in options.scenes.split(","):
         if source == "berlin9":
             yield from (pair for pair in real_pairs(data) if pair.name == source)
             continue
@@ -124,12 +125,12 @@ def _pairs(sources: Sequence[str], data: Path, limit: int, folder: Path) -> Iter
         else:
             paths = data / ("aviris_other" if "other" in source else "aviris_la205")
             ratio = int(source.rpartition("x")[2])
-        for path in sorted(paths.glob("*.tif"))[:limit]:
+        for path in sorted(paths.glob("*.tif"))[: options.limit]:
             name = f"{source}-{path.stem}"
             if source.startswith("cave"):
-                yield simulated(name, path, ratio, str(data / "srf" / "nikon_d700.csv"), folder / name)
+                yield simulated(name, path, ratio, str(data / "srf" / "nikon_d700.csv"), folder / name, noise)
             else:
-                yield simulated_aviris(name, path, ratio, FOUR_BOXES, folder / name)
+                yield simulated_aviris(name, path, ratio, FOUR_BOXES, folder / name, noise)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, required=True, help="folder of cave/, aviris_*/, berlin9/ and srf/"
     )
     parser.add_argument("--scenes", default=_DEFAULT, help=f"of {','.join(SOURCES)} [{_DEFAULT}]")
+    parser.add_argument("--noise-db", type=float, help="of simulated pairs, below each band's signal [none]")
     parser.add_argument("--limit", type=int, default=100, help="scenes of each source [all]")
     parser.add_argument("--folder", type=Path, help="where rasters are kept [nowhere]")
     return parser

@@ -45,14 +45,21 @@ def real_pairs(data: Path) -> Iterator[PairFiles]:
     yield PairFiles("berlin9", lr, msi, truth)
 
 
-def simulated(name: str, truth: Path, ratio: int, srf: str, folder: Path) -> PairFiles:
+def simulated(
+    name: str, truth: Path, ratio: int, srf: str, folder: Path, noise_db: float | None = None
+) -> PairFiles:
     """The pair that `emrdiff simulate` makes of a scene with wavelengths, in the folder."""
-    simulate_raster(truth, folder, ratio, srf, overwrite=True)
+    simulate_raster(truth, folder, ratio, srf, noise_db=noise_db, overwrite=True)
     return PairFiles(name, folder / "lr_hsi.tif", folder / "hr_msi.tif", truth, srf)
 
 
 def simulated_aviris(
-    name: str, scene: Path, ratio: int, boxes: Sequence[tuple[int, int]], folder: Path
+    name: str,
+    scene: Path,
+    ratio: int,
+    boxes: Sequence[tuple[int, int]],
+    folder: Path,
+    noise_db: float | None = None,
 ) -> PairFiles:
     """The same of an AVIRIS scene through boxes over band numbers, as if from 400 nm on in steps of 10."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +72,7 @@ def simulated_aviris(
     for at, row in zip(nanometres, np.transpose(under).astype(int), strict=True):
         lines.append(",".join(f"{value:g}" for value in (at, *row)))
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return simulated(name, truth, ratio, str(table), folder)
+    return simulated(name, truth, ratio, str(table), folder, noise_db)
 
 
 def large_aviris(scene: Path, folder: Path) -> PairFiles:
