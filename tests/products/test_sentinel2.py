@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from xml.etree.ElementTree import parse
@@ -164,3 +165,33 @@ def test_true_metadata(tmp_path: Path, level: str) -> None:
     assert [image.stem[23:] for image in product.images] == [
         f"B{n}{ending}" for n in ("02", "03", "04", "08")
     ]
+
+
+@pytest.mark.parametrize(("kind", "named"), [("md5", "MD5"), ("sha3_256", "SHA3-256")])
+def test_check_holds_the_images_against_the_manifests_checksums(
+    emrdiff: Run, tmp_path: Path, kind: str, named: str
+) -> None:
+    """A flipped byte of the code stream is other pixels, which nothing else tells."""
+    folder = write_sentinel2(tmp_path / "S2.SAFE", pixels(4, 30, 42, "uint16") + 1500, offsets=SAME).parent
+    streams = "".join(
+        f'<dataObject><byteStream size="{image.stat().st_size}">'
+        f'<fileLocation locatorType="URL" href="./{image.relative_to(folder)}"/>'
+        f'<checksum checksumName="{named}">{hashlib.new(kind, image.read_bytes()).hexdigest().upper()}</checksum>'
+        "</byteStream></dataObject>"
+        for image in images(folder)
+    )
+    (folder / "manifest.safe").write_text(
+        '<?xml version="1.0"?><xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1">'
+        f"<dataObjectSection>{streams}</dataObjectSection></xfdu:XFDU>"
+    )
+    lr = write_tif(tmp_path / "lr.tif", pixels(6, 10, 14), transform=NORTH_UP @ NORTH_UP.scale(3))
+    assert "checksum" not in emrdiff("check", lr, folder).err
+    image = images(folder)[2]
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 4
+    image.write_bytes(content)
+    ended = emrdiff("check", lr, folder)
+    assert (ended.code, len(error_lines(ended))) == (3, 1)
+    assert (
+        f"{image}: is not as it was shipped, by the checksum in manifest.safe: get the product" in ended.err
+    )
