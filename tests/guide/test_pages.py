@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPECTED: dict[str, tuple[Callable[[Path], None], tuple[float, ...], str, float]] = {
     "enmap-sentinel2": (
         downloads.enmap_sentinel2,
-        (492, 561, 664, 740.5, 832, 905, 911.5, 1350),
+        downloads.ENMAP_NM,
         "int16",
         10,
     ),
@@ -64,6 +64,13 @@ def test_a_page_leads_from_its_downloads_to_a_map(
     assert found == pytest.approx(wavelengths, abs=0.01)
     assert bool(masked) == (page == "enmap-sentinel2")
     assert not masked or holes[6:12, 15:24].all()
+    with rasterio.open(tmp_path / ("covered.tif" if masked else "fused.tif")) as fused:
+        covered = [fused.tags(band)["emrdiff_detail"] == "covered" for band in fused.indexes]
+    assert not masked or [downloads.ENMAP_NM[i] for i, seen in enumerate(covered) if not seen] == [
+        905,
+        911.5,
+        1350,
+    ]
     scores: dict[str, Any] = json.loads((tmp_path / "scores.json").read_text())
     assert scores["spectral_sam_deg"] < 1
     assert (tmp_path / "fused.png").stat().st_size > 1000

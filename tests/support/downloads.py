@@ -24,6 +24,8 @@ from tests.support.scenes import textured, write_cube
 Cube = NDArray[np.floating[Any]]
 SAFE = "S2B_MSIL2A_20240615T101031_N0510_R022_T33UUU_20240615T123456.SAFE"
 PRISMA = "PRS_L2D_STD_20240402102837_20240402102842_0001.he5"
+COARSE = {"B5": 3, "B6": 4, "B7": 5, "B8A": 7, "B11": 11, "B12": 12}
+ENMAP_NM = (492, 561, 664, 704.5, 740.5, 783, 832, 865, 905, 911.5, 1350, 1612, 2198)
 CLOUD = np.s_[2:4, 5:8]
 EMIT = "EMIT_L2A_RFL_001_20240615T101112_2416707_004.nc"
 
@@ -43,27 +45,28 @@ def sentinel2(folder: Path, truth: Cube, bands: tuple[int, ...], transform: Affi
     """A zipped SAFE of baseline 05.10, its bands those of the truth, all of its ground vegetation."""
     safe = folder / SAFE
     stored = counts(truth[list(bands)], "uint16") + 1000
-    classes = np.full((stored.shape[1] // 2, stored.shape[2] // 2), 4, "uint8")
-    write_sentinel2(safe, stored, offsets=(-1000,) * 4, transform=transform, mask=classes)
+    half = counts(means(truth, 2), "uint16") + 1000
+    coarse = {name: half[band] for name, band in COARSE.items() if band < len(truth)}
+    classes = np.full(half.shape[1:], 4, "uint8")
+    write_sentinel2(safe, stored, offsets=(-1000,) * 4, coarse=coarse, transform=transform, mask=classes)
     shutil.make_archive(str(safe.with_suffix("")), "zip", folder, SAFE)
     shutil.rmtree(safe)
 
 
 def enmap_sentinel2(folder: Path) -> None:
     """EnMAP has a cloud on the pixels of `CLOUD`, by its mask alone."""
-    truth = textured(8, 48, 60, seed=3)
-    lengths = (492, 561, 664, 740.5, 832, 905, 911.5, 1350)
+    truth = textured(len(ENMAP_NM), 36, 48, seed=3)
     name = ENMAP_SCENE.format(level="L2A")
     stored = counts(means(truth, 3))
-    stored[7] = -32768
+    stored[10] = -32768
     cloud = np.zeros(stored.shape[1:], "uint8")
     cloud[CLOUD] = 1
     masks = {"CLOUD": cloud, "CIRRUS": 0 * cloud, "CLOUDSHADOW": 0 * cloud}
-    write_enmap(folder / name, stored, lengths, swir=(6, 8), empty=[8], masks=masks)
+    write_enmap(folder / name, stored, ENMAP_NM, swir=(10, 11, 12, 13), empty=[11], masks=masks)
     shutil.make_archive(str(folder / name), "zip", folder, name)
     (folder / f"{name}.zip").rename(folder / f"{name}.ZIP")
     shutil.rmtree(folder / name)
-    sentinel2(folder, truth, (0, 1, 2, 4), NORTH_UP @ Affine.scale(1 / 3))
+    sentinel2(folder, truth, (0, 1, 2, 6), NORTH_UP @ Affine.scale(1 / 3))
 
 
 def prisma_pan(folder: Path) -> None:
