@@ -118,6 +118,10 @@ def _open(source: Path, options: ConversionOptions) -> AbstractContextManager[Im
         refuse_matlab_options(source, options)
         return open_whole(source, grids, options)
     if options.resolution is not None or options.bands is not None:
+        if grids and not options.pan:
+            raise UsageError(
+                "--resolution and --bands take the product's own wavelengths: not with --wavelengths"
+            )
         raise UsageError(f"--resolution and --bands are for Sentinel-2 and Landsat, which {source} is not")
     if options.pan and (source.is_dir() or not source.exists() or find_container(source) is None):
         raise UsageError(f"--pan is for PRISMA, which {source} is not")

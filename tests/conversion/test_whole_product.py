@@ -249,6 +249,7 @@ def test_the_front_door(emrdiff: Run, tmp_path: Path) -> None:
     for arguments, said in (
         ((safe, "--resolution", 30), "S2.SAFE has bands of 10, 20, 60 m"),
         ((safe, "--bands", "B2,nir"), "no nir"),
+        ((safe, "--bands", "all", "--wavelengths", "400:1000:5"), "not with --wavelengths"),
         ((tmp_path / "plain.tif", "--bands", "all"), "are for Sentinel-2 and Landsat"),
     ):
         ended = emrdiff("convert", *arguments, tmp_path / "out.tif")
