@@ -93,6 +93,14 @@ def by_shape(covariance: Covariance) -> Covariance:
     return replace(covariance, shape_sill=_SHAPE_SILL, brightness_power=_SHAPE_POWER, dark_level=0.0)
 
 
+def without_shape(covariance: Covariance) -> Covariance:
+    """The same without a process of shape."""
+    if not covariance.shape_sill:
+        return covariance
+    power, dark = USUAL.brightness_power, USUAL.dark_level
+    return replace(covariance, shape_sill=0.0, brightness_power=power, dark_level=dark)
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A part that is asked, and its kriging as usual."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
 from emrdiff_cli.core.evidence.bootstrap import decibels, difference_db
+from emrdiff_cli.core.evidence.covariance_choice import without_shape
 from emrdiff_cli.core.evidence.held_out_band import held_out_bands, seen_by_hsi
 from emrdiff_cli.core.evidence.misplacement import Derivatives, Misplacement
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
@@ -192,8 +193,10 @@ def _factors(ratio: tuple[float, float]) -> Mapping[str, float]:
 def _leave_out(part: PairPart, into: _Residuals, blocks: int | None, covariance: Covariance) -> Covariance:
     """Kriging's residuals at LR pixels left out, brought from the spectral directions to the bands.
 
-    Returns the covariance given with the slopes' prior that is likeliest for the part.
+    Without the process of shape, of which LR pixels tell nothing. Returns that covariance with the slopes' prior
+    that is likeliest for the part.
     """
+    covariance = without_shape(covariance)
     scene = part.scene
     basis = own_basis(scene)
     fitted = replace(scene, hsi=basis.project(scene.hsi))
