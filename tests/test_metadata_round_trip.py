@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
@@ -302,6 +303,8 @@ def test_any_header_is_written_and_read_back(
     with VerifiedWriter(folder / "out.img", RasterSpec.like(first, driver=driver)) as writer:
         writer.append_stored(values)
     again = read_info(folder / "out.img")
+    if driver == "ENVI" and "default_bands" not in first.tags:  # written where bands lie at the colours
+        again = replace(again, tags={k: v for k, v in again.tags.items() if k != "default_bands"})
     for what in ("bands", "nodata", "scale", "offset", "scale_recorded", "tags", "dtype"):
         assert getattr(again, what) == getattr(first, what), what
     np.testing.assert_array_equal(read_back(folder / "out.img"), values)

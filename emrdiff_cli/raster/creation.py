@@ -7,12 +7,21 @@ from typing import Any
 
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.colours import rgb_bands
 from emrdiff_cli.raster.creation_options import creation_options, geotiff_defaults
 from emrdiff_cli.raster.envi import clean_name, clean_value
-from emrdiff_cli.raster.metadata import band_tags, envi_lists, format_factor, is_structure, join_list
+from emrdiff_cli.raster.metadata import (
+    band_tags,
+    envi_lists,
+    format_factor,
+    is_structure,
+    join_list,
+    wavelength_names,
+)
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.tags import clean_tags, printable
 
@@ -49,23 +58,16 @@ def named_interleave(output: Path, spec: RasterSpec) -> dict[str, str]:
 
 
 def write_metadata(dataset: Any, spec: RasterSpec) -> None:
-    """Hand over wavelengths, names, scale and tags to a dataset open for writing."""
+    """Hand over wavelengths, names, colours, scale and tags to a dataset open for writing."""
     lists = envi_lists(spec.bands)
     if spec.driver == "ENVI":
         _write_envi(dataset, spec, lists)
         return
     if lists:
         dataset.update_tags(ns="ENVI", **lists)
+    _write_colours(dataset, spec)
     for band in range(spec.bands.count):
-        own, imagery = band_tags(spec.bands, band)
-        if own:
-            dataset.update_tags(band + 1, **own)
-            dataset.update_tags(band + 1, ns="IMAGERY", **imagery)
-        if spec.bands.names is not None:
-            dataset.set_band_description(band + 1, printable(spec.bands.names[band]))
-        dataset.update_tags(
-            band + 1, **clean_tags({key: values[band] for key, values in spec.band_tags.items()})
-        )
+        _write_band(dataset, spec, band)
     if spec.bands.units is not None:
         dataset.units = tuple(printable(unit) for unit in spec.bands.units)
     tags = clean_tags(spec.tags)
@@ -74,6 +76,35 @@ def write_metadata(dataset: Any, spec: RasterSpec) -> None:
     elif spec.scale_recorded:
         tags["reflectance_scale_factor"] = "1"
     dataset.update_tags(**tags)
+
+
+def _write_band(dataset: Any, spec: RasterSpec, band: int) -> None:
+    own, imagery = band_tags(spec.bands, band)
+    if own:
+        dataset.update_tags(band + 1, **own)
+        dataset.update_tags(band + 1, ns="IMAGERY", **imagery)
+    if spec.bands.names is not None:
+        dataset.set_band_description(band + 1, printable(spec.bands.names[band]))
+    elif spec.bands.wavelengths_nm is not None:
+        (name,) = wavelength_names(spec.bands.wavelengths_nm[band : band + 1])
+        dataset.set_band_description(band + 1, name)
+    dataset.update_tags(band + 1, **clean_tags({key: values[band] for key, values in spec.band_tags.items()}))
+
+
+def shown_colours(spec: RasterSpec) -> tuple[int, int, int] | None:
+    """The bands that a GeoTIFF calls red, green and blue; None where the user's options say what bands are."""
+    if {"PHOTOMETRIC", "ALPHA"} & {key.upper() for key in spec.creation_options}:
+        return None
+    return rgb_bands(spec.bands, spec.tags)
+
+
+def _write_colours(dataset: Any, spec: RasterSpec) -> None:
+    shown = shown_colours(spec)
+    if shown is not None:
+        colours = [ColorInterp.undefined] * spec.bands.count
+        for band, colour in zip(shown, (ColorInterp.red, ColorInterp.green, ColorInterp.blue), strict=True):
+            colours[band] = colour
+        dataset.colorinterp = colours
 
 
 def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
@@ -86,6 +117,9 @@ def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
         _write_scale(dataset, spec)
     elif spec.scale != 1.0 or spec.scale_recorded:
         fields["reflectance_scale_factor"] = format_factor(spec.scale)
+    shown = rgb_bands(spec.bands, spec.tags)
+    if shown is not None:
+        fields.setdefault("default_bands", join_list(band + 1 for band in shown))
     dataset.update_tags(ns="ENVI", **fields)
     for band, name in enumerate(spec.bands.names or (), 1):
         dataset.set_band_description(band, clean_name(printable(name)))

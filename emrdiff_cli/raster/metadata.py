@@ -118,7 +118,7 @@ def read_bands(tags: StoredTags) -> Bands:
         wavelengths_nm=wavelengths,
         fwhm_nm=None if width is None else fwhm_nm(width, wavelengths),
         good=None if good is None else tuple(value != 0 for value in good),
-        names=_names(tags.names),
+        names=_own_names(tags, wavelengths),
         units=_units(tags),
     )
 
@@ -213,6 +213,18 @@ def _names(names: Sequence[str]) -> tuple[str, ...] | None:
     """Take the names, unless they are GDAL's own for bands without one."""
     unnamed = all(not name or name == f"Band {i}" for i, name in enumerate(names, 1))
     return None if unnamed else tuple(names)
+
+
+def _own_names(tags: StoredTags, wavelengths: Sequence[float] | None) -> tuple[str, ...] | None:
+    """The names, unless they say nothing but the wavelengths, as those that are written where there are none."""
+    names = _names(tags.names)
+    repeated = not tags.header_alone and wavelengths is not None and names == wavelength_names(wavelengths)
+    return None if repeated else names
+
+
+def wavelength_names(wavelengths: Sequence[float]) -> tuple[str, ...]:
+    """Names for bands that have none of their own, such as `652.3 nm`."""
+    return tuple(f"{round(nm, 2):.8g} nm" for nm in wavelengths)
 
 
 def split_list(text: str) -> list[str]:

@@ -12,7 +12,9 @@ import numpy as np
 import rasterio
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.creation import shown_colours
 from emrdiff_cli.raster.envi import clean_name
+from emrdiff_cli.raster.metadata import wavelength_names
 from emrdiff_cli.raster.reading import RasterReader, ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.tags import printable
@@ -34,6 +36,7 @@ def difference(
             return (
                 _of_structure(reader.info, spec)
                 or _of_metadata(reader.info, spec)
+                or _of_colours(reader, spec)
                 or (None if draft is None else _of_copy(reader.info, draft))
                 or _of_rows(reader, checksums, rows)
             )
@@ -76,6 +79,11 @@ def _of_metadata(info: RasterInfo, spec: RasterSpec) -> str | None:
     return _first_lost(pairs)
 
 
+def _of_colours(reader: RasterReader, spec: RasterSpec) -> str | None:
+    wanted = None if spec.driver == "ENVI" else shown_colours(spec)
+    return _first_lost({} if wanted is None else {"colours": (reader.rgb, wanted)})
+
+
 def _of_copy(info: RasterInfo, draft: RasterInfo) -> str | None:
     tags = {f"tag {key}": (info.tags.get(key), value) for key, value in draft.tags.items()}
     return _first_lost({"CRS": (info.grid.crs_wkt, draft.grid.crs_wkt)} | tags)
@@ -93,6 +101,7 @@ def _comparable(bands: Bands, envi: bool = False) -> Bands:
     if envi:  # where GDAL numbers those without one
         names = tuple(name or f"Band {i}" for i, name in enumerate(names, 1))
     unnamed = all(not name or name == f"Band {i}" for i, name in enumerate(names, 1))
+    unnamed |= not envi and names == wavelength_names(bands.wavelengths_nm or ())
     units = tuple(clean_name(printable(unit)) if envi else printable(unit) for unit in bands.units or ())
     return replace(bands, names=None if unnamed else names, units=units if any(units) else None)
 

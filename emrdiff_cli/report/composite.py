@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.area_mean import AreaMean, cell_edges
 from emrdiff_cli.errors import InputError, UsageError
-from emrdiff_cli.raster.metadata import split_list
+from emrdiff_cli.raster import colours
+from emrdiff_cli.raster.colours import TRUE_COLOUR_NM
 from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.raster_info import RasterInfo, Window
 
-TRUE_COLOUR_NM = (650.0, 550.0, 450.0)
 FALSE_COLOUR_NM = (850.0, 650.0, 550.0)
 
-_REACH_NM = 60.0  # a band farther from a wavelength does not stand for it
 _STRIP_VALUES = 2**22
 
 
@@ -64,17 +63,15 @@ def choose_bands(
         return _named(info, [band - 1 for band in bands])
     if wavelengths_nm is not None:
         return _named(info, _nearest(info, wavelengths_nm))
-    return _named(info, _default_bands(info) or _true_colour(info) or reader.rgb or _spread(info.bands.count))
+    suggested = colours.default_bands(info.tags, info.bands.count)
+    true = colours.near_bands(info.bands, TRUE_COLOUR_NM)
+    return _named(info, suggested or true or reader.rgb or _spread(info.bands.count))
 
 
 def near_bands(info: RasterInfo, wavelengths_nm: Sequence[float]) -> Composite | None:
     """The bands nearest to these wavelengths; None where one is farther than 60 nm, or taken twice."""
-    centres = info.bands.wavelengths_nm
-    if centres is None:
-        return None
-    found = _nearest(info, wavelengths_nm)
-    gaps = [abs(centres[band] - nm) for band, nm in zip(found, wavelengths_nm, strict=True)]
-    return _named(info, found) if max(gaps) <= _REACH_NM and len(set(found)) == len(found) else None
+    found = colours.near_bands(info.bands, wavelengths_nm)
+    return None if found is None else _named(info, found)
 
 
 def read_box(
@@ -122,25 +119,11 @@ def _named(info: RasterInfo, bands: Sequence[int]) -> Composite:
     return Composite(tuple(bands), f"band{'s' if len(bands) > 1 else ''} {numbers}")
 
 
-def _nearest(info: RasterInfo, wavelengths_nm: Sequence[float]) -> list[int]:
+def _nearest(info: RasterInfo, wavelengths_nm: Sequence[float]) -> tuple[int, ...]:
     centres = info.bands.wavelengths_nm
     if centres is None:
         raise InputError(f"{info.path} records no wavelengths: name its bands with --bands")
-    return [int(np.abs(np.array(centres) - nm).argmin()) for nm in wavelengths_nm]
-
-
-def _default_bands(info: RasterInfo) -> list[int] | None:
-    """The header's `default bands`; None where they are none of this raster's."""
-    texts = split_list(info.tags.get("default_bands", ""))
-    if len(texts) not in (1, 3) or not all(text.isdigit() for text in texts):
-        return None
-    numbers = [int(text) for text in texts]
-    return [n - 1 for n in numbers] if all(1 <= n <= info.bands.count for n in numbers) else None
-
-
-def _true_colour(info: RasterInfo) -> Sequence[int] | None:
-    found = near_bands(info, TRUE_COLOUR_NM)
-    return None if found is None else found.bands
+    return colours.nearest_bands(centres, wavelengths_nm)
 
 
 def _spread(count: int) -> list[int]:
