@@ -65,11 +65,17 @@ def write_pair(
 
 
 def displaced(
-    folder: Path, by: Point = BY, *, holes: Any = None, place: Affine = NORTH_UP, **options: Any
+    folder: Path,
+    by: Point = BY,
+    *,
+    side: int = SIDE,
+    holes: Any = None,
+    place: Affine = NORTH_UP,
+    **options: Any,
 ) -> tuple[Path, Path]:
-    """A pair of known truth, `textured(BANDS, SIDE, SIDE)`, whose LR-HSI states a place `by` LR pixels off."""
-    truth = textured(BANDS, SIDE, SIDE)
-    taps = gaussian_downsampler(AxisPlacement(RATIO, 0.0), SIDE // RATIO, SIDE, RATIO / FWHM_PER_SIGMA)
+    """A pair of known truth, `textured(BANDS, side, side)`, whose LR-HSI states a place `by` LR pixels off."""
+    truth = textured(BANDS, side, side)
+    taps = gaussian_downsampler(AxisPlacement(RATIO, 0.0), side // RATIO, side, RATIO / FWHM_PER_SIGMA)
     lr, msi = apply_taps(truth, taps, taps), see(truth)
     if holes is not None:
         msi[:, 30:60, 20:90] = np.nan
