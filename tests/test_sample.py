@@ -104,17 +104,19 @@ def test_the_model_finds_the_sample_s_bands_in_any_order(fuse: Fuse, tmp_path: P
     with rasterio.open(PAIR[1]) as source:
         msi, profile, scales = source.read(), source.profile, source.scales
         tags = [source.tags(band) for band in source.indexes]
-    for name, known in (("tagged", tags[::-1]), ("bare", [])):
-        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as dataset:
-            dataset.write(msi[::-1])
+    for name, known, side in (("tagged", tags[::-1], 192), ("bare", [], 96)):
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", **profile | {"height": side, "width": side}
+        ) as dataset:
+            dataset.write(msi[::-1, :side, :side])
             dataset.scales = scales
             for band, told in enumerate(known, 1):
                 dataset.update_tags(band, **told)
-    turned = tmp_path / "turned.tif"
-    report = json.loads(succeed("fuse", tmp_path / "lr.hdr", tmp_path / "tagged.tif", turned, "--json", "-q"))
+    turned, said = tmp_path / "turned.tif", ("--json", "-q")
+    report = json.loads(succeed("fuse", tmp_path / "lr.hdr", tmp_path / "tagged.tif", turned, *said))
     assert np.abs(stored(turned)[::-1] - stored(fuse("ours"))).max() <= 1
     assert sum("another order" in note for note in report["notes"]) == 2
-    bare = succeed("fuse", PAIR[0], tmp_path / "bare.tif", tmp_path / "fused.tif", "--json", "-q")
+    bare = succeed("fuse", PAIR[0], tmp_path / "bare.tif", tmp_path / "fused.tif", *said)
     assert any(said.endswith("in the order 4, 3, 2, 1") for said in json.loads(bare)["warnings"])
 
 
@@ -132,11 +134,8 @@ def test_the_readme_s_examples_run_as_they_stand(
     assert (drawn.code, (tmp_path / "fused.png").exists()) == (0, True)
 
 
-def test_draws(fuse: Fuse, tmp_path: Path) -> None:
-    ours, small = fuse("ours"), ("--tile", 96, "--steps", 2)
+def test_another_process_draws_the_same_bytes(fuse: Fuse, tmp_path: Path) -> None:
+    ours = fuse("ours")
     again = [sys.executable, "-m", "emrdiff_cli", "fuse", *map(str, PAIR), str(tmp_path / "again.tif"), "-q"]
     subprocess.run(again, check=True)
     assert (tmp_path / "again.tif").read_bytes() == ours.read_bytes()
-    batches = [stored(fuse(f"batch {size}", *small, "--batch-size", size)) for size in (1, 4)]
-    assert np.abs(batches[0] - batches[1]).max() <= 1
-    assert (stored(fuse("other", *small, "--seed", 1)) != batches[0]).any()

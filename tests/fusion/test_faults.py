@@ -130,7 +130,7 @@ def test_a_link_in_the_journals_place_is_left_alone(tmp_path: Path, pair: Pair) 
 @pytest.mark.parametrize(("driver", "name"), FORMATS)
 @pytest.mark.parametrize("sampled", [True, False])
 def test_a_full_disk_at_any_point(tmp_path: Path, driver: Driver, name: str, sampled: bool) -> None:
-    pair = write_pair(tmp_path)
+    pair = write_pair(tmp_path, 40, 44)
     output, chance = tmp_path / name, random.Random(name)
     sampler = fake() if sampled else None
     options = replace(TILES, overwrite=True, driver=driver)
@@ -238,7 +238,7 @@ class _Faulty:
 def test_whatever_fails_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, driver: Driver, name: str, sampled: bool
 ) -> None:
-    pair, output = write_pair(tmp_path, 32, 36), tmp_path / name
+    pair, output = write_pair(tmp_path, 28, 28), tmp_path / name
     sampler = fake() if sampled else None
     options = replace(TILES, overwrite=True, driver=driver)
     fuse(*pair, output, "glp", sampler, options)

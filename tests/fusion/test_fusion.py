@@ -73,7 +73,8 @@ def test_zeros_give_the_end_point(tmp_path: Path, method: str) -> None:
 def test_tiles_batches_and_overlap_do_not_change_the_end_point(
     tmp_path: Path, residual: str, noise: str
 ) -> None:
-    pair, sampler = write_pair(tmp_path, count=None), Fake(settings(residual=residual, noise=noise))
+    pair = write_pair(tmp_path, 48, 40, count=None)
+    sampler = Fake(settings(residual=residual, noise=noise))
     whole = fuse_and_read(tmp_path, pair, sampler, tile=80)
     others: list[dict[str, Any]] = [
         {"tile": 16, "overlap": 0},
@@ -92,7 +93,7 @@ def test_tiles_batches_and_overlap_do_not_change_the_end_point(
 def test_an_estimate_of_the_position_is_the_same_tiled_and_whole(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    pair, sampler = write_pair(tmp_path, count=None), Fake(settings(**changes), of_position)
+    pair, sampler = write_pair(tmp_path, 48, 40, count=None), Fake(settings(**changes), of_position)
     whole = fuse_and_read(tmp_path, pair, sampler, tile=80)
     assert np.abs(whole - fuse_and_read(tmp_path, pair, Fake(settings(**changes)))).mean() > 1e-3
     others: list[dict[str, Any]] = [{"tile": 16, "overlap": 5}, {"tile": 24, "overlap": 12, "batch_size": 2}]

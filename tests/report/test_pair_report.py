@@ -79,10 +79,10 @@ def test_the_verdict_comes_first_and_is_text(fused: Path, pair: tuple[Path, Path
     assert "<table" not in evaluated(emrdiff, fused, pair).section("Verdict")
 
 
-def test_evidence_is_gathered_in_the_recorded_geometry_and_shown(
-    fused: Path, pair: tuple[Path, Path], emrdiff: Run
-) -> None:
-    lr, msi = pair
+def test_evidence_is_gathered_in_the_recorded_geometry_and_shown(tmp_path: Path, emrdiff: Run) -> None:
+    lr, msi = displaced(tmp_path, (0.0, 0.0), side=80, count=None)
+    fused = tmp_path / "fused.tif"
+    assert emrdiff("fuse", lr, msi, fused, "--method", "glp", "--register", "off", "-q").code == 0
     asked = ("evaluate", fused, "--lr-hsi", lr, "--hr-msi", msi, "--evidence")
     ended = emrdiff(*asked, "--json", "--report", fused.parent / "told")
     assert ended.code == 0, ended.err
