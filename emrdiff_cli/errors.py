@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 input or grid unusable, 4 write or veri
 """
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class EmrdiffError(Exception):
@@ -33,6 +35,13 @@ def unforeseen(error: Exception) -> str:
     """The message of an error that is no one's but the program's."""
     said = " ".join(str(error).split())
     return f"a fault of emrdiff itself, please report it with the command: {type(error).__name__}: {said}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """End of a message, ": did you mean NEAREST?"; empty where no known name is near."""
+    names = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return f": did you mean {names[near[0]]}?" if near else ""
 
 
 class UsageError(EmrdiffError, ValueError):
@@ -65,6 +74,10 @@ class NothingToFuseError(InputError):
 
 class ModelError(InputError):
     """A model folder is missing, damaged or does not fit the scene."""
+
+
+class TorchError(EmrdiffError):
+    """PyTorch, which models alone need, is missing or cannot be loaded."""
 
 
 class WriteError(EmrdiffError):

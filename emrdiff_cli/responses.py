@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from emrdiff_cli.core.sensor.srf import SpectralResponse
-from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.errors import InputError, UsageError, did_you_mean
 from emrdiff_cli.products.product import BandResponse
 from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster_info import Bands
@@ -62,6 +62,7 @@ def read_response(text: str, msi: Bands | None = None) -> SpectralResponse:
     if not path.is_file():
         raise UsageError(
             f"--srf {text}: no such file, nor one of the built-in responses {', '.join(built_in())}"
+            + did_you_mean(text.partition(":")[0], built_in())
         )
     if named:
         raise UsageError(f"--srf {text}: bands are named of a built-in response or a product, not of a CSV")

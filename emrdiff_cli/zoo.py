@@ -12,7 +12,7 @@ from typing import Any
 
 from emrdiff_cli.config import ModelConfig, build_config
 from emrdiff_cli.core.band_matching import Positions, by_rank, in_direction, match_bands, unless_in_order
-from emrdiff_cli.errors import ModelError
+from emrdiff_cli.errors import ModelError, did_you_mean
 from emrdiff_cli.raster_info import RasterInfo
 
 WEIGHTS = "model.safetensors"
@@ -85,7 +85,8 @@ def find(name_or_path: str) -> ZooModel:
     if (folder / WEIGHTS).is_file():
         return ZooModel(folder.resolve().name, folder, read_config(folder / WEIGHTS))
     names = ", ".join(model.name for model in shipped()) or "none"
-    raise ModelError(f"model {name_or_path}: no folder with {WEIGHTS}, nor a shipped model ({names})")
+    near = did_you_mean(name_or_path, (model.name for model in shipped()))
+    raise ModelError(f"model {name_or_path}: no folder with {WEIGHTS}, nor a shipped model ({names}){near}")
 
 
 def match(lr: RasterInfo, msi: RasterInfo, ratio: float) -> ZooModel:

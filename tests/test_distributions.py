@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"
-SOURCES = ("emrdiff_cli", "models", "sample_data", "tests")
+SOURCES = ("emrdiff_cli", "models", "packaging", "sample_data", "tests")
 # Where each folder of the tree lies in the wheel.
 INSTALLED = {"emrdiff_cli": "emrdiff_cli", "models": "emrdiff_cli/_models"}
 
@@ -82,12 +82,16 @@ def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_package_and_the_models_whole(wheel: Path) -> None:
     expected = {f"{INSTALLED[name]}/{path}" for name in INSTALLED for path in files(ROOT, name)}
-    assert {name for name in members(wheel) if ".dist-info/" not in name} == expected
+    inside = members(wheel)
+    assert {name for name in inside if ".dist-info/" not in name} == expected
+    licences = {name.partition("/licenses/")[2] for name in inside if "/licenses/" in name}
+    assert licences == {"LICENSE", "packaging/Apache-2.0.txt"}
     assert "emrdiff_cli/_models/chikusei-x8/model.safetensors" in expected
 
 
 def test_the_source_distribution_holds_the_tests_and_the_sample(sdist: Path) -> None:
-    assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"} <= {p.name for p in sdist.iterdir()}
+    at_the_top = {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml"}
+    assert at_the_top <= {path.name for path in sdist.iterdir()}
     for folder in SOURCES:
         assert files(sdist, folder) == files(ROOT, folder)
 

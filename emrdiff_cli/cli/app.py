@@ -27,6 +27,7 @@ from emrdiff_cli.cli import (
     tile,
     train,
 )
+from emrdiff_cli.cli.nearest import SuggestingCommand
 from emrdiff_cli.cli.surroundings import hold_descriptors, refuse_unspeakable, take_interrupts
 from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, one_line, unforeseen
 from emrdiff_cli.version import __version__
@@ -34,7 +35,6 @@ from emrdiff_cli.version import __version__
 app = typer.Typer(
     name="emrdiff",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,7 +54,7 @@ for _command in (
     models.models,
     guide.guide,
 ):
-    app.command(no_args_is_help=_command not in (models.models, guide.guide))(_command)
+    app.command(cls=SuggestingCommand, no_args_is_help=_command not in (models.models, guide.guide))(_command)
 
 
 class _Terminated(BaseException):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from emrdiff_cli.cli import completion
 from emrdiff_cli.methods import EndPoint
 
 Fused = Annotated[Path | None, typer.Argument(metavar="FUSED", help="Raster to score.")]
@@ -25,6 +26,7 @@ Srf = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[:BANDS]|CSV|SAFE|metadata|estimate",
+        autocompletion=completion.responses,
         help="The MSI's response, for the consistency with the MSI [a SAFE's own, else the files' "
         "wavelengths and FWHM, else estimated from the pair].",
     ),

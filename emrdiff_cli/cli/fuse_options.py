@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from emrdiff_cli.cli import completion
 from emrdiff_cli.methods import METHODS, MethodChoice
 from emrdiff_cli.methods import Effort as EffortChoice
 
@@ -15,7 +16,12 @@ HrMsi = Annotated[Path | None, typer.Argument(metavar="HR_MSI", help="High-resol
 Output = Annotated[Path | None, typer.Argument(metavar="OUTPUT", help="Fused raster, on the MSI's grid.")]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="NAME|FOLDER", help="Model [the shipped one that fits]."),
+    typer.Option(
+        *("--model", "-m"),
+        metavar="NAME|FOLDER",
+        help="Model [the shipped one that fits].",
+        autocompletion=completion.shipped_models,
+    ),
 ]
 _METHODS = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
 Method = Annotated[

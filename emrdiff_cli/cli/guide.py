@@ -6,10 +6,15 @@ from typing import Annotated
 
 import typer
 
+from emrdiff_cli.cli import completion
+
 
 def guide(
     name: Annotated[
-        str | None, typer.Argument(help="A page's name; without one the pages are listed.")
+        str | None,
+        typer.Argument(
+            help="A page's name; without one the pages are listed.", autocompletion=completion.guide_pages
+        ),
     ] = None,
 ) -> None:
     """List the guide's pages, or show one: from downloaded files to a map, and what is behind it.

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.report.inspection import inspect
-
 
 def info(
     raster: Annotated[
@@ -25,6 +23,8 @@ def info(
     emrdiff info cube.hdr --json | jq .wavelengths_nm
     ```
     """
+    from emrdiff_cli.report.inspection import inspect
+
     summary = inspect(raster)
     if as_json:
         typer.echo(json.dumps(summary.to_json(), allow_nan=False))

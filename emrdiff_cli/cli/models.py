@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emrdiff_cli.cli import completion
+
 if TYPE_CHECKING:
     from emrdiff_cli.zoo import ZooModel
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="A model's name or folder: print its card.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A model's name or folder: print its card.", autocompletion=completion.shipped_models
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """List the shipped models, or print the card of one.

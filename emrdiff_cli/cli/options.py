@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from emrdiff_cli.cli import completion
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.pair.modes import AskedGeometry, Register
 from emrdiff_cli.products.mask_classes import AskedMask
@@ -21,6 +22,7 @@ Srf = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[:BANDS]|CSV|SAFE|metadata|estimate",
+        autocompletion=completion.responses,
         help="The MSI's response, by which bands are marked covered or extrapolated [a SAFE's own, "
         "else the files' wavelengths and FWHM, else estimated from the pair].",
     ),
@@ -70,6 +72,7 @@ Mask = Annotated[
     str | None,
     typer.Option(
         metavar="CLASS,...",
+        autocompletion=completion.mask_classes,
         help="Pixels to leave out by the products' own masks, which `info` lists: cloud, dilated-cloud, cirrus, "
         "haze, shadow, snow, water; of one raster of a pair alone lr:CLASS or msi:CLASS.",
     ),

@@ -197,6 +197,9 @@ def _wald_test(lr_hsi: Path, hr_msi: Path, test: TestedFusion, scoring: Scoring)
 
     sampler = None
     if test.model is not None:
+        from emrdiff_cli.runtime.torch_library import require_torch
+
+        require_torch()
         from emrdiff_cli.checkpoint import load_model
         from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
         from emrdiff_cli.zoo import WEIGHTS, find

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from emrdiff_cli.cli import completion
 from emrdiff_cli.cli.options import AsJson, Format, Overwrite, Quiet
 from emrdiff_cli.cli.progress import progress
 
@@ -22,6 +23,7 @@ def simulate(
         typer.Option(
             metavar="NAME[:BANDS]|CSV|SAFE",
             help="MSI's response: a built-in sensor's (of some bands, or all), a CSV's, or a SAFE's own.",
+            autocompletion=completion.responses,
         ),
     ],
     protocol: Annotated[

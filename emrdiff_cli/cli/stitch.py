@@ -9,7 +9,6 @@ import typer
 
 from emrdiff_cli.cli.options import OutputFormat, format_of
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.tiles import tiles
 
 
 def stitch(
@@ -39,6 +38,8 @@ def stitch(
     emrdiff stitch fused/ fused.tif --index tiles/index.geojson --raster hr_msi
     ```
     """
+    from emrdiff_cli.tiles import tiles
+
     with progress("Stitching tiles", quiet) as report:
         tiles.stitch(
             tile_dir,

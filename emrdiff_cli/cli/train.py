@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from emrdiff_cli.cli import completion
 from emrdiff_cli.cli.options import Device, Overwrite, PsfFwhm, Quiet, Registration, Shift, asked_geometry
 from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
@@ -28,7 +29,12 @@ _Archive = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Learn from the HR-HSI rasters in this folder.")
 ]
 _Srf = Annotated[
-    str | None, typer.Option(metavar="NAME[:BANDS]|CSV|SAFE", help="With --archive: the MSI's response.")
+    str | None,
+    typer.Option(
+        metavar="NAME[:BANDS]|CSV|SAFE",
+        help="With --archive: the MSI's response.",
+        autocompletion=completion.responses,
+    ),
 ]
 _Scene = Annotated[
     tuple[Path, Path] | None,
@@ -93,6 +99,9 @@ def train(
     torchrun --nproc-per-node 2 -m emrdiff_cli train --scene lr_hsi.hdr hr_msi.tif -o my-model
     ```
     """
+    from emrdiff_cli.runtime.torch_library import require_torch
+
+    require_torch()
     from emrdiff_cli.training.model_folder import check_free, sole_training
     from emrdiff_cli.training.process_group import assembled_group
 

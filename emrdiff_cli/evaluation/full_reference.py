@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from emrdiff_cli.core.metrics.cube import CHEAP, GRAIN, KEYS, NEED_PEAK, FullReference, Scores
-from emrdiff_cli.errors import UsageError
+from emrdiff_cli.errors import UsageError, did_you_mean
 from emrdiff_cli.evaluation.alignment import find_alignment
 from emrdiff_cli.evaluation.common_ground import Cube, Part, Source, Upsampled, pair, upsample
 from emrdiff_cli.evaluation.levels import Levels
@@ -174,7 +174,8 @@ def chosen_metrics(text: str) -> tuple[str, ...]:
     names = [part.strip() for part in text.split(",") if part.strip()]
     unknown = [name for name in names if name not in (*KEYS, *groups)]
     if unknown or not names:
-        raise UsageError(f"--metrics {text}: give all, cheap, or some of {','.join(KEYS)}")
+        near = did_you_mean(unknown[0], (*KEYS, *groups)) if unknown else ""
+        raise UsageError(f"--metrics {text}: give all, cheap, or some of {','.join(KEYS)}{near}")
     asked = {key for name in names for key in groups.get(name, (name,))}
     return tuple(key for key in KEYS if key in asked)
 

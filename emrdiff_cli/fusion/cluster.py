@@ -32,6 +32,7 @@ from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.fusion.tile_rows import TileRow, Tiling, Watch
 from emrdiff_cli.fusion.worker import MakeSampler, sample_row, task_of
 from emrdiff_cli.runtime.interruption import at_once, deferred
+from emrdiff_cli.runtime.torch_library import require_torch
 from emrdiff_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -297,6 +298,7 @@ def _refuse_other_versions(client: Client) -> None:
 
 def _worker_count(device: str) -> int:
     """One for each GPU that the device's name stands for; else one a core, as far as the memory goes."""
+    require_torch()
     from emrdiff_cli.fusion.sampler import gpu_count
 
     cores, free = len(os.sched_getaffinity(0)), free_memory()

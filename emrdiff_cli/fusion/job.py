@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
 from emrdiff_cli.core.evidence.verdict import Candidate
-from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
+from emrdiff_cli.errors import ModelError, OutputExistsError, TorchError, UsageError
 from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan, tile_size
 from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.prepared_scene import Sampler
@@ -21,12 +22,15 @@ from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.report.page import REPORT, check_report
+from emrdiff_cli.runtime.torch_library import has_torch, require_torch
 from emrdiff_cli.zoo import ZooModel
 
 if TYPE_CHECKING:
     from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
     from emrdiff_cli.fusion.cluster import Workers
     from emrdiff_cli.fusion.tile_rows import RowSampling
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,20 @@ class ChosenModel:
 def choose_model(job: FusionJob) -> ChosenModel | None:
     """The model that was asked for, or the shipped one that fits; None for a method that needs none.
 
-    Where the method is left to the pair, a shipped model has to be known to be better than kriging; None too where
-    none is, and where what kriging alone tells is asked for. Raises InputError's children.
+    Where the method is left to the pair, a shipped model has to be known to be better than kriging. None too where
+    none is, where what kriging alone tells is asked for, and, with a warning, where PyTorch is missing. Raises
+    InputError's children.
     """
     method = job.settings.method
     if method == AUTO and job.settings.tells_errors and job.settings.model is None:
         return None
     if method != AUTO and not METHODS[method].needs_model:
         return None
-    return _fitting(job)
+    found = _fitting(job)
+    if found is None or method != AUTO or job.settings.model is not None or has_torch():
+        return found
+    _log.warning("model %s, which fits, is left: torch, which it needs, is not installed", found.model.name)
+    return None
 
 
 def _fitting(job: FusionJob) -> ChosenModel | None:
@@ -173,10 +182,12 @@ def run_job(
         return _fuse_without_model(job, None, _passed_over(job), progress)
     try:
         return _fuse_by_model(job, chosen, progress, workers)
-    except ModelError as error:
+    except (ModelError, TorchError) as error:
         if job.settings.method != AUTO or job.settings.model is not None or workers is not None:
             raise
-        done = _fuse_without_model(job, chosen, None, progress)
+        # With PyTorch mended the model is to be run: no record that it was.
+        recorded = None if isinstance(error, TorchError) else chosen
+        done = _fuse_without_model(job, recorded, None, progress)
         said = f"model {chosen.model.name}, whose bands fit, is left: {error}"
         return replace(done, warnings=(said, *done.warnings))
 
@@ -271,6 +282,7 @@ def _known_as(chosen: ChosenModel) -> str:
 
 
 def _sampler(chosen: ChosenModel, asked: FusionSettings, number: int = 0) -> Sampler:
+    require_torch()
     from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
 
     device = choose_device(asked.device, number)

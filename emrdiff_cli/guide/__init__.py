@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib.resources import files
 
-from emrdiff_cli.errors import UsageError
+from emrdiff_cli.errors import UsageError, did_you_mean
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "From downloaded files to a map": (
@@ -36,9 +35,8 @@ PAGES = tuple(name for names in SECTIONS.values() for name in names)
 def read_page(name: str) -> str:
     """Markdown of a page; UsageError, with the nearest name, where there is none."""
     if name not in PAGES:
-        near = get_close_matches(name.lower(), PAGES, n=1, cutoff=0.5)
-        said = f"did you mean {near[0]}?" if near else f"there are {', '.join(PAGES)}"
-        raise UsageError(f"the guide has no page {name}: {said} (`emrdiff guide` lists them)")
+        near = did_you_mean(name, PAGES) or f": there are {', '.join(PAGES)}"
+        raise UsageError(f"the guide has no page {name}{near} (`emrdiff guide` lists them)")
     return files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8")
 
 

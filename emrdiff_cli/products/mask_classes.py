@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.errors import InputError, UsageError, did_you_mean
 
 CLASSES = ("cloud", "dilated-cloud", "cirrus", "haze", "shadow", "snow", "water")
 SIDES = ("lr", "msi")
@@ -54,7 +54,9 @@ def parse_mask(text: str) -> AskedMask:
     parts = {part.lower() for part in text.replace(",", " ").split()}
     known = [*CLASSES, *(f"{side}:{name}" for side in SIDES for name in CLASSES)]
     if not parts or not parts <= set(known):
-        raise ValueError(_WANTED)
+        raise ValueError(
+            _WANTED + "".join(did_you_mean(part, known) for part in sorted(parts - set(known))[:1])
+        )
     return tuple(part for part in known if part in parts and part.rpartition(":")[2] not in parts - {part})
 
 

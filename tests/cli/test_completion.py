@@ -1,0 +1,71 @@
+"""What a shell completes, and the nearest name where one is mistyped."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.front_door import Run
+from tests.support.rasters import pixels, write_tif
+
+
+def completed(emrdiff: Run, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    """What bash is told, the last word being the one that is typed."""
+    with monkeypatch.context() as bash:
+        bash.setattr(
+            sys.modules["__main__"], "__package__", None
+        )  # the program is `emrdiff`, not `python -m`
+        bash.setenv("_EMRDIFF_COMPLETE", "complete_bash")
+        bash.setenv("COMP_WORDS", " ".join(["emrdiff", *words]))
+        bash.setenv("COMP_CWORD", str(len(words)))
+        return emrdiff().out.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("fu",), ["fuse"]),
+        (("fuse", "--method", "k"), ["kriging"]),
+        (("fuse", "--mask", "cloud,ci"), ["cloud,cirrus"]),
+        (("check", "--srf", "sentinel"), ["sentinel-2a", "sentinel-2b", "sentinel-2c"]),
+        (("fuse", "--model", "ch"), ["chikusei-x8"]),
+        (("guide", "ver"), ["verdict"]),
+        (("fuse", "--srf", "my.csv"), []),  # bash goes on with files
+    ],
+)
+def test_values_are_completed(
+    emrdiff: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], found: list[str]
+) -> None:
+    assert completed(emrdiff, monkeypatch, *words) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("fuse", "a", "b", "c", "--method", "krigging"), "did you mean kriging?"),
+        (("fuse", "a", "b", "c", "-f", "gtif"), "did you mean GTiff?"),
+        (("fuse", "a", "b", "c", "--metod", "kriging"), "--method"),
+        (("fus", "a", "b", "c"), "Did you mean 'fuse'?"),
+        (("fuse", "a", "b", "c", "--mask", "clod"), "did you mean cloud?"),
+        (("models", "chikusei"), "did you mean chikusei-x8?"),
+        (("evaluate", "a", "b", "--metrics", "psn"), "did you mean psnr_db?"),
+    ],
+)
+def test_the_nearest_name_is_said(emrdiff: Run, arguments: tuple[str, ...], near: str) -> None:
+    ended = emrdiff(*arguments)
+    assert ended.code in (2, 3)
+    assert near in re.sub(r"[│\s]+", " ", ended.err)
+
+
+def test_a_name_that_is_near_none_has_no_suggestion(emrdiff: Run) -> None:
+    assert "did you mean" not in emrdiff("fuse", "a", "b", "c", "--method", "zzz").err
+
+
+def test_the_nearest_response_is_said(emrdiff: Run, tmp_path: Path) -> None:
+    cube = write_tif(tmp_path / "cube.tif", pixels(4, 8, 8))
+    ended = emrdiff("simulate", cube, tmp_path / "pair", "--ratio", 2, "--srf", "sentinal-2a:B2,B3")
+    assert ended.code == 2
+    assert ended.err.endswith(": did you mean sentinel-2a?\n")
