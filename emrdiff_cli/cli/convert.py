@@ -102,8 +102,8 @@ def convert(
     (.h5); with place, wavelengths, FWHM, bad bands, scale and nodata.
 
     Sentinel-2 (SAFE) and Landsat (folder), which all commands read in their bands of 10 and 30 m, with the coarser
-    bands (--bands, --resolution) and cut to a scene (--extent: that part alone is read; of HDF5, netCDF, .mat and
-    PNGs the whole).
+    bands (--bands, --resolution) and cut to a scene (--extent: that part alone is read, of EMIT too; of the other
+    HDF5 and netCDF, .mat and PNGs the whole).
 
     Of the others values and their type stay. Known: ICVL (wavelengths from the file; turned upright), Harvard
     (420-720 nm; pixels with lbl = 0 become nodata), Chikusei (.mat: wavelengths of the release, no

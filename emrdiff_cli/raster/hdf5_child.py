@@ -7,6 +7,7 @@ bytes where there is one. It ends with its input.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 _CACHE_SLOTS = 100_003  # a prime, far above the number of chunks held
+_MOST_SECONDS = 300  # of computing for one answer: a strip takes a few, and a slow disk none
 
 _Answer = tuple[Mapping[str, Any], NDArray[Any] | None]
 
@@ -100,10 +102,24 @@ def _told(value: Any) -> _Answer:
     return {"text": texts[0] if len(texts) == 1 else texts}, None
 
 
+def _limit_computing() -> None:
+    """Have the system end this process (SIGXCPU) where damage leads libhdf5 round in a circle."""
+    try:
+        import resource
+    except ImportError:  # of POSIX alone
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most = math.ceil(used.ru_utime + used.ru_stime) + _MOST_SECONDS
+    if hard == resource.RLIM_INFINITY or most < hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+
+
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the requests end."""
     files = _Files()
     for line in requests:
+        _limit_computing()
         request = json.loads(line)
         try:
             told, array = getattr(files, request.pop("ask"))(**request)

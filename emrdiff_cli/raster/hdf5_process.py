@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.errors import InputError
+
+_OUT_OF_TIME = getattr(signal, "SIGXCPU", 24)
 
 
 class Hdf5Handle:
@@ -88,6 +91,8 @@ class _Process:
         """Say how it ended."""
         self.end()
         code = self._process.returncode
+        if code == -_OUT_OF_TIME:
+            return "computing for minutes without an answer"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self) -> None:

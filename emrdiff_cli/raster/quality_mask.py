@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -45,7 +45,7 @@ class QualityMask:
                 path: stack.enter_context(open_image(path, product.driver))
                 for path in {mask.path for mask in self._masks.values()}
             }
-            self._ratio = {path: _ratio(path, mask, image) for path, mask in self._open.items()}
+            self._place = {path: _place(path, mask, image) for path, mask in self._open.items()}
             for name, mask in self._masks.items():
                 _refuse_no_band(name, mask.path, mask.band, self._open[mask.path])
             self._close = stack.pop_all()
@@ -60,12 +60,17 @@ class QualityMask:
         stored: dict[tuple[Path, int], NDArray[Any]] = {}
         found = {}
         for name, mask in self._masks.items():
-            ratio = self._ratio[mask.path]
+            place = self._place[mask.path]
             if (mask.path, mask.band) not in stored:
                 stored[mask.path, mask.band] = self._stored(mask.path, mask.band, window)
-            fine = mask.found(stored[mask.path, mask.band]).repeat(ratio, axis=0).repeat(ratio, axis=1)
-            top, left = window.row % ratio, window.col % ratio
-            found[name] = fine[top : top + window.height, left : left + window.width]
+            coarse = mask.found(stored[mask.path, mask.band])
+            for axis, along in enumerate((window.rows, window.cols)):
+                first, last = place.under(along, self._open[mask.path].shape[axis])
+                origin = first[0]
+                fine = coarse.take(first - origin, axis=axis)
+                # A pixel of the image that lies on two of the mask is hidden by either.
+                coarse = fine | coarse.take(last - origin, axis=axis) if place.shift else fine
+            found[name] = coarse
         return found
 
     def hidden(self, window: Window) -> Mask:
@@ -84,9 +89,12 @@ class QualityMask:
 
     def _stored(self, path: Path, band: int, window: Window) -> NDArray[Any]:
         """The mask's own pixels that lie under a window of the image."""
-        ratio = self._ratio[path]
-        top, left = window.row // ratio, window.col // ratio
-        bottom, right = -(-window.rows.stop // ratio), -(-window.cols.stop // ratio)
+        (top, bottom), (left, right) = (
+            (int(first[0]), int(last[-1]) + 1)
+            for first, last in map(
+                self._place[path].under, (window.rows, window.cols), self._open[path].shape
+            )
+        )
         place = GdalWindow(left, top, right - left, bottom - top)
         # As `ProductDataset` reads: of its own threads, those that cannot decode say so nowhere.
         with rasterio.Env(GDAL_NUM_THREADS=1):
@@ -104,15 +112,32 @@ def mask_note(info: RasterInfo, shares: Mapping[str, float]) -> str:
     return f"masked in {info.tags.get('product_id', info.path.name)} ({info.driver}): {classes}"
 
 
-def _ratio(path: Path, mask: Any, image: Any) -> int:
-    """Whole pixels of the image along each in the mask. Raises InputError where they are none, or lie elsewhere."""
+class _Place(NamedTuple):
+    """How a mask lies on its image: whole pixels of the image along each of its own, `shift` of one before them."""
+
+    ratio: int
+    shift: float
+
+    def under(self, along: slice, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The first and the last pixel, of a mask of this size, under each of some pixels of the image."""
+        edges = (np.arange(along.start, along.stop + 1) + self.shift) / self.ratio
+        first, last = np.floor(edges[:-1]), np.ceil(edges[1:]) - 1
+        return first.astype(np.intp), np.minimum(last, size - 1).astype(np.intp)
+
+
+def _place(path: Path, mask: Any, image: Any) -> _Place:
+    """How a mask lies on the image. Raises InputError where it is by no whole pixels, or elsewhere.
+
+    Landsat's PAN begins half a pixel inside of the bands of 30 m, and of their mask.
+    """
     between = ~image.transform @ mask.transform
     ratio = max(1, round(between.a))
     covered = [
         0 <= ratio * theirs - ours < ratio
         for theirs, ours in ((mask.height, image.height), (mask.width, image.width))
     ]
-    expected = (ratio, 0, 0, 0, ratio, 0)
+    shift = 0.5 if ratio > 1 and abs(between.c + 0.5) < _NEAR else 0.0
+    expected = (ratio, 0, -shift, 0, ratio, -shift)
     if (
         mask.crs != image.crs
         or not np.allclose(between[:6], expected, rtol=0, atol=_NEAR)
@@ -122,7 +147,7 @@ def _ratio(path: Path, mask: Any, image: Any) -> int:
             f"{path}: does not lie on the pixels of the image that it masks: one is of another scene, or cut: get "
             "the product again"
         )
-    return int(ratio)
+    return _Place(int(ratio), shift)
 
 
 def _refuse_no_band(name: str, path: Path, band: int, mask: Any) -> None:

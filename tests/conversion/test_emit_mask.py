@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from emrdiff_cli.conversion.convert import ConversionOptions, convert
 from emrdiff_cli.conversion.products.emit_mask import open_mask
@@ -25,6 +26,7 @@ from tests.support.containers import (
 )
 from tests.support.front_door import Run
 from tests.support.places import REAL_SCENES
+from tests.support.rasters import pixels, write_tif
 
 SCENE = "001_20220827T060753_2223904_013.nc"
 TRUE = REAL_SCENES / "products" / "EMIT_L2A_MASK_001_20220827T060753_9999999_999.nc"
@@ -61,6 +63,18 @@ def test_flags_become_nodata_where_the_table_puts_them(tmp_path: Path, emrdiff: 
         assert written.tags()["masked_classes"] == "dilated-cloud,water"
     share = (mask[..., 2] == 1).sum() / (75 * 95)
     assert f"masked by EMIT_L2A_MASK_{SCENE}: dilated-cloud" in ended.err
+    assert f"water {share:.2%}" in ended.err
+    # Of a cut, the share is that of the cut.
+    with rasterio.open(tmp_path / "out.tif") as written:
+        place, crs = written.transform @ Affine.translation(12, 9), str(written.crs)
+    of = write_tif(tmp_path / "of.tif", pixels(1, 20, 30), transform=place, crs=crs)
+    ended = emrdiff(
+        *("convert", source, tmp_path / "cut.tif", "--mask", "water,dilated-cloud", "--extent", of)
+    )
+    assert ended.code == 0, ended.err
+    with rasterio.open(tmp_path / "cut.tif") as cut:
+        np.testing.assert_array_equal(cut.read(), expected[:, 5:33, 8:46])
+    share = (mask[::-1, ::-1, 2][3:31, 5:43] == 1).mean()
     assert f"water {share:.2%}" in ended.err
 
 

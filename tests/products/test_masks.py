@@ -117,6 +117,27 @@ def test_landsats_masks_are_bits(tmp_path: Path) -> None:
         open_raster(metadata, mask=("cirrus",))
 
 
+def test_a_mask_lies_under_landsats_panchromatic_band(tmp_path: Path, emrdiff: Run) -> None:
+    """It begins half a pixel inside of those of 30 m: every second lies on two of these, and either hides it."""
+    cloud = np.random.default_rng(3).integers(0, 3, (6, 7)) == 0
+    write_landsat(
+        tmp_path / "l",
+        pixels(7, 6, 7, "uint16") + 9000,
+        level="L1TP",
+        pan=pixels(1, 11, 13, "uint16")[0] + 9000,
+        quality=np.where(cloud, 8, 1 << 6).astype("uint16"),
+    )
+    ended = emrdiff(
+        *("convert", tmp_path / "l", tmp_path / "o.tif", "--resolution", "15", "--bands", "B8"),
+        *("--mask", "cloud"),
+    )
+    assert ended.code == 0, ended.err
+    quarters = cloud.repeat(4, axis=0).repeat(4, axis=1)[1:-1, 1:-1]  # of 7.5 m, from the PAN's corner on
+    expected = quarters.reshape(11, 2, 13, 2).any(axis=(1, 3))
+    with rasterio.open(tmp_path / "o.tif") as written:
+        np.testing.assert_array_equal(written.read(1) == written.nodata, expected)
+
+
 def _enmap(folder: Path, cloud: NDArray[Any] | None = None, **place: Any) -> Path:
     masks = {"CLOUD": np.zeros((6, 7), "uint8") if cloud is None else cloud}
     return write_enmap(folder, pixels(5, 6, 7), WAVELENGTHS, masks=masks, **place)

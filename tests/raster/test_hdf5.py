@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -15,15 +16,24 @@ from emrdiff_cli.raster import hdf5_process
 from emrdiff_cli.raster.hdf5 import open_hdf5
 
 
-def test_a_process_that_ends_by_a_signal_is_one_line_and_the_next_file_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ended_by", "said"),
+    [(signal.SIGSEGV, "signal 11"), (signal.SIGXCPU, "computing for minutes without an answer")],
+)
+def test_a_process_that_ends_by_a_signal_is_one_line_and_the_next_file_is_read(
+    tmp_path: Path, ended_by: signal.Signals, said: str
+) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as made:
         made["cube"] = np.arange(24, dtype=">i2").reshape(2, 3, 4)
     with open_hdf5(path) as file:
         cube = file.array("cube", 3)
-        os.kill(hdf5_process._running[-1]._process.pid, signal.SIGSEGV)
+        child = hdf5_process._running[-1]._process.pid
+        # What it may compute, from its start on: the system ends one that computes in a circle.
+        assert 300 <= resource.prlimit(child, resource.RLIMIT_CPU)[0] <= 600
+        os.kill(child, ended_by)
         with pytest.raises(
-            InputError, match=r"a\.h5: is damaged: the HDF5 library ends by signal 11 on it: get"
+            InputError, match=rf"a\.h5: is damaged: the HDF5 library ends by {said} on it: get"
         ):
             cube.read(())
     with open_hdf5(path) as file:

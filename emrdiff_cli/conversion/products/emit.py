@@ -21,7 +21,7 @@ from emrdiff_cli.conversion.products.parts import fill_value, in_nm, map_grid, s
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.containers import Container
 from emrdiff_cli.raster.hdf5 import Hdf5Array, Hdf5File
-from emrdiff_cli.raster_info import Bands, RasterInfo
+from emrdiff_cli.raster_info import Bands, RasterInfo, Window
 
 _TILE = (
     64  # rows and columns of the ground filled at a time, so that few rows of the sensor are read for them
@@ -55,14 +55,23 @@ def read(file: Hdf5File, container: Container, mask: EmitMask | None = None) -> 
         | {"quantity": container.root}
         | masked,
     )
+    whole = Window(0, 0, height, width)
+    part = partial(_ortho, cube, table, nodata, mask)
     return Image(
         info,
-        partial(_ortho, cube, table, nodata, mask),
+        partial(part, whole),
         container.name,
         [file.path] if mask is None else [file.path, mask.path],
         counted=True,
-        told=None if mask is None else lambda: (mask.note(height * width),),
+        told=None if mask is None else partial(_masked, mask, whole),
+        part=part,
     )
+
+
+def _masked(mask: EmitMask, whole: Window, part: Window | None = None) -> tuple[str, ...]:
+    """What was masked of the ground, or of the part of it that was read."""
+    window = part or whole
+    return (mask.note(window.height * window.width),)
 
 
 def cube_of(file: Hdf5File, container: Container) -> Hdf5Array:
@@ -95,16 +104,17 @@ def _bands(file: Hdf5File, count: int) -> Bands:
 
 
 def _ortho(
-    cube: Hdf5Array, table: list[Hdf5Array], nodata: float, mask: EmitMask | None
+    cube: Hdf5Array, table: list[Hdf5Array], nodata: float, mask: EmitMask | None, window: Window
 ) -> Iterator[NDArray[Any]]:
-    """Strips of the ground (bands, rows, columns); of the sensor only what a tile needs is read.
+    """Strips of a window of the ground (bands, rows, columns); of the sensor only what a tile needs is read.
 
     As many bands at a time as a chunk has, so that few chunks are held while the tiles move along a strip.
     """
-    (height, width), count = table[0].shape, cube.shape[2]
+    count, width = cube.shape[2], window.width
     together = cube.chunks[2] if cube.chunks else count
-    for top in range(0, height, _TILE):
-        rows, cols = (part.read((slice(top, top + _TILE),)).astype(np.int64) for part in table)
+    for top in range(window.row, window.rows.stop, _TILE):
+        ground = slice(top, min(top + _TILE, window.rows.stop)), window.cols
+        rows, cols = (part.read(ground).astype(np.int64) for part in table)
         _refuse_beyond(cube, rows, cols)
         strip = np.full((count, *rows.shape), nodata, cube.dtype)
         for first in range(0, count, together):
