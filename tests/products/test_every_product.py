@@ -293,3 +293,28 @@ def test_a_folder_and_a_folder_are_fused_as_typed(
     assert (~valid).sum() == 1
     for band in bands:
         assert np.corrcoef(values[band][valid], truth[band][valid])[0, 1] > 0.95
+
+
+def test_a_turned_flight_line_keeps_its_place(emrdiff: Run, tmp_path: Path) -> None:
+    """Values linear in the ground's coordinates: AVIRIS-NG's lines run 30 degrees off the MSI's, and stay there."""
+    turned = Affine.translation(500000, 5600000) @ Affine.rotation(30) @ Affine.scale(30, -30)
+    cols, rows = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    x, y = turned @ (cols, rows)
+    plane = np.stack([x - 500000, y - 5599800, x + y - 6099800]).astype("float32") / 1000 + 1
+    cube = write_aviris_ng(tmp_path / "ng", plane, WAVELENGTHS[:3], rotation=30)
+    assert json.loads(emrdiff("info", cube, "--json").out)["transform"] == pytest.approx(turned[:6])
+    fine = Affine(10, 0, 500000, 0, -10, 5600150)
+    msi = write_tif(
+        tmp_path / "msi.tif", textured(2, 60, 60, seed=1).astype("float32"), crs="EPSG:32633", transform=fine
+    )
+    options = ("--method", "bicubic", "--register", "off", "--no-physical")
+    assert emrdiff("fuse", cube, msi, tmp_path / "o.tif", *options).code == 0
+    with rasterio.open(tmp_path / "o.tif") as fused:
+        values, place = fused.read(masked=True), fused.transform
+    cols, rows = np.meshgrid(np.arange(values.shape[2]) + 0.5, np.arange(values.shape[1]) + 0.5)
+    x, y = place @ (cols, rows)
+    expected = np.stack([x - 500000, y - 5599800, x + y - 6099800]) / 1000 + 1
+    across, down = ~turned @ (x, y)
+    inside = (across > 4) & (across < WIDTH - 4) & (down > 4) & (down < HEIGHT - 4)
+    assert inside.sum() > 30
+    np.testing.assert_allclose(values.filled(np.nan)[:, inside], expected[:, inside], atol=2e-4)
