@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.envi import entries_beside
+from emrdiff_cli.raster.envi import entries_beside, whole_value
 from emrdiff_cli.raster.georeference import georeference, is_place, unplaced_remedy
 from emrdiff_cli.raster.metadata import StoredTags, common_value, read_bands, read_scale, split_list
 from emrdiff_cli.raster.nodata import nodata_text, stored_nodata
@@ -65,7 +65,7 @@ def describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
 
 
 def _stored_tags(path: Path, dataset: Any, indexes: Sequence[int]) -> StoredTags:
-    envi = lower_keys(dataset.tags(ns="ENVI"))
+    envi = {key: whole_value(value) for key, value in lower_keys(dataset.tags(ns="ENVI")).items()}
     shape = (dataset.count, dataset.height, dataset.width)
     beside = entries_beside(path, shape) if dataset.driver == "GTiff" else {}
     names = _descriptions(dataset, indexes)

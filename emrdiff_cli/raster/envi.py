@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -120,11 +121,38 @@ def check_size(data: Path, offset: int, expected: int) -> None:
 
 
 def clean_value(text: str) -> str:
-    """Fit a tag's value to a header: one line, no stray braces."""
+    """Fit a tag's value to a header: one line, no stray braces.
+
+    JSON, which is nothing without its braces, becomes a string of JSON that has them escaped, for `whole_value`.
+    """
     line = _one_line(text)
+    if _is_json(line):
+        return re.sub(r"[{}]", lambda brace: f"\\u{ord(brace[0]):04x}", json.dumps(line))
     if line.startswith("{") and line.endswith("}"):
         return "{" + re.sub(r"[{}]", "", line) + "}"
     return re.sub(r"[{}]", "", line)
+
+
+def whole_value(value: str) -> str:
+    """The text of which `clean_value` made this: JSON is JSON again."""
+    if not value.startswith('"'):
+        return value
+    try:
+        text = json.loads(value)
+    except ValueError:
+        return value
+    return text if isinstance(text, str) and _is_json(text) else value
+
+
+def _is_json(line: str) -> bool:
+    """Whether a line is a record or a list of JSON with braces in it."""
+    if "{" not in line or line[0] not in "[{":
+        return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def clean_name(text: str) -> str:

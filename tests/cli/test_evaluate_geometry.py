@@ -56,9 +56,10 @@ def test_the_cube_of_the_pair_put_right_agrees_better_than_that_of_the_pair_as_i
     assert "records it" not in str(wrong["notes"])
 
 
-def test_the_psf_that_a_raster_records_is_told_by_axis(tmp_path: Path, emrdiff: Run) -> None:
+@pytest.mark.parametrize("name", ["fused.tif", "fused.bsq"])
+def test_the_psf_that_a_raster_records_is_told_by_axis(tmp_path: Path, emrdiff: Run, name: str) -> None:
     displaced(tmp_path, (0.0, 0.0))
-    fused = _fused(emrdiff, tmp_path, "fused.tif", "--psf-fwhm", "3,5")
+    fused = _fused(emrdiff, tmp_path, name, "--psf-fwhm", "3,5")
     found = _held(emrdiff, tmp_path, fused)
     assert found["psf_sigma_px"] == pytest.approx([3 / 2.3548, 5 / 2.3548], rel=1e-4)
     assert found["protocol"] is None
