@@ -115,21 +115,21 @@ def test_bands_that_an_lr_pixel_lacks_are_nodata_there_and_the_others_are_fused(
     ("method", "reach", "beyond"),
     [("bicubic", 2, 0), ("glp", 3, 2e-4), ("glp-local", 5, 3e-4), ("kriging", 5, 1e-3)],
 )
-@pytest.mark.parametrize("which", ["LR-HSI", "HR-MSI"])
 def test_beyond_its_reach_a_hole_is_felt_by_the_scenes_statistics_alone(
-    tmp_path: Path, method: str, reach: int, beyond: float, which: str
+    tmp_path: Path, method: str, reach: int, beyond: float
 ) -> None:
     """Of 0.1 to 0.8; `reach` in LR pixels, the longest way along either axis."""
     whole = fuse_and_read(tmp_path, write_pair(tmp_path, 160, 160, count=None), method=method)
-    lr_holes, msi_holes = ([(20, 20)], None) if which == "LR-HSI" else ([], np.s_[:, 80:84, 80:84])
-    pair = write_pair(tmp_path, 160, 160, count=None, lr_holes=lr_holes, msi_holes=msi_holes)
-    change = np.abs(fuse_and_read(tmp_path, pair, method=method) - whole).max(axis=0)
     rows, cols = np.mgrid[:160, :160]
     far = np.maximum(np.abs(rows - 81.5), np.abs(cols - 81.5)) - 2 >= 4 * reach
     assert far.mean() > 0.6
-    assert change[far].max() <= beyond
-    if (method, which) != ("bicubic", "HR-MSI"):
-        assert np.nanmax(change[~far]) > 1e-3
+    holes: tuple[dict[str, Any], ...] = {"lr_holes": [(20, 20)]}, {"msi_holes": np.s_[:, 80:84, 80:84]}
+    for hole in holes:
+        pair = write_pair(tmp_path, 160, 160, count=None, **hole)
+        change = np.abs(fuse_and_read(tmp_path, pair, method=method) - whole).max(axis=0)
+        assert change[far].max() <= beyond
+        if method != "bicubic" or "lr_holes" in hole:
+            assert np.nanmax(change[~far]) > 1e-3
 
 
 @pytest.mark.parametrize(("method", "reach"), [("glp", 2), ("glp-local", 5), ("kriging", 5)])
