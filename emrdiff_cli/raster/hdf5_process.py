@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.errors import InputError
 
 _OUT_OF_TIME = getattr(signal, "SIGXCPU", 24)
+_PATIENCE = 1.0  # seconds from the end of its requests
 
 
 class Hdf5Handle:
@@ -96,12 +97,16 @@ class _Process:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self) -> None:
-        """Let it end, and wait for that."""
+        """Have it end: at once where it computes, as it only reads and an interrupted command must not wait."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 _numbers = count()

@@ -42,6 +42,18 @@ def test_a_process_that_ends_by_a_signal_is_one_line_and_the_next_file_is_read(
         )
 
 
+def test_a_process_that_does_not_hear_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5_process, "_PATIENCE", 0.05)
+    h5py.File(tmp_path / "a.h5", "w").close()
+    with open_hdf5(tmp_path / "a.h5"):
+        process = hdf5_process._running[-1]
+        os.kill(process._process.pid, signal.SIGSTOP)
+        process.end()
+    assert not process.alive
+
+
 def test_values_come_through_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     attributes = {
