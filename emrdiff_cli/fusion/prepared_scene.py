@@ -287,7 +287,9 @@ def prepare_scene(
         covariance = observed.covariance if sampler is None and method == "kriging" else USUAL
     return PreparedScene(
         pair=pair,
-        end=find_end_point(fitted, pair.strips, pair.resampling, end_point, basis, covariance),
+        end=find_end_point(
+            fitted, pair.strips, pair.resampling, end_point, basis, covariance, agreeing=sampler is None
+        ),
         covariance=covariance,
         channels=None if calibration is None else calibration.channels,
         edge_range=seen.edge_range,

@@ -85,7 +85,9 @@ def make_sample(
     """
     scene, edge_range = at_lr(pair)
     calibration = calibration or calibrate(config, [scene], pair.good)
-    end = find_end_point(scene, pair.strips, pair.resampling, config.end_point, calibration.basis)
+    end = find_end_point(
+        scene, pair.strips, pair.resampling, config.end_point, calibration.basis, agreeing=False
+    )
     return _sample(config, pair, end, calibration.channels, edge_range)
 
 

@@ -17,18 +17,15 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
-from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, fit_linear, regress
+from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
+from emrdiff_cli.core.methods.msi_agreement import MsiResponse
 from emrdiff_cli.core.methods.scene_end_point import fit_method
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
-from emrdiff_cli.core.subspace import find_basis
 from emrdiff_cli.methods import EndPoint
 from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
-
-_COMPONENTS = 24  # of the LR-HSI, at most, that the MSI's bands are made of
-_PIXELS_EACH = 12  # LR pixels that each of them needs
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,7 @@ def held_out_bands(
 
 def seen_by_hsi(scene: LrScene) -> Field:
     """The MSI's bands (m, h, w) as the LR-HSI has them: the sums of its leading components that are nearest."""
-    pixels = scene.hsi[:, scene.valid]
-    size = min(_COMPONENTS, len(pixels), pixels.shape[1] // _PIXELS_EACH)
-    components = scene.hsi
-    if 0 < size < len(pixels):
-        components = find_basis(pixels, size).project(scene.hsi)
-    slopes, intercept = fit_linear(components[:, scene.valid], scene.msi[:, scene.valid])
-    return np.asarray(np.tensordot(slopes, components, axes=1) + intercept[:, None, None], np.float32)
+    return MsiResponse.of(scene).seen(scene.hsi)
 
 
 def _bands_of(strips: Strips, bands: list[int]) -> Strips:

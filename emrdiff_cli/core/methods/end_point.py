@@ -77,7 +77,8 @@ class LinearMap:
 class SceneToFit:
     """The data of a fit: `lr`, with the k channels as its HSI, the MSI in `strips`, and both grids' maps.
 
-    `linear` is the scene-wide map, found already; `covariance` the prior of a kriging.
+    `linear` is the scene-wide map, found already; `covariance` the prior of a kriging, whose detail is made to
+    agree with the MSI where `agreeing`.
     """
 
     lr: LrScene
@@ -85,6 +86,7 @@ class SceneToFit:
     resampling: Resampling
     linear: LinearMap
     covariance: Covariance = USUAL
+    agreeing: bool = True
 
     def unchanged_strips(self) -> Iterator[Strip]:
         """The strips, on changed LR pixels not valid."""

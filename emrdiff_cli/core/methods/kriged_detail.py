@@ -18,6 +18,7 @@ from emrdiff_cli.core.methods.colour_kernel import (
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_glp
 from emrdiff_cli.core.methods.kriging import ColourTerm, Kriged, KrigingData, krige
+from emrdiff_cli.core.methods.msi_agreement import MsiAgreement
 from emrdiff_cli.core.methods.texture import psf_overlap
 
 Field = NDArray[np.float32]
@@ -66,18 +67,24 @@ def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> Prepar
 def fit_kriging(scene: SceneToFit, covariance: Covariance | None = None) -> DetailInjection:
     """The scene-wide map's detail and the kriged prediction of the residual that it leaves.
 
-    `covariance`: None for the scene's.
+    `covariance`: None for the scene's. Where the scene asks for it, the detail agrees with the MSI's.
     """
     covariance = covariance or scene.covariance
     prepared = prepare_kriging(scene, covariance)
-    return injected(prepared, krige(prepared.data, covariance), scene)
+    agreement = None
+    if scene.agreeing:
+        agreement = MsiAgreement.of(scene.lr, scene.linear.unexplained, scene.resampling)
+    return injected(prepared, krige(prepared.data, covariance), scene, agreement)
 
 
-def injected(prepared: PreparedKriging, kriged: Kriged, scene: SceneToFit) -> DetailInjection:
-    """The scene-wide map's detail and a kriged prediction, back-projected."""
+def injected(
+    prepared: PreparedKriging, kriged: Kriged, scene: SceneToFit, agreement: MsiAgreement | None = None
+) -> DetailInjection:
+    """The scene-wide map's detail and a kriged prediction, in `agreement` with the MSI, back-projected."""
     injection = prepared.injection
     at_lr = np.zeros_like(injection.base)
     colour = ColourTerm(prepared.kernel, kriged.weights, prepared.neighbourhood, at_lr)
     slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, prepared.axes)
     slopes += kriged.shape[:, None] / np.float32(len(prepared.axes) * prepared.kernel.brightness)
-    return consistent(replace(injection, local_slopes=slopes, colour=colour), scene, kriged.texture)
+    detail = replace(injection, local_slopes=slopes, colour=colour)
+    return consistent(agreement.applied(detail) if agreement else detail, scene, kriged.texture)

@@ -20,7 +20,6 @@ from emrdiff_cli.core.methods.end_point import SceneToFit
 from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, prepare_kriging
 from emrdiff_cli.core.methods.kriging import BLOCK, GaussianProcess, corners
 from emrdiff_cli.core.sensor.observation import Resampling
-from emrdiff_cli.core.sensor.resampling import Taps
 from emrdiff_cli.core.side_by_side import side_by_side
 from emrdiff_cli.raster_info import Window
 
@@ -157,7 +156,7 @@ def white_parts(posterior: Posterior) -> WhiteParts:
     finer = GaussianProcess.likeliest(field.data, covariance)
     white = finer.nuggets * _variances(finer)
     at_lr = np.asarray(np.minimum(white, np.median(white)))
-    return WhiteParts(at_lr, at_lr * field.texture() / _seen_share(posterior.resampling.down))
+    return WhiteParts(at_lr, at_lr * field.texture() / posterior.resampling.white_share)
 
 
 def _variances(field: GaussianProcess) -> Doubles:
@@ -175,9 +174,3 @@ def _variances(field: GaussianProcess) -> Doubles:
     found = side_by_side(squares, every[:: max(1, len(every) // _SAMPLED)])
     total, count = (sum(parts) for parts in zip(*found, strict=True))
     return np.asarray(total / max(1, count) * np.square(field.spread, dtype=np.float64))
-
-
-def _seen_share(down: tuple[Taps, Taps]) -> float:
-    """The share of white HR texture's variance that an LR pixel sees: the sum of its squared weights."""
-    rows, cols = (taps.part(taps.n_out // 2, taps.n_out // 2 + 1).matrix(0, taps.n_in) for taps in down)
-    return float(np.square(rows).sum() * np.square(cols).sum())

@@ -74,13 +74,17 @@ def find_end_point(
     method: EndPoint,
     basis: Basis,
     covariance: Covariance = USUAL,
+    agreeing: bool = True,
 ) -> SceneEndPoint:
-    """Fit the end point on the LR pixels, in the coefficients of a basis; `covariance` is a kriging's."""
+    """Fit the end point on the LR pixels, in the coefficients of a basis; `covariance` is a kriging's.
+
+    `agreeing`: whether kriging's detail is made to agree with the MSI; that which models start from is not.
+    """
     lr = basis.project(scene.hsi)
     outside = None if basis.is_full else scene.hsi - basis.expand(lr)
     in_basis = replace(scene, hsi=lr)
     linear = regress(in_basis)
-    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear, covariance))
+    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear, covariance, agreeing))
     msi = np.asarray(scene.msi, np.float32)
     return SceneEndPoint(method, basis, fitted, msi, linear.unexplained, outside)
 

@@ -61,6 +61,13 @@ class Resampling:
         rows, cols = (np.clip(np.rint(up.centres()), 0, up.n_in - 1).astype(np.intp) for up in self.up)
         return rows, cols
 
+    @property
+    def white_share(self) -> float:
+        """The share of white HR texture's variance that an LR pixel sees: the sum of its squared weights."""
+        middles = (taps.part(taps.n_out // 2, taps.n_out // 2 + 1).matrix(0, taps.n_in) for taps in self.down)
+        rows, cols = (float(np.square(middle).sum()) for middle in middles)
+        return rows * cols
+
     def up_part(self, window: Window) -> tuple[Taps, Taps]:
         """LR -> HR for a window of the HR grid."""
         rows, cols = self.up
