@@ -62,8 +62,11 @@ def test_zeros_give_the_end_point(tmp_path: Path, method: str) -> None:
     pair = write_pair(tmp_path, count=None)
     by_method = fuse_and_read(tmp_path, pair, method=method)
     by_sampler = fuse_and_read(tmp_path, pair, Fake(settings(subspace=0, end_point=method)))
-    np.testing.assert_allclose(by_sampler, by_method, atol=1e-6)
     truth = textured(BANDS, 64, 72)
+    if method == "kriging":  # a model starts from one that is not made to agree with the MSI
+        assert 0 < np.abs(by_sampler - by_method).mean() < 0.1 * np.abs(by_method - truth).mean()
+    else:
+        np.testing.assert_allclose(by_sampler, by_method, atol=1e-6)
     assert np.abs(by_method - truth).mean() < (0.08 if method == "bicubic" else 0.035)
 
 
