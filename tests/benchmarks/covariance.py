@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
-from emrdiff_cli.core.evidence.covariance_choice import choose_covariance
+from emrdiff_cli.core.evidence.covariance_choice import by_shape, choose_covariance
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.kriged_detail import fit_kriging
@@ -84,7 +84,7 @@ def variants() -> dict[str, Covariance]:
         found[f"nuggets x {factor:g}"] = replace(USUAL, nuggets=nuggets)
         for name in _numbers():
             if name != "neighbourhood_share" or factor < 1:  # a share is 1 at most
-                scaled = {name: factor * getattr(USUAL, name)}
+                scaled = {name: factor * _in_use(name)}
                 found[f"{name} x {factor:g}"] = replace(USUAL, **scaled)
     return found
 
@@ -160,7 +160,7 @@ def table(kept: Mapping[str, Scores]) -> list[str]:
     for name in names:
         cells = [_difference(kept, f"{name} x {factor:g}") for factor in FACTORS]
         if any(cells):
-            value = f"{getattr(USUAL, name):g}" if name in _numbers() else "several"
+            value = f"{_in_use(name):g}" if name in _numbers() else "several"
             lines.append(f"| {name} | {value} | " + " | ".join(cells) + " |")
     usual = [f"{name} {scores['usual']:.2f} dB" for name, scores in kept.items() if "usual" in scores]
     return [*lines, "", f"As it is: {', '.join(usual)}."]
@@ -168,6 +168,11 @@ def table(kept: Mapping[str, Scores]) -> list[str]:
 
 def _numbers() -> list[str]:
     return [field.name for field in fields(Covariance) if isinstance(getattr(USUAL, field.name), float)]
+
+
+def _in_use(name: str) -> float:
+    """A constant's value; of the process of shape, which is off as a rule, where it is taken."""
+    return float(getattr(USUAL, name) or getattr(by_shape(USUAL), name))
 
 
 def _difference(kept: Mapping[str, Scores], variant: str) -> str:
