@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def variants() -> dict[str, Covariance]:
         found[f"nuggets x {factor:g}"] = replace(USUAL, nuggets=nuggets)
         for name in _numbers():
             if name != "neighbourhood_share" or factor < 1:  # a share is 1 at most
-                scaled = {name: factor * _in_use(name)}
+                scaled: dict[str, Any] = {name: factor * _in_use(name)}
                 found[f"{name} x {factor:g}"] = replace(USUAL, **scaled)
     return found
 
