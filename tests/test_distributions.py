@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"
-SOURCES = ("emrdiff_cli", "models", "packaging", "sample_data", "tests")
+SOURCES = (".ci", "emrdiff_cli", "models", "sample_data", "tests")
 # Where each folder of the tree lies in the wheel.
 INSTALLED = {"emrdiff_cli": "emrdiff_cli", "models": "emrdiff_cli/_models"}
 
@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_package_and_the_models_whole(wheel: Path) -> None:
     inside = members(wheel)
     assert {name for name in inside if ".dist-info/" not in name} == expected
     licences = {name.partition("/licenses/")[2] for name in inside if "/licenses/" in name}
-    assert licences == {"LICENSE", "packaging/Apache-2.0.txt"}
+    assert licences == {"LICENSE", "LICENSE-Apache-2.0"}
     assert "emrdiff_cli/_models/chikusei-x8/model.safetensors" in expected
 
 

@@ -10,7 +10,7 @@ from emrdiff_cli.version import __version__
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-RECIPE = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text()
+RECIPE = (ROOT / ".ci" / "conda" / "recipe.yaml").read_text()
 
 
 def test_citation_and_recipe_are_of_this_version() -> None:
@@ -28,7 +28,7 @@ def test_the_recipe_needs_what_the_package_needs() -> None:
 
 
 def test_the_container_takes_a_torch_that_is_let_in() -> None:
-    container = (ROOT / "packaging" / "Containerfile").read_text()
+    container = (ROOT / ".ci" / "Containerfile").read_text()
     version = re.findall(r"torch==(\d+)\.(\d+)", container)
     allowed = next(text for text in PROJECT["dependencies"] if text.startswith("torch"))
     low, high = (tuple(map(int, part)) for part in re.findall(r"(\d+)\.(\d+)", allowed))
