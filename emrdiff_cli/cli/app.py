@@ -27,13 +27,14 @@ from emrdiff_cli.cli import (
     tile,
     train,
 )
-from emrdiff_cli.cli.nearest import SuggestingCommand
+from emrdiff_cli.cli.panels import PanelledCommand, PlainGroup
 from emrdiff_cli.cli.surroundings import hold_descriptors, refuse_unspeakable, take_interrupts
 from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, one_line, unforeseen
 from emrdiff_cli.version import __version__
 
 app = typer.Typer(
     name="emrdiff",
+    cls=PlainGroup,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",
@@ -54,7 +55,7 @@ for _command in (
     models.models,
     guide.guide,
 ):
-    app.command(cls=SuggestingCommand, no_args_is_help=_command not in (models.models, guide.guide))(_command)
+    app.command(cls=PanelledCommand, no_args_is_help=_command not in (models.models, guide.guide))(_command)
 
 
 class _Terminated(BaseException):

@@ -9,29 +9,44 @@ from typing import Annotated, Literal
 
 import typer
 
+from emrdiff_cli.cli import panels
 from emrdiff_cli.cli.options import AsJson, Mask, OutputFormat, Overwrite, Quiet, asked_mask, format_of
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.conversion.datasets import DatasetName
 from emrdiff_cli.core.sensor.orientation import OrientationName
 
 _Variable = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The image in a .mat file [the only one in 3-D].")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The image in a .mat file [the only one in 3-D].", rich_help_panel=panels.READ
+    ),
 ]
 _BandAxis = Annotated[
     Literal["auto", "1", "2", "3"],
-    typer.Option(help="Axis of the bands, in the order of Matlab's size() [by length]."),
+    typer.Option(
+        help="Axis of the bands, in the order of Matlab's size() [by length].", rich_help_panel=panels.READ
+    ),
 ]
 _Orientation = Annotated[
     OrientationName | None,
-    typer.Option(help="How to turn a .mat file's image, counterclockwise [the data set's, else as stored]."),
+    typer.Option(
+        help="How to turn a .mat file's image, counterclockwise [the data set's, else as stored].",
+        rich_help_panel=panels.READ,
+    ),
 ]
-_Pan = Annotated[bool, typer.Option("--pan", help="PRISMA: the panchromatic band instead of the cube.")]
+_Pan = Annotated[
+    bool,
+    typer.Option(
+        "--pan", help="PRISMA: the panchromatic band instead of the cube.", rich_help_panel=panels.READ
+    ),
+]
 _Resolution = Annotated[
     float | None,
     typer.Option(
         metavar="METRES",
         help="Sentinel-2 and Landsat: the grid that is written, 10, 20 or 60; 15 (level 1, its PAN's) or 30 "
         "[10, 30].",
+        rich_help_panel=panels.READ,
     ),
 ]
 _Bands = Annotated[
@@ -40,6 +55,7 @@ _Bands = Annotated[
         metavar="all|all60|NAMES",
         help="Sentinel-2 and Landsat: bands, coarser ones kriged from the grid's own; all: up to 20 or 30 m; "
         "all60: those of 60 m too; or names such as B3,B4,B8,B11 [the grid's own; with a PAN all].",
+        rich_help_panel=panels.READ,
     ),
 ]
 _Extent = Annotated[
@@ -47,6 +63,7 @@ _Extent = Annotated[
     typer.Option(
         metavar="RASTER",
         help="Cut to the ground of this raster, of any CRS, and 4 of its pixels around it [the whole input].",
+        rich_help_panel=panels.READ,
     ),
 ]
 _Wavelengths = Annotated[
@@ -54,17 +71,32 @@ _Wavelengths = Annotated[
     typer.Option(
         metavar="RANGE|CSV",
         help="Centres in nm: START:STOP:STEP, or a CSV: centre, FWHM if known [the data set's].",
+        rich_help_panel=panels.DECLARED,
     ),
 ]
 _Nodata = Annotated[
-    float | None, typer.Option(help="Value of invalid pixels; may be nan [nan for floats, a raster's own].")
+    float | None,
+    typer.Option(
+        help="Value of invalid pixels; may be nan [nan for floats, a raster's own].",
+        rich_help_panel=panels.DECLARED,
+        metavar="VALUE",
+    ),
 ]
 _Crs = Annotated[
-    str | None, typer.Option(metavar="EPSG:N|WKT", help="CRS, for inputs without one; with --transform.")
+    str | None,
+    typer.Option(
+        metavar="EPSG:N|WKT",
+        help="CRS, for inputs without one; with --transform.",
+        rich_help_panel=panels.DECLARED,
+    ),
 ]
 _Transform = Annotated[
     str | None,
-    typer.Option(metavar="a,b,c,d,e,f", help="Pixel corner to world: x = a col + b row + c, y = d, e, f."),
+    typer.Option(
+        metavar="a,b,c,d,e,f",
+        help="Pixel corner to world: x = a col + b row + c, y = d, e, f.",
+        rich_help_panel=panels.DECLARED,
+    ),
 ]
 
 
@@ -75,7 +107,10 @@ def convert(
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="GeoTIFF or ENVI data file.")],
     dataset: Annotated[
-        DatasetName, typer.Option(help="Whose conventions; generic: none [told by the contents].")
+        DatasetName,
+        typer.Option(
+            help="Whose conventions; generic: none [told by the contents].", rich_help_panel=panels.READ
+        ),
     ] = "auto",
     variable: _Variable = None,
     band_axis: _BandAxis = "auto",

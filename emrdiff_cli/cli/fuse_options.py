@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.cli import completion
+from emrdiff_cli.cli import completion, panels
 from emrdiff_cli.methods import METHODS, MethodChoice
 from emrdiff_cli.methods import Effort as EffortChoice
 
@@ -21,55 +21,108 @@ Model = Annotated[
         metavar="NAME|FOLDER",
         help="Model [the shipped one that fits].",
         autocompletion=completion.shipped_models,
+        rich_help_panel=panels.METHOD,
     ),
 ]
 _METHODS = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
 Method = Annotated[
     MethodChoice,
     typer.Option(
-        help=f"auto: a shipped model that fits and beats kriging, else what the pair itself names; {_METHODS}."
+        metavar="NAME",
+        help=f"auto: a shipped model that fits and beats kriging, else what the pair itself names; {_METHODS}.",
+        rich_help_panel=panels.METHOD,
     ),
 ]
 Effort = Annotated[
-    EffortChoice, typer.Option(help="How much of the pair is looked at for --method auto to choose by.")
+    EffortChoice,
+    typer.Option(
+        help="How much of the pair is looked at for --method auto to choose by.",
+        rich_help_panel=panels.METHOD,
+    ),
 ]
-Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps [the model's, 5].")]
-Seed = Annotated[int, typer.Option(help="Seed of the draw.")]
-Tile = Annotated[int, typer.Option(min=0, help="Tile side in MSI pixels [twice the training patch].")]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help="Sampling steps [the model's, 5].", rich_help_panel=panels.METHOD, metavar="N"),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the draw.", rich_help_panel=panels.METHOD, metavar="N")]
+Tile = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Tile side in MSI pixels [twice the training patch].",
+        rich_help_panel=panels.COMPUTING,
+        metavar="N",
+    ),
+]
 Overlap = Annotated[
     int | None,
-    typer.Option(min=0, help="Overlap of tiles in MSI pixels [a quarter of the tile, at least 32]."),
+    typer.Option(
+        min=0,
+        help="Overlap of tiles in MSI pixels [a quarter of the tile, at least 32].",
+        rich_help_panel=panels.COMPUTING,
+        metavar="N",
+    ),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Tiles run at a time [4, or fewer where memory is short].")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Tiles run at a time [4, or fewer where memory is short].",
+        rich_help_panel=panels.COMPUTING,
+        metavar="N",
+    ),
 ]
 MaxMemory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
         help="Keep the process within this, such as 2GB: fewer tiles at a time, or an error before the start.",
+        rich_help_panel=panels.COMPUTING,
     ),
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Go on with the unfinished run of this output; the result is the same."),
+    typer.Option(
+        "--resume",
+        help="Go on with the unfinished run of this output; the result is the same.",
+        rich_help_panel=panels.WRITTEN,
+    ),
 ]
 Dtype = Annotated[
-    str | None, typer.Option("--dtype", "-t", help="Type of the output's values [the LR-HSI's].")
+    str | None,
+    typer.Option(
+        "--dtype",
+        "-t",
+        metavar="TYPE",
+        help="Type of the output's values [the LR-HSI's].",
+        rich_help_panel=panels.VALUES,
+    ),
 ]
 Bounds = Annotated[
     tuple[float, float, float, float] | None,
     typer.Option(
-        metavar="LEFT BOTTOM RIGHT TOP",
-        help="Write this part alone, in the MSI's CRS; same pixels as of all.",
+        metavar="L B R T",
+        help="Write this part alone, LEFT BOTTOM RIGHT TOP in the MSI's CRS; same pixels as of all.",
+        rich_help_panel=panels.WRITTEN,
     ),
 ]
 CreationOptions = Annotated[
     list[str] | None,
-    typer.Option("--co", "--creation-option", metavar="KEY=VALUE", help="GDAL creation option."),
+    typer.Option(
+        "--co",
+        "--creation-option",
+        metavar="KEY=VALUE",
+        help="GDAL creation option.",
+        rich_help_panel=panels.WRITTEN,
+    ),
 ]
 Report = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Also write report.html, one page, into this folder.")
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Also write report.html, one page, into this folder.",
+        rich_help_panel=panels.BESIDE,
+    ),
 ]
 Changed = Annotated[
     Path | None,
@@ -77,6 +130,7 @@ Changed = Annotated[
         metavar="FILE",
         help="Also write a byte GeoTIFF on the LR-HSI's grid: 1 where the pair contradicts itself (changed ground, "
         "clouds, shadows), so that no detail is taken; 0 elsewhere.",
+        rich_help_panel=panels.BESIDE,
     ),
 ]
 Physical = Annotated[
@@ -85,11 +139,16 @@ Physical = Annotated[
         "--physical/--no-physical",
         help="Lift values that cannot be (negative where the LR-HSI has none) at the cost of others of the same "
         "LR pixel.",
+        rich_help_panel=panels.VALUES,
     ),
 ]
 Clip = Annotated[
     bool,
-    typer.Option("--clip", help="Allow a --dtype that cuts off more than 1 % of the LR-HSI's values."),
+    typer.Option(
+        "--clip",
+        help="Allow a --dtype that cuts off more than 1 % of the LR-HSI's values.",
+        rich_help_panel=panels.VALUES,
+    ),
 ]
 Uncertainty = Annotated[
     Path | None,
@@ -97,40 +156,73 @@ Uncertainty = Annotated[
         metavar="FILE",
         help="Also write the standard deviation of each band, on the output's grid, and beside it FILE_mean.tif, "
         "their mean; --method auto is kriging then, which alone has them.",
+        rich_help_panel=panels.BESIDE,
     ),
 ]
 Samples = Annotated[
     int,
-    typer.Option(min=0, metavar="N", help="Also write N cubes drawn from kriging's posterior, by --seed."),
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Also write N cubes drawn from kriging's posterior, by --seed.",
+        rich_help_panel=panels.BESIDE,
+    ),
 ]
 SamplesDir = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="With --samples: the folder of OUTPUT_sample_01.tif and so on."),
+    typer.Option(
+        metavar="DIR",
+        help="With --samples: the folder of OUTPUT_sample_01.tif and so on.",
+        rich_help_panel=panels.BESIDE,
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be done; write nothing.", rich_help_panel=panels.SAID),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=panels.SAID)
+]
 Manifest = Annotated[
     Path | None,
     typer.Option(
         metavar="CSV",
         help="Fuse several pairs, a JSON line each: columns lr_hsi,hr_msi,output and any option, paths from its "
         "folder.",
+        rich_help_panel=panels.ARCHIVE,
     ),
 ]
 KeepGoing = Annotated[
-    bool, typer.Option("--keep-going", "-k", help="With --manifest: a pair that fails stops no other.")
+    bool,
+    typer.Option(
+        "--keep-going",
+        "-k",
+        help="With --manifest: a pair that fails stops no other.",
+        rich_help_panel=panels.ARCHIVE,
+    ),
 ]
 SkipDone = Annotated[
     bool,
     typer.Option(
-        "--skip-done", help="Leave an output that records the same inputs, model and options as it is."
+        "--skip-done",
+        help="Leave an output that records the same inputs, model and options as it is.",
+        rich_help_panel=panels.WRITTEN,
     ),
 ]
 NumParts = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="With --manifest: do one of N parts of it.")
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="With --manifest: do one of N parts of it.", rich_help_panel=panels.ARCHIVE
+    ),
 ]
 PartId = Annotated[
-    int | None, typer.Option(min=0, metavar="I", help="The part to do, 0 to N - 1: every Nth row from I on.")
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="I",
+        help="The part to do, 0 to N - 1: every Nth row from I on.",
+        rich_help_panel=panels.ARCHIVE,
+    ),
 ]
 Scheduler = Annotated[
     str | None,
@@ -138,11 +230,15 @@ Scheduler = Annotated[
         metavar="local|tcp://HOST:PORT",
         help="Run the model on dask.distributed: on workers of this machine, or of a scheduler that you trust, "
         "and it you; they read the inputs from the same paths. Needs `emrdiff[cluster]`.",
+        rich_help_panel=panels.CLUSTER,
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="With --scheduler local: how many [one a GPU; without GPUs one a core]."
+        min=1,
+        metavar="N",
+        help="With --scheduler local: how many [one a GPU; without GPUs one a core].",
+        rich_help_panel=panels.CLUSTER,
     ),
 ]

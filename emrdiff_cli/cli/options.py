@@ -7,24 +7,35 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from emrdiff_cli.cli import completion
+from emrdiff_cli.cli import completion, panels
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.pair.modes import AskedGeometry, Register
 from emrdiff_cli.products.mask_classes import AskedMask
 
 Format = Literal["GTiff", "ENVI", "COG"]
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress and no notes on stderr.", rich_help_panel=panels.SAID),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object.", rich_help_panel=panels.SAID)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is there.", rich_help_panel=panels.WRITTEN)
+]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=panels.COMPUTING)
+]
 Srf = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME[:BANDS]|CSV|SAFE|metadata|estimate",
+        metavar="RESPONSE",
         autocompletion=completion.responses,
-        help="The MSI's response, by which bands are marked covered or extrapolated [a SAFE's own, "
-        "else the files' wavelengths and FWHM, else estimated from the pair].",
+        help="The MSI's response, by which bands are marked covered or extrapolated: a sensor's NAME[:BANDS], a "
+        "CSV, a SAFE, metadata or estimate [a SAFE's own, else the files' wavelengths and FWHM, else "
+        "estimated from the pair].",
+        rich_help_panel=panels.GEOMETRY,
     ),
 ]
 LrHsi = Annotated[Path, typer.Argument(metavar="LR_HSI", help="Low-resolution cube.")]
@@ -35,6 +46,7 @@ OutputFormat = Annotated[
         "-f",
         "--of",
         help="Format of the output [ENVI for .bsq, .bil, .bip, .dat, .img; else GTiff].",
+        rich_help_panel=panels.WRITTEN,
     ),
 ]
 HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
@@ -44,18 +56,23 @@ Registration = Annotated[
         "--register",
         help="auto: find displacement (up to 40 LR pixels) and PSF on the pair, and use them where significant; "
         "shift: the displacement alone; full: both as found; off: the pair as it lies.",
+        rich_help_panel=panels.GEOMETRY,
     ),
 ]
 Shift = Annotated[
     str | None,
     typer.Option(
-        metavar="DOWN,RIGHT", help="Move the LR-HSI by so many of its pixels, in place of what is found."
+        metavar="DOWN,RIGHT",
+        help="Move the LR-HSI by so many of its pixels, in place of what is found.",
+        rich_help_panel=panels.GEOMETRY,
     ),
 ]
 PsfFwhm = Annotated[
     str | None,
     typer.Option(
-        metavar="ROWS[,COLS]", help="FWHM of the LR-HSI's PSF in MSI pixels, in place of what is found."
+        metavar="ROWS[,COLS]",
+        help="FWHM of the LR-HSI's PSF in MSI pixels, in place of what is found.",
+        rich_help_panel=panels.GEOMETRY,
     ),
 ]
 
@@ -66,6 +83,7 @@ SrcNodata = Annotated[
         metavar="VALUE|LR,MSI",
         help="Stored value that is nodata in this run, besides what the files declare; two: of each raster, one of "
         "them may be none.",
+        rich_help_panel=panels.READ,
     ),
 ]
 Mask = Annotated[
@@ -75,6 +93,7 @@ Mask = Annotated[
         autocompletion=completion.mask_classes,
         help="Pixels to leave out by the products' own masks, which `info` lists: cloud, dilated-cloud, cirrus, "
         "haze, shadow, snow, water; of one raster of a pair alone lr:CLASS or msi:CLASS.",
+        rich_help_panel=panels.READ,
     ),
 ]
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from emrdiff_cli.cli import panels
 from emrdiff_cli.cli.options import AsJson, Mask, Overwrite, Quiet, asked_mask
 from emrdiff_cli.errors import UsageError
 
@@ -17,14 +18,32 @@ def quicklook(
     raster: Annotated[Path, typer.Argument(metavar="RASTER", help="GeoTIFF, COG or ENVI file.")],
     output: Annotated[Path, typer.Argument(metavar="PNG", help="Picture to write.")],
     bands: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Bands, from 1; a single one is drawn in grey.")
+        str | None,
+        typer.Option(
+            metavar="R,G,B",
+            help="Bands, from 1; a single one is drawn in grey.",
+            rich_help_panel=panels.WRITTEN,
+        ),
     ] = None,
     wavelengths: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="In nm: the bands nearest to these.")
+        str | None,
+        typer.Option(
+            metavar="R,G,B", help="In nm: the bands nearest to these.", rich_help_panel=panels.WRITTEN
+        ),
     ] = None,
-    size: Annotated[int, typer.Option(metavar="PIXELS", help="Longer side of the picture, at most.")] = 1024,
+    size: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS", help="Longer side of the picture, at most.", rich_help_panel=panels.WRITTEN
+        ),
+    ] = 1024,
     stretch: Annotated[
-        tuple[float, float], typer.Option(metavar="LOW HIGH", help="Percentiles drawn darkest and brightest.")
+        tuple[float, float],
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Percentiles drawn darkest and brightest.",
+            rich_help_panel=panels.WRITTEN,
+        ),
     ] = (2.0, 98.0),
     mask: Mask = None,
     overwrite: Overwrite = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from emrdiff_cli.cli import completion
+from emrdiff_cli.cli import completion, panels
 from emrdiff_cli.cli.options import AsJson, Format, Overwrite, Quiet
 from emrdiff_cli.cli.progress import progress
 
@@ -17,24 +17,37 @@ from emrdiff_cli.cli.progress import progress
 def simulate(
     hr_hsi: Annotated[Path, typer.Argument(metavar="HR_HSI", help="High-resolution cube, with wavelengths.")],
     out_dir: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pair; made if need be.")],
-    ratio: Annotated[int, typer.Option(min=2, help="HR pixels in an LR pixel's side.")],
+    ratio: Annotated[
+        int,
+        typer.Option(
+            min=2, help="HR pixels in an LR pixel's side.", rich_help_panel=panels.GEOMETRY, metavar="N"
+        ),
+    ],
     srf: Annotated[
         str,
         typer.Option(
             metavar="NAME[:BANDS]|CSV|SAFE",
             help="MSI's response: a built-in sensor's (of some bands, or all), a CSV's, or a SAFE's own.",
             autocompletion=completion.responses,
+            rich_help_panel=panels.GEOMETRY,
         ),
     ],
     protocol: Annotated[
-        Literal["wald", "nssr", "emrdiff", "mtf"], typer.Option(help="How the cube is degraded.")
+        Literal["wald", "nssr", "emrdiff", "mtf"],
+        typer.Option(help="How the cube is degraded.", rich_help_panel=panels.METHOD),
     ] = "wald",
     noise_db: Annotated[
-        float | None, typer.Option(metavar="DB", help="Signal-to-noise ratio of noise added to both.")
+        float | None,
+        typer.Option(
+            metavar="DB", help="Signal-to-noise ratio of noise added to both.", rich_help_panel=panels.METHOD
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the noise.", rich_help_panel=panels.METHOD, metavar="N")
+    ] = 0,
     output_format: Annotated[
-        Format, typer.Option("--format", "-f", "--of", help="Format of the LR-HSI.")
+        Format,
+        typer.Option("--format", "-f", "--of", help="Format of the LR-HSI.", rich_help_panel=panels.WRITTEN),
     ] = "GTiff",
     overwrite: Overwrite = False,
     as_json: AsJson = False,

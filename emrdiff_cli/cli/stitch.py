@@ -18,10 +18,12 @@ def stitch(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Raster to write.")],
     output_format: OutputFormat = None,
     raster: Annotated[
-        str | None, typer.Option(help="Whose tiles, if the folder holds those of two rasters.")
+        str | None,
+        typer.Option(metavar="NAME", help="Whose tiles, if the folder holds those of two rasters."),
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(help="Index of the tiles; default: index.geojson in the folder.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Index of the tiles; default: index.geojson in the folder."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from emrdiff_cli.cli import panels
 from emrdiff_cli.cli.options import Mask, PsfFwhm, Registration, Shift, asked_geometry, asked_mask
 from emrdiff_cli.cli.progress import progress
 
@@ -19,16 +20,35 @@ def tile(
     out_dir: Annotated[
         Path, typer.Argument(metavar="OUT_DIR", help="Folder for the tiles; made if need be.")
     ],
-    size: Annotated[int, typer.Option(min=1, help="Tile size in pixels of the finest raster.")] = 256,
+    size: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Tile size in pixels of the finest raster.",
+            rich_help_panel=panels.WRITTEN,
+            metavar="N",
+        ),
+    ] = 256,
     overlap: Annotated[
-        int, typer.Option(min=0, help="Least overlap of neighbours, in the same pixels.")
+        int,
+        typer.Option(
+            min=0,
+            help="Least overlap of neighbours, in the same pixels.",
+            rich_help_panel=panels.WRITTEN,
+            metavar="N",
+        ),
     ] = 32,
     register: Registration = "auto",
     shift: Shift = None,
     psf_fwhm: PsfFwhm = None,
     mask: Mask = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the tiles that are there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the tiles that are there.", rich_help_panel=panels.WRITTEN),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel=panels.SAID)
+    ] = False,
 ) -> None:
     """Cut rasters into georeferenced, overlapping GeoTIFF tiles with all their metadata.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from emrdiff_cli.cli import completion
+from emrdiff_cli.cli import completion, panels
 from emrdiff_cli.cli.options import Device, Overwrite, PsfFwhm, Quiet, Registration, Shift, asked_geometry
 from emrdiff_cli.cli.progress import Report, progress
 from emrdiff_cli.errors import ConfigError, UsageError
@@ -26,7 +26,10 @@ _SCENE_DEFAULTS = {"iterations": 300, "validate_every": 50}
 
 
 _Archive = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Learn from the HR-HSI rasters in this folder.")
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Learn from the HR-HSI rasters in this folder.", rich_help_panel=panels.READ
+    ),
 ]
 _Srf = Annotated[
     str | None,
@@ -34,53 +37,115 @@ _Srf = Annotated[
         metavar="NAME[:BANDS]|CSV|SAFE",
         help="With --archive: the MSI's response.",
         autocompletion=completion.responses,
+        rich_help_panel=panels.GEOMETRY,
     ),
 ]
 _Scene = Annotated[
     tuple[Path, Path] | None,
-    typer.Option(metavar="LR_HSI HR_MSI", help="Learn from this pair itself, without ground truth."),
+    typer.Option(
+        metavar="LR_HSI HR_MSI",
+        help="Learn from this pair itself, without ground truth.",
+        rich_help_panel=panels.READ,
+    ),
 ]
 _Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML with [model] and [train].")
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="TOML with [model] and [train].", rich_help_panel=panels.LEARNING
+    ),
 ]
 _Preset = Annotated[
-    Literal["default", "paper"], typer.Option(help="`paper`: the paper's choice of everything.")
+    Literal["default", "paper"],
+    typer.Option(help="`paper`: the paper's choice of everything.", rich_help_panel=panels.LEARNING),
 ]
 _Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any option of the configuration, e.g. kappa=2.0."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any option of the configuration, e.g. kappa=2.0.",
+        rich_help_panel=panels.LEARNING,
+    ),
 ]
 _Validation = Annotated[
-    float, typer.Option(min=0.0, max=0.9, help="Share held out: scenes of an archive, rows of a pair.")
+    float,
+    typer.Option(
+        min=0.0,
+        max=0.9,
+        help="Share held out: scenes of an archive, rows of a pair.",
+        rich_help_panel=panels.LEARNING,
+        metavar="SHARE",
+    ),
 ]
 
 
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Model folder to write.", rich_help_panel=panels.WRITTEN
+        ),
+    ],
     archive: _Archive = None,
     ratio: Annotated[
-        int | None, typer.Option(min=2, help="With --archive: HR pixels in an LR pixel.")
+        int | None,
+        typer.Option(
+            min=2,
+            help="With --archive: HR pixels in an LR pixel.",
+            rich_help_panel=panels.GEOMETRY,
+            metavar="N",
+        ),
     ] = None,
     srf: _Srf = None,
     scene: _Scene = None,
     config: _Config = None,
     preset: _Preset = "default",
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="Training steps [3000; 300 with --scene].")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Training steps [3000; 300 with --scene].",
+            rich_help_panel=panels.LEARNING,
+            metavar="N",
+        ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Patches in a step.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Patches in a step.", rich_help_panel=panels.COMPUTING, metavar="N"),
+    ] = None,
     patch: Annotated[
-        int | None, typer.Option(min=8, help="Side of a patch in HR pixels; also the tile.")
+        int | None,
+        typer.Option(
+            min=8,
+            help="Side of a patch in HR pixels; also the tile.",
+            rich_help_panel=panels.COMPUTING,
+            metavar="N",
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, patches and noise.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of weights, patches and noise.", rich_help_panel=panels.LEARNING, metavar="N"
+        ),
+    ] = None,
     settings: _Settings = None,
     register: Registration = "auto",
     shift: Shift = None,
     psf_fwhm: PsfFwhm = None,
     validation: _Validation = 0.15,
-    note: Annotated[str, typer.Option(help="For the card: the data, its terms, what the model is for.")] = "",
+    note: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="For the card: the data, its terms, what the model is for.",
+            rich_help_panel=panels.WRITTEN,
+        ),
+    ] = "",
     device: Device = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with an interrupted training.", rich_help_panel=panels.WRITTEN),
+    ] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:

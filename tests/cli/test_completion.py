@@ -11,17 +11,25 @@ import pytest
 from tests.support.front_door import Run
 from tests.support.rasters import pixels, write_tif
 
+SHELLS = ("bash", "zsh", "fish")
 
-def completed(emrdiff: Run, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
-    """What bash is told, the last word being the one that is typed."""
-    with monkeypatch.context() as bash:
-        bash.setattr(
+
+def completed(emrdiff: Run, monkeypatch: pytest.MonkeyPatch, shell: str, *words: str) -> list[str]:
+    """The values that a shell is told, the last word being the one that is typed."""
+    line = " ".join(["emrdiff", *words])
+    with monkeypatch.context() as asked:
+        asked.setattr(
             sys.modules["__main__"], "__package__", None
         )  # the program is `emrdiff`, not `python -m`
-        bash.setenv("_EMRDIFF_COMPLETE", "complete_bash")
-        bash.setenv("COMP_WORDS", " ".join(["emrdiff", *words]))
-        bash.setenv("COMP_CWORD", str(len(words)))
-        return emrdiff().out.split()
+        asked.setenv("_EMRDIFF_COMPLETE", f"complete_{shell}")
+        asked.setenv("COMP_WORDS", line)
+        asked.setenv("COMP_CWORD", str(len(words)))
+        asked.setenv("_TYPER_COMPLETE_ARGS", line)
+        asked.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+        told = emrdiff().out
+    if shell == "zsh":  # _arguments '*: :(("value":"help"\n...))', or _files
+        return re.findall(r'^(?:_arguments \S+ \S*\(\()?"([^"]*)"', told, re.MULTILINE)
+    return [value.split("\t")[0] for value in told.split("\n") if value]
 
 
 @pytest.mark.parametrize(
@@ -33,13 +41,14 @@ def completed(emrdiff: Run, monkeypatch: pytest.MonkeyPatch, *words: str) -> lis
         (("check", "--srf", "sentinel"), ["sentinel-2a", "sentinel-2b", "sentinel-2c"]),
         (("fuse", "--model", "ch"), ["chikusei-x8"]),
         (("guide", "ver"), ["verdict"]),
-        (("fuse", "--srf", "my.csv"), []),  # bash goes on with files
+        (("fuse", "--srf", "my.csv"), []),  # the shell goes on with files
     ],
 )
 def test_values_are_completed(
     emrdiff: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], found: list[str]
 ) -> None:
-    assert completed(emrdiff, monkeypatch, *words) == found
+    for shell in SHELLS:
+        assert completed(emrdiff, monkeypatch, shell, *words) == found, shell
 
 
 @pytest.mark.parametrize(
