@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.metadata_envi import entries
 from emrdiff_cli.products.metadata_xml import number_at, read_xml, text_at, whole_number_at
 from emrdiff_cli.products.product import Layer, Product
 from emrdiff_cli.raster_info import Bands
@@ -20,8 +21,6 @@ _FILE = re.compile(
 )
 _LEVELS = ("L1C", "L2A")
 _FILL = -32768.0
-_ENTRY = re.compile(r"^\s*(samples|lines|bands|data ignore value)\s*=\s*(\S+)", re.IGNORECASE | re.MULTILINE)
-_LONGEST_HEADER = 2**24  # bytes
 
 
 def metadata_of(path: Path) -> Path | None:
@@ -82,6 +81,7 @@ def read(metadata: Path) -> Product:
             "processing_level": level,
             "product_id": scene,
         },
+        beside=() if header is None else (header,),
     )
 
 
@@ -105,16 +105,13 @@ def _each(bands: list[Element], place: str, path: Path) -> tuple[float, ...]:
 
 def _of_header(header: Path, bands: int) -> tuple[tuple[int, int] | None, float]:
     """Rows and columns, and the value of no data, as the header states them for this count of bands."""
+    found = entries(header)
     try:
-        with header.open(encoding="latin-1") as file:
-            found = {key.lower(): value for key, value in _ENTRY.findall(file.read(_LONGEST_HEADER))}
-        fill = float(found.get("data ignore value", _FILL))
+        fill = float(found.get("data_ignore_value", _FILL))
         if "samples" not in found:
             return None, fill
         size = int(found["lines"]), int(found["samples"])
         other = int(found["bands"]) != bands
-    except OSError as error:
-        raise InputError(f"{header}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError) as error:
         raise InputError(f"{header}: states no size: get the product again") from error
     if other:

@@ -10,7 +10,7 @@ from typing import Literal
 from emrdiff_cli.products.mask_classes import MaskClass
 from emrdiff_cli.raster_info import Bands
 
-Driver = Literal["GTiff", "JP2OpenJPEG"]
+Driver = Literal["GTiff", "JP2OpenJPEG", "ENVI"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Product:
     """An image of bands that lie on one grid; physical value = stored value x scale + offset, by band.
 
     `name` is the mission's and level's, `path` a file from which the same product is recognised, `files` those
-    that decide what is read, the metadata and the images among them. Of `nodata` the first is the declared one,
-    the others make pixels invalid as well. `size`: rows and columns by the metadata; None where they tell none.
-    `tags` are the scene's, `band_tags` the bands', as those of `RasterInfo`. `masks`: its own, by class, in files
-    that may be missing; where it has none, `no_masks` says why. `responses` are those that the metadata tell,
-    of bands on other grids as well.
+    that decide what is read: the images, the metadata, and `beside`, what these are read with. Of `nodata` the
+    first is the declared one, the others make pixels invalid as well. `size`: rows and columns by the metadata;
+    None where they tell none. `tags` are the scene's, `band_tags` the bands', as those of `RasterInfo`. `masks`:
+    its own, by class, in files that may be missing; where it has none, `no_masks` says why. `responses` are those
+    that the metadata tell, of bands on other grids as well.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Product:
     masks: Mapping[str, MaskClass] = field(default_factory=dict)
     no_masks: str = "none of this kind of product are known here"
     responses: tuple[BandResponse, ...] = ()
+    beside: tuple[Path, ...] = ()
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -78,9 +79,9 @@ class Product:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that decide what is read: the images, the masks that are there, then the metadata."""
+        """The files that decide what is read: the images, the masks that are there, then all metadata."""
         masks = {mask.path for mask in self.masks.values()}
-        return (*self.images, *sorted(path for path in masks if path.is_file()), self.metadata)
+        return (*self.images, *sorted(path for path in masks if path.is_file()), self.metadata, *self.beside)
 
     @property
     def masks_there(self) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.products import desis, enmap, hyperion, landsat, sentinel2
+from emrdiff_cli.products import aviris_classic, desis, enmap, hyperion, landsat, sentinel2
 from emrdiff_cli.products.product import Product, ProductGrid
 
-_KINDS: tuple[ModuleType, ...] = (desis, enmap, sentinel2, landsat, hyperion)
+_KINDS: tuple[ModuleType, ...] = (desis, enmap, sentinel2, landsat, hyperion, aviris_classic)
 """Each has `metadata_of(file)`, the metadata of the product that a file is the image or the metadata of, by its
 name; `metadata_in(folder)`, all that lie in a folder; and `read(metadata)`, the product. The first two give
 nothing where it is not their kind of product; EnMAP's, which know images under other names, come after DESIS'. A

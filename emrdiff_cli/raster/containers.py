@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Literal
 
 from emrdiff_cli.raster.hdf5 import Hdf5File, is_hdf5, open_hdf5
 
-Kind = Literal["prisma", "emit", "aviris-3", "neon", "tanager"]
-KNOWN = "PRISMA, EMIT L1B and L2A, AVIRIS-3 L2A, NEON AOP and Tanager ortho"
+Kind = Literal["prisma", "emit", "aviris", "neon", "tanager"]
+KNOWN = "PRISMA, EMIT L1B and L2A, AVIRIS-3 and AVIRIS-5 L2A, NEON AOP and Tanager ortho"
+_AVIRIS = re.compile(r"AVIRIS-?([35])\b|^AV([35])\d{8}t\d{6}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,15 @@ def _emit(file: Hdf5File) -> Container | None:
 def _aviris(file: Hdf5File) -> Container | None:
     for group in ("reflectance", "radiance"):
         if f"{group}/{group}" in file and f"{group}/wavelength" in file:
-            return Container("aviris-3", f"AVIRIS-3 {group}", group)
+            return Container("aviris", f"{_instrument(file)} {group}", group)
     return None
+
+
+def _instrument(file: Hdf5File) -> str:
+    """AVIRIS-3 or -5, whose layout is one, by the title, else by the file's name; both where neither says which."""
+    said = (str(file.attribute("title") or ""), file.path.name)
+    found = next((match for text in said if (match := _AVIRIS.search(text))), None)
+    return "AVIRIS-3 or AVIRIS-5" if found is None else f"AVIRIS-{found[1] or found[2]}"
 
 
 def _neon(file: Hdf5File) -> Container | None:

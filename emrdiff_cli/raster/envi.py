@@ -12,7 +12,7 @@ from pathlib import Path
 from affine import Affine
 
 from emrdiff_cli.errors import InputError
-from emrdiff_cli.raster.envi_header import ENTRY, entries, is_header, stated_size
+from emrdiff_cli.products.metadata_envi import ENTRY, entries, is_header, stated_size
 
 _log = logging.getLogger(__name__)
 

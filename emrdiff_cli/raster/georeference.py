@@ -14,8 +14,8 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio import crs as gdal_crs
 
+from emrdiff_cli.products.metadata_envi import entries
 from emrdiff_cli.raster.envi import find_header
-from emrdiff_cli.raster.envi_header import entries
 from emrdiff_cli.raster.metadata import split_list
 
 _log = logging.getLogger(__name__)

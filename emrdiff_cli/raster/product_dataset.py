@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.products.product import Product
+from emrdiff_cli.raster.georeference import georeference
 from emrdiff_cli.raster.metadata import envi_lists
 from emrdiff_cli.raster.product_image import open_image
 from emrdiff_cli.raster.quality_mask import QualityMask
@@ -42,7 +45,8 @@ class ProductDataset:
             """The masks that are applied; None: none."""
             self._close = stack.pop_all()
         self.height, self.width = first.height, first.width
-        self.transform, self.crs, self.gcps, self.rpcs = first.transform, first.crs, first.gcps, first.rpcs
+        self.transform, self.crs = _place(product.images[0], first)
+        self.gcps, self.rpcs = first.gcps, first.rpcs
         self.driver = product.name
         self.count = len(self._layers)
         self.indexes = tuple(range(1, self.count + 1))
@@ -117,6 +121,14 @@ class ProductDataset:
         self._close.close()
         if self.mask is not None:
             self.mask.close()
+
+
+def _place(image: Path, dataset: Any) -> tuple[Affine, CRS | None]:
+    """The transform and the CRS of an image; of ENVI put right where GDAL misreads its header."""
+    if dataset.driver != "ENVI":
+        return dataset.transform, dataset.crs
+    transform, wkt = georeference(image, dataset)
+    return transform, None if wkt is None else CRS.from_wkt(wkt)
 
 
 def _refuse_others(product: Product, opened: dict[Path, Any]) -> None:

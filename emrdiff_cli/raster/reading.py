@@ -137,7 +137,7 @@ class RasterReader:
         self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])
         """Positions of the bands that the file itself calls red, green and blue; None without."""
         if self.info.driver == "ENVI":
-            check_envi(self.info, dataset)
+            check_envi(path, dataset)
         elif self.info.driver == "GTiff":
             check_geotiff(path, dataset)
 

@@ -19,16 +19,15 @@ _END_OF_CODESTREAM = b"\xff\xd9"
 _MOST_EXPANDED = 2**15  # ZSTD repeats a byte over 128 KB in four
 
 
-def check_envi(info: RasterInfo, dataset: Any) -> None:
-    """Compare the file's size with what its header states. Raises InputError."""
+def check_envi(path: Path, dataset: Any) -> None:
+    """Compare an ENVI file's size with what its header states. Raises InputError."""
     header = lower_keys(dataset.tags(ns="ENVI"))
     if header.get("file_compression", "0").strip() not in {"", "0"}:
-        raise InputError(f"{info.path}: is a compressed ENVI file: decompress it with gunzip first")
-    grid = info.grid
-    expected = grid.height * grid.width * info.bands.count * np.dtype(info.dtype).itemsize
+        raise InputError(f"{path}: is a compressed ENVI file: decompress it with gunzip first")
+    expected = dataset.height * dataset.width * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
     offset = header.get("header_offset", "0").strip()
     digits = offset.isascii() and offset.isdigit() and len(offset) < 20
-    check_size(info.path, int(offset) if digits else 0, expected)
+    check_size(path, int(offset) if digits else 0, expected)
 
 
 def refuse_beyond_memory(info: RasterInfo, bands: int, area: Window) -> None:

@@ -132,7 +132,8 @@ def test_emit_is_put_on_the_ground_by_its_lookup_table(tmp_path: Path) -> None:
 
 
 def test_aviris_neon_and_tanager_keep_place_values_and_holes(tmp_path: Path) -> None:
-    info, values, _ = opened(write_aviris(tmp_path / "a.nc"), "a.tif")
+    info, values, done = opened(write_aviris(tmp_path / "a.nc"), "a.tif")
+    assert done.dataset == "AVIRIS-3 or AVIRIS-5 reflectance"
     stored = pixels(4, 6, 5, "float32") / np.float32(300)
     stored[:, 0, 0] = np.nan
     np.testing.assert_array_equal(values, stored)
@@ -206,6 +207,19 @@ def _short(path: Path) -> Path:
     return path
 
 
+def _reshaped(path: Path, *, table: bool) -> Path:
+    """AVIRIS of another size than its map grid; what is shipped in sensor geometry has a lookup table."""
+    write_aviris(path)
+    with h5py.File(path, "r+") as file:
+        values = file["reflectance/reflectance"][..., 1:]
+        del file["reflectance/reflectance"]
+        file["reflectance/reflectance"] = values
+        file.attrs["title"] = "AVIRIS-5 L1B Calibrated Radiance"
+        if table:
+            file["geolocation_lookup_table/sample"] = np.ones((6, 5), "int32")
+    return path
+
+
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "cut short": (_short, "cut short"),
     "detectors of two sizes": (edited(_smaller_swir), "VNIR and SWIR differ in size: a mixed product"),
@@ -230,6 +244,14 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
         "without reflectance or radiance: convert the RFL",
     ),
     "coordinates elsewhere": (lambda path: write_aviris(path, moved=8.0), "elsewhere than its GeoTransform"),
+    "AVIRIS-5's radiance": (
+        lambda path: _reshaped(path, table=True),
+        "AVIRIS-5 reflectance in sensor geometry, .* take the orthorectified",
+    ),
+    "a cube of another size": (
+        lambda path: _reshaped(path, table=False),
+        r"has the shape \(4, 6, 4\), its axes \(4, 6, 5\): a mixed product",
+    ),
     "a swath": (lambda path: write_tanager(path, layout="SWATHS"), "take the ortho product"),
 }
 

@@ -26,6 +26,7 @@ from tests.support.containers import (
 )
 from tests.support.front_door import Run
 from tests.support.hyperspectral_products import (
+    write_aviris_classic,
     write_aviris_ng,
     write_desis,
     write_hyperion,
@@ -90,12 +91,12 @@ def emit(folder: Path) -> Shipped:
     )
 
 
-def aviris_3(folder: Path) -> Shipped:
+def aviris_3(folder: Path, name: str = "AV320231008t151046_005_L2A_OE_0b3ba7f1_RFL_ORT.nc") -> Shipped:
     values = pixels(4, HEIGHT, WIDTH, "float32") / np.float32(300)
     values[:, 0, 0] = np.nan
     return Shipped(
-        given=write_aviris(folder / "AV3_L2A_RFL_ORT.nc", height=HEIGHT, width=WIDTH),
-        name="AVIRIS-3 reflectance",
+        given=write_aviris(folder / name, height=HEIGHT, width=WIDTH),
+        name=f"AVIRIS-{name[2]} reflectance",
         values=values,
         wavelengths=(400.5, 900.25, 1600.5, 2400.0),
         fwhm=(7.5, 7.6, 7.7, 7.8),
@@ -103,6 +104,10 @@ def aviris_3(folder: Path) -> Shipped:
         epsg=32611,
         converted=True,
     )
+
+
+def aviris_5(folder: Path) -> Shipped:
+    return aviris_3(folder, "AV520250508t173511_000_L2A_OE_1c2d3e4f_RFL_ORT.nc")
 
 
 def neon(folder: Path) -> Shipped:
@@ -174,6 +179,17 @@ def aviris_ng(folder: Path) -> Shipped:
     return Shipped(given, "ENVI", values, WAVELENGTHS, (5.5,) * 4, place, 32633)
 
 
+def aviris_classic(folder: Path) -> Shipped:
+    """Two spectrometers that overlap, of other gains; the centres are the `.spc`'s."""
+    gains, lengths = (300.0, 300.0, 600.0, 1200.0), (560.25, 667.5, 655.5, 2300.0)
+    stored = pixels(4, HEIGHT, WIDTH) * 20
+    stored[:, 7, 2] = -50
+    values = np.where(stored == -50, np.nan, stored / np.reshape(gains, (4, 1, 1)))
+    given = write_aviris_classic(folder / "f080611t01p00r07rdn_c", stored, lengths, gains)
+    place = Affine(30, 0, 500000, 0, -30, 5600000)
+    return Shipped(given, "AVIRIS-Classic L1B", values, lengths, (9.5,) * 4, place, 32633)
+
+
 def hyperion(folder: Path) -> Shipped:
     stored = pixels(198, HEIGHT, WIDTH) * 20
     stored[:, 7, 2] = 0
@@ -193,12 +209,14 @@ FAMILIES: dict[str, Callable[[Path], Shipped]] = {
         prisma,
         emit,
         aviris_3,
+        aviris_5,
         neon,
         tanager,
         enmap,
         desis,
         wyvern,
         aviris_ng,
+        aviris_classic,
         hyperion,
     )
 }

@@ -182,7 +182,7 @@ def write_emit_mask(path: Path, mask: NDArray[Any], start: str = "2022-08-27T06:
 def write_aviris(
     path: Path, *, height: int = 6, width: int = 5, geotransform: bool = True, moved: float = 0.0
 ) -> Path:
-    """AVIRIS-3 orthorectified: wavelength x northing x easting."""
+    """AVIRIS-3 or AVIRIS-5 orthorectified: wavelength x northing x easting."""
     from pyproj import CRS
 
     with h5py.File(path, "w") as file:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tests.support.rasters import NORTH_UP, UTM33, write_tif
 
 DESIS_SCENE = "DESIS-HSI-{level}-DT1203190212_025-20191203T021128-V0210"
+AVIRIS_LINE = "f080611t01p00r07rdn_c"
 HYPERION_SCENE = "EO1H1930242010024110KF"
 HYPERION_BANDS = (*range(8, 58), *range(77, 225))
 
@@ -118,16 +119,55 @@ def write_aviris_ng(
     data = folder / name
     values.transpose(1, 0, 2).tofile(data)
     kind = {"float32": 4, "int16": 2}[values.dtype.name]
-    place = f"UTM , 1.000 , 1.000 , {corner[0]} , {corner[1]} , {pixel} , {pixel} , 33 , North , WGS-84"
+    place = _map_info(corner, pixel, rotation)
     data.with_name(f"{name}.hdr").write_text(
         "ENVI\ndescription = { AVIRIS-NG Measured Radiances }\n"
         f"samples = {cols}\nlines   = {rows}\nbands   = {count}\nheader offset = 0\nfile type = ENVI Standard\n"
         f"data type = {kind}\ninterleave = bil\nbyte order = 0\n"
-        f"map info = {{ {place} , units=Meters , rotation={rotation:.5f} }}\n"
+        f"{place}"
         f"wavelength units = Nanometers\nwavelength = {{ {' , '.join(map(str, wavelengths))} }}\n"
         f"fwhm = {{ {' , '.join(['5.5'] * count)} }}\ndata ignore value = -9999\n{extra}"
     )
     return data
+
+
+def write_aviris_classic(
+    folder: Path,
+    stored: NDArray[Any],
+    wavelengths: Sequence[float],
+    gains: Sequence[float],
+    *,
+    rotation: float = 0.0,
+    corner: tuple[float, float] = (500000.0, 5600000.0),
+    pixel: float = 30.0,
+    listed: bool = False,
+) -> Path:
+    """AVIRIS-Classic: big-endian ENVI of int16 by pixels, with `.gain` and `.spc`; returns the folder.
+
+    The FWHM is 9.5 nm. `listed`: the header has the wavelengths too, in micrometres.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    count, rows, cols = stored.shape
+    data = folder / f"{AVIRIS_LINE}_sc01_ort_img"
+    stored.transpose(1, 2, 0).astype(">i2").tofile(data)
+    lists = {"wavelength": [nm / 1000 for nm in wavelengths], "fwhm": [0.0095] * count} if listed else {}
+    data.with_name(f"{data.name}.hdr").write_text(
+        "ENVI\ndescription = { AVIRIS orthocorrected calibrated radiance }\n"
+        f"samples = {cols}\nlines   = {rows}\nbands   = {count}\nheader offset = 0\nfile type = ENVI Standard\n"
+        f"data type = 2\ninterleave = bip\nbyte order = 1\n{_map_info(corner, pixel, rotation)}"
+        + "".join(f"  {key} = {{\n {', '.join(map(str, numbers))} }}\n" for key, numbers in lists.items())
+    )
+    factors = (f"{gain:12.6f}{channel:12d}\n" for channel, gain in enumerate(gains, 1))
+    (folder / f"{AVIRIS_LINE}.gain").write_text("".join(factors))
+    centres = (f"{nm:12.6f}{9.5:10.6f}\n" for nm in wavelengths)
+    (folder / f"{AVIRIS_LINE}.spc").write_text("".join(centres))
+    return folder
+
+
+def _map_info(corner: tuple[float, float], pixel: float, rotation: float) -> str:
+    """The entry of a header, spaced as JPL's are."""
+    place = f"UTM , 1.000 , 1.000 , {corner[0]} , {corner[1]} , {pixel} , {pixel} , 33 , North , WGS-84"
+    return f"map info = {{ {place} , units=Meters , rotation={rotation:.5f} }}\n"
 
 
 def write_wyvern(

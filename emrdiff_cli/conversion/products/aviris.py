@@ -1,7 +1,8 @@
-"""AVIRIS-3 (and AVIRIS-5, of the same layout) orthorectified netCDF-4.
+"""AVIRIS-3 and AVIRIS-5, orthorectified: netCDF-4 of one layout, as readers of both instruments' products have it.
 
 Layout: group `reflectance` (or `radiance`) with the cube of that name, `wavelength` and `fwhm`; `easting` and
 `northing` of the root, the pixels' centres; the CRS, and a GeoTransform, as attributes of `transverse_mercator`.
+AVIRIS-5's radiance is in sensor geometry, with a `geolocation_lookup_table` for that grid.
 """
 
 from __future__ import annotations
@@ -23,19 +24,21 @@ from emrdiff_cli.raster_info import Grid, RasterInfo
 
 _MAPPING = "transverse_mercator"
 _FILL = -9999.0
+_LOOKUP_TABLE = "geolocation_lookup_table"
 
 
 def read(file: Hdf5File, container: Container) -> Image:
     """The cube on its map grid; values stay. Raises InputError where it is not orthorectified."""
     group = container.root
     if "easting" not in file or "northing" not in file:
-        raise InputError(
-            f"{file.path}: {container.name} without easting and northing: take the orthorectified product (ORT)"
-        )
+        raise _in_sensor_geometry(file, container)
     cube = file.array(f"{group}/{group}", 3)
     lengths = file.numbers(f"{group}/wavelength")
     easting, northing = file.numbers("easting"), file.numbers("northing")
-    axes = _axes(cube, (len(lengths), len(northing), len(easting)))
+    wanted = len(lengths), len(northing), len(easting)
+    axes = _axes(cube, wanted)
+    if axes is None:
+        raise _in_sensor_geometry(file, container) if _LOOKUP_TABLE in file else _mixed(cube, wanted)
     units = file.attribute("units", f"{group}/wavelength")
     widths = file.numbers(f"{group}/fwhm") if f"{group}/fwhm" in file else None
     bands = spectral_bands(
@@ -57,12 +60,23 @@ def read(file: Hdf5File, container: Container) -> Image:
     return Image(info, lambda: _strips(cube, axes), container.name, [file.path], counted=True)
 
 
-def _axes(cube: Hdf5Array, lengths: tuple[int, int, int]) -> tuple[int, int, int]:
+def _axes(cube: Hdf5Array, lengths: tuple[int, int, int]) -> tuple[int, int, int] | None:
     """The axes of bands, rows and columns: as wavelength x northing x easting, or with the bands last."""
     for axes in ((0, 1, 2), (2, 0, 1)):
         if tuple(cube.shape[axis] for axis in axes) == lengths:
             return axes
-    raise InputError(
+    return None
+
+
+def _in_sensor_geometry(file: Hdf5File, container: Container) -> InputError:
+    return InputError(
+        f"{file.path}: {container.name} in sensor geometry, not on easting and northing: take the orthorectified "
+        "product (*_ORT.nc)"
+    )
+
+
+def _mixed(cube: Hdf5Array, lengths: tuple[int, int, int]) -> InputError:
+    return InputError(
         f"{cube.path}: {cube.name} has the shape {cube.shape}, its axes {lengths}: a mixed product: get it again"
     )
 

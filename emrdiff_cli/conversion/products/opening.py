@@ -26,7 +26,7 @@ from emrdiff_cli.raster.hdf5 import Hdf5File, open_hdf5
 _READERS: Mapping[Kind, Callable[[Hdf5File, Container], Image]] = {
     "prisma": prisma.read_cube,
     "emit": emit.read,
-    "aviris-3": aviris.read,
+    "aviris": aviris.read,
     "neon": neon.read,
     "tanager": tanager.read,
 }
