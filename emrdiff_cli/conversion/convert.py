@@ -31,6 +31,7 @@ from emrdiff_cli.conversion.mat_image import open_mat_image
 from emrdiff_cli.conversion.products.opening import open_product
 from emrdiff_cli.conversion.whole_product import masked, open_whole
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.products.manifest import refuse_spoilt
 from emrdiff_cli.products.mask_classes import plain_classes
 from emrdiff_cli.products.registry import grids_of, recognise
 from emrdiff_cli.raster.containers import find_container
@@ -156,6 +157,8 @@ def _open_raster(source: Path, options: ConversionOptions) -> Iterator[Image]:
     refuse_matlab_options(source, options)
     given = given_bands(options)
     dataset = GENERIC if options.dataset == "auto" else DATASETS[options.dataset]
+    if options.extent is None:
+        refuse_spoilt(source, masks=bool(options.mask))
     with open_raster(source, mask=plain_classes(options.mask)) as reader:
         info = reader.info
         if reader.masked:

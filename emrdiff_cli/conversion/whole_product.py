@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from emrdiff_cli.conversion.image import ConversionOptions, Image
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion.sharpening import sharpened
+from emrdiff_cli.products.manifest import refuse_spoilt_images
 from emrdiff_cli.products.mask_choice import choose_masks
 from emrdiff_cli.products.mask_classes import plain_classes
 from emrdiff_cli.products.product import ProductGrid
@@ -52,6 +53,9 @@ def open_whole(source: Path, grids: Sequence[ProductGrid], options: ConversionOp
     classes = plain_classes(options.mask)
     choose_masks(classes, [source])
     products = [read_bands(source, names) for names in (fine.grid.bands, *(each.names for each in coarse))]
+    if options.extent is None:
+        for product in products if coarse else [read_bands(source, fine.names)]:
+            refuse_spoilt_images(product, masks=bool(classes))
     with ExitStack() as stack:
         # A mask lies on the fine grid, and what has no fine pixels comes out as a hole in the other bands too.
         readers = [

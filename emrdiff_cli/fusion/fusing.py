@@ -35,6 +35,7 @@ from emrdiff_cli.pair.spectral_coverage import (
     find_coverage,
     further_bands,
 )
+from emrdiff_cli.products.manifest import WORTH_READ, refuse_spoilt
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
@@ -161,6 +162,7 @@ def fuse(
     started = time.monotonic()
     with bounded_cache(CACHE_MEGABYTES), _opened(lr_path, msi_path, options) as pair:
         choice = _check(pair, output, sampler, end_point, options)
+        _refuse_spoilt(pair, options)
         masked = pair.mask_shares()
         with deferred(), sole_run(output):
             files = InputFiles(pair.lr_info.path, pair.msi_info.path)
@@ -260,6 +262,13 @@ def _refuse_inputs(pair: PairReader, output: Path, options: FusionOptions) -> No
     written = files_written(output, options.driver_for(output), options.creation_options)
     response = [] if options.srf is None else [Path(options.srf)]
     refuse_inputs_as_outputs(written, [pair.lr_info.path, pair.msi_info.path, *response])
+
+
+def _refuse_spoilt(pair: PairReader, options: FusionOptions) -> None:
+    """Raise InputError where the MSI's images are not as they were shipped, if most of it is read."""
+    area, grid = pair.alignment.hr_window, pair.msi_info.grid
+    if area.height * area.width >= WORTH_READ * grid.height * grid.width:
+        refuse_spoilt(pair.msi_info.path, masks=bool(options.mask))
 
 
 def _report(

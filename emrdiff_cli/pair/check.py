@@ -43,9 +43,8 @@ from emrdiff_cli.pair.spectral_coverage import (
     further_bands,
     radiometry,
 )
-from emrdiff_cli.products.manifest import refuse_spoilt_images
+from emrdiff_cli.products.manifest import refuse_spoilt
 from emrdiff_cli.products.mask_classes import AskedMask
-from emrdiff_cli.products.registry import recognise
 from emrdiff_cli.raster.acquisition import acquired_on
 from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.fill_warnings import fill_warnings
@@ -76,7 +75,8 @@ def check(
     started = time.monotonic()
     lr_path, msi_path = Path(lr_path), Path(msi_path)
     lr, msi = read_info(lr_path), read_info(msi_path)
-    _refuse_spoilt(lr_path, msi_path)
+    for path in (lr_path, msi_path):
+        refuse_spoilt(path, masks=bool(mask))
     choice = choose_response(srf, lr, msi)
     result = _known(lr, msi)
     try:
@@ -90,14 +90,6 @@ def check(
         result = _add(result, problems=[str(error)])
     result = _add(result, warnings=_concerns(result))
     return replace(result, seconds=round(time.monotonic() - started, 3))
-
-
-def _refuse_spoilt(*paths: Path) -> None:
-    """Raise InputError where an image of a product is not the one that was shipped."""
-    for path in paths:
-        product = recognise(path)
-        if product is not None:
-            refuse_spoilt_images(product)
 
 
 def _known(lr: RasterInfo, msi: RasterInfo) -> Check:

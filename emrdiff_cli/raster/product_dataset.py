@@ -16,6 +16,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.manifest import refuse_other_sizes
 from emrdiff_cli.products.product import Product
 from emrdiff_cli.raster.georeference import georeference
 from emrdiff_cli.raster.metadata import envi_lists
@@ -35,6 +36,7 @@ class ProductDataset:
     def __init__(self, product: Product, masked: Sequence[str] = ()) -> None:
         self.product = product
         self._layers = [(layer.path, layer.band) for layer in product.layers]
+        refuse_other_sizes(product, masked)
         with ExitStack() as stack:
             self._open = {
                 image: stack.enter_context(open_image(image, product.driver)) for image in product.images

@@ -1,6 +1,9 @@
 """Memory and time that `convert` takes of a whole EMIT or PRISMA scene, made of random values in a folder.
 
-python -m tests.benchmarks.large_product emit|prisma FOLDER
+    python -m tests.benchmarks.large_product emit|prisma FOLDER
+    python -m tests.benchmarks.large_product safe FOLDER
+
+The second tells what the checksums of a SAFE's images take of the time that their pixels do.
 """
 
 from __future__ import annotations
@@ -14,7 +17,11 @@ import h5py
 import numpy as np
 
 from emrdiff_cli.conversion.convert import ConversionOptions, convert
+from emrdiff_cli.products.manifest import refuse_spoilt
+from emrdiff_cli.raster.reading import open_raster
 from tests.support.containers import write_emit, write_prisma
+from tests.support.products import write_manifest, write_sentinel2
+from tests.support.scenes import textured
 
 _MB = 2**20
 
@@ -75,9 +82,26 @@ def _resident() -> int:
     return total
 
 
+def _checksums(folder: Path) -> None:
+    """Make a SAFE of 2048 x 2048 pixels, and time its checksums and its reading."""
+    values = (textured(4, 2048, 2048) * 1e4).astype("uint16") + 1
+    safe = write_sentinel2(folder / "S2.SAFE", values, offsets=(0,) * 4).parent
+    write_manifest(safe, "sha3_256", "SHA3-256")
+    start = time.monotonic()
+    refuse_spoilt(safe, masks=False)
+    held = time.monotonic() - start
+    with open_raster(safe) as reader:
+        reader.read()
+    read = time.monotonic() - start - held
+    sys.stdout.write(f"safe: checksums {held:.2f} s, reading {read:.1f} s: {held / read:.2%}\n")
+
+
 def main() -> None:
     """Make the scene, convert it, and tell what it took."""
     kind, folder = sys.argv[1], Path(sys.argv[2])
+    if kind == "safe":
+        _checksums(folder)
+        return
     source = {"emit": _emit, "prisma": _prisma}[kind](folder / f"{kind}.h5")
     peaks, over = [_resident()], Event()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 from xml.etree.ElementTree import parse
@@ -17,7 +16,7 @@ from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster_info import Window
 from tests.support.front_door import Run, error_lines
 from tests.support.places import REAL_SCENES
-from tests.support.products import replaced, write_sentinel2
+from tests.support.products import replaced, write_manifest, write_sentinel2
 from tests.support.rasters import NORTH_UP, pixels, write_tif
 
 TRUE = REAL_SCENES / "products"
@@ -167,31 +166,60 @@ def test_true_metadata(tmp_path: Path, level: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(("kind", "named"), [("md5", "MD5"), ("sha3_256", "SHA3-256")])
-def test_check_holds_the_images_against_the_manifests_checksums(
-    emrdiff: Run, tmp_path: Path, kind: str, named: str
-) -> None:
-    """A flipped byte of the code stream is other pixels, which nothing else tells."""
-    folder = write_sentinel2(tmp_path / "S2.SAFE", pixels(4, 30, 42, "uint16") + 1500, offsets=SAME).parent
-    streams = "".join(
-        f'<dataObject><byteStream size="{image.stat().st_size}">'
-        f'<fileLocation locatorType="URL" href="./{image.relative_to(folder)}"/>'
-        f'<checksum checksumName="{named}">{hashlib.new(kind, image.read_bytes()).hexdigest().upper()}</checksum>'
-        "</byteStream></dataObject>"
-        for image in images(folder)
-    )
-    (folder / "manifest.safe").write_text(
-        '<?xml version="1.0"?><xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1">'
-        f"<dataObjectSection>{streams}</dataObjectSection></xfdu:XFDU>"
-    )
-    lr = write_tif(tmp_path / "lr.tif", pixels(6, 10, 14), transform=NORTH_UP @ NORTH_UP.scale(3))
-    assert "checksum" not in emrdiff("check", lr, folder).err
-    image = images(folder)[2]
+def _flipped(image: Path) -> None:
     content = bytearray(image.read_bytes())
     content[len(content) // 2] ^= 4
     image.write_bytes(content)
-    ended = emrdiff("check", lr, folder)
-    assert (ended.code, len(error_lines(ended))) == (3, 1)
-    assert (
-        f"{image}: is not as it was shipped, by the checksum in manifest.safe: get the product" in ended.err
-    )
+
+
+@pytest.mark.parametrize(("kind", "named"), [("md5", "MD5"), ("sha3_256", "SHA3-256")])
+def test_what_reads_a_whole_safe_holds_its_images_against_the_manifests_checksums(
+    emrdiff: Run, tmp_path: Path, kind: str, named: str
+) -> None:
+    """A flipped byte of the code stream is other pixels, which nothing else tells; a cut is read as it is."""
+    folder = write_sentinel2(tmp_path / "S2.SAFE", pixels(4, 30, 42, "uint16") + 1500, offsets=SAME).parent
+    write_manifest(folder, kind, named)
+    lr = write_tif(tmp_path / "lr.tif", pixels(6, 10, 14), transform=NORTH_UP @ NORTH_UP.scale(3))
+    part = write_tif(tmp_path / "part.tif", pixels(6, 4, 14), transform=NORTH_UP @ NORTH_UP.scale(3))
+    assert "checksum" not in emrdiff("check", lr, folder).err
+    image = images(folder)[2]
+    _flipped(image)
+    lengths = tmp_path / "nm.csv"
+    lengths.write_text("490\n560\n665\n842\n")
+    fast = ("--method", "bicubic", "--register", "off", "--no-physical")
+    for line in (
+        ("check", lr, folder),
+        ("convert", folder, tmp_path / "msi.tif"),
+        ("convert", folder, tmp_path / "msi.tif", "--wavelengths", lengths),
+        ("fuse", lr, folder, tmp_path / "out.tif", *fast),
+    ):
+        ended = emrdiff(*line)
+        assert (ended.code, len(error_lines(ended))) == (3, 1), line
+        assert f"{image}: is not as it was shipped, by the checksum in manifest.safe: get the p" in ended.err
+    assert emrdiff("fuse", part, folder, tmp_path / "out.tif", *fast).code == 0
+    assert emrdiff("convert", folder, tmp_path / "b2.tif", "--bands", "B2").code == 0
+
+
+def test_an_image_of_another_size_than_the_manifests_is_refused_by_every_command(
+    emrdiff: Run, tmp_path: Path
+) -> None:
+    """Its boxes are whole, which is all that is asked of one without a manifest."""
+    folder = write_sentinel2(tmp_path / "S2.SAFE", pixels(4, 30, 42, "uint16") + 1500, offsets=SAME).parent
+    write_manifest(folder)
+    lr = write_tif(tmp_path / "lr.tif", pixels(6, 10, 14), transform=NORTH_UP @ NORTH_UP.scale(3))
+    image = images(folder)[1]
+    image.write_bytes(image.read_bytes() + b"\0\0\0\x08free")
+    size = image.stat().st_size
+    for line in (
+        ("info", folder),
+        ("check", lr, folder),
+        ("convert", folder, tmp_path / "msi.tif"),
+        ("fuse", lr, folder, tmp_path / "out.tif"),
+        ("quicklook", folder, tmp_path / "q.png"),
+        ("tile", folder, tmp_path / "tiles"),
+    ):
+        ended = emrdiff(*line)
+        assert (ended.code, len(error_lines(ended))) == (3, 1), line
+        assert f"{image}: has {size} bytes, {size - 8} by manifest.safe: it is cut short or chan" in ended.err
+    (folder / "manifest.safe").unlink()
+    assert emrdiff("info", folder).code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -207,6 +208,21 @@ def _scene_classes() -> str:
         for i, name in enumerate(SCENE_CLASSES)
     )
     return f"<Scene_Classification_List>{listed}</Scene_Classification_List>"
+
+
+def write_manifest(folder: Path, kind: str = "md5", named: str = "MD5") -> None:
+    """The `manifest.safe` of a SAFE whose images are as they are now."""
+    streams = "".join(
+        f'<dataObject><byteStream size="{image.stat().st_size}">'
+        f'<fileLocation locatorType="URL" href="./{image.relative_to(folder)}"/>'
+        f'<checksum checksumName="{named}">{hashlib.new(kind, image.read_bytes()).hexdigest().upper()}</checksum>'
+        "</byteStream></dataObject>"
+        for image in sorted(folder.rglob("*.jp2"))
+    )
+    (folder / "manifest.safe").write_text(
+        '<?xml version="1.0"?><xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1">'
+        f"<dataObjectSection>{streams}</dataObjectSection></xfdu:XFDU>"
+    )
 
 
 def write_landsat(
