@@ -183,9 +183,9 @@ def _refuse_unfit(mode: str, given: Mapping[str, object]) -> None:
 def _refuse_inputs(csv: Path | None, report: Path | None, inputs: Iterable[Path | None]) -> None:
     """Raise UsageError where the table or the report would go into a file that is read."""
     from emrdiff_cli.raster.files import refuse_inputs_as_outputs
-    from emrdiff_cli.report.page import REPORT
+    from emrdiff_cli.report.page import report_file
 
-    written = [*([] if csv is None else [csv]), *([] if report is None else [report / REPORT])]
+    written = [*([] if csv is None else [csv]), *([] if report is None else [report_file(report)])]
     if written:
         refuse_inputs_as_outputs(written, [path for path in inputs if path is not None])
 

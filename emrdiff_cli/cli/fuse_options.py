@@ -119,8 +119,8 @@ CreationOptions = Annotated[
 Report = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR",
-        help="Also write report.html, one page, into this folder.",
+        metavar="DIR|HTML",
+        help="Also write one page: report.html in this folder, or this file.",
         rich_help_panel=panels.BESIDE,
     ),
 ]

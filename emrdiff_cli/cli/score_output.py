@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from emrdiff_cli.core.metrics.conventions import Convention
     from emrdiff_cli.core.metrics.cube import Scores
+    from emrdiff_cli.core.metrics.metric import Metric
     from emrdiff_cli.evaluation.full_reference import Evaluation
     from emrdiff_cli.evaluation.no_reference import Consistency
     from emrdiff_cli.evaluation.reduced_resolution import WaldTest
@@ -33,6 +34,11 @@ def consistency_columns() -> tuple[str, ...]:
     )
 
 
+def _texts(metric: Metric, values: Sequence[float | None]) -> list[str]:
+    """Values of a metric as a terminal shows them."""
+    return metric.texts(values, none="-", infinite="inf")
+
+
 def figure(value: float | None) -> str:
     """Six significant digits; infinity for identical data, a dash where undefined."""
     return "-" if value is None else f"{value:#.6g}"
@@ -45,7 +51,11 @@ def print_scores(result: Evaluation, name: str = "fused", conventions: Sequence[
 
     columns = _columns(result, name)
     rows = [
-        (METRICS[key].name, METRICS[key].unit, *(figure(scores.overall[key]) for scores in columns.values()))
+        (
+            METRICS[key].name,
+            METRICS[key].unit,
+            *_texts(METRICS[key], [s.overall[key] for s in columns.values()]),
+        )
         for key in result.scores.overall
     ]
     _print_table(("metric", "unit", *columns), rows)
@@ -60,8 +70,9 @@ def print_consistency(result: Consistency) -> None:
     """Print how a fused raster agrees with its inputs."""
     from emrdiff_cli.core.metrics.consistency_metrics import METRICS
 
-    rows = [(metric.name, metric.unit, figure(result.overall[key])) for key, metric in METRICS.items()]
-    rows += [(f"spatial: D_sR of MSI band {i}", "", figure(value)) for i, value in enumerate(result.d_sr, 1)]
+    rows = [(m.name, m.unit, *_texts(m, [result.overall[key]])) for key, m in METRICS.items()]
+    by_band = _texts(METRICS["d_sr_mean"], result.d_sr)
+    rows += [(f"spatial: D_sR of MSI band {i}", "", text) for i, text in enumerate(by_band, 1)]
     _print_table(("consistency", "unit", "fused"), rows)
     rows_px, cols_px = result.psf_sigma_px
     _print_line(
@@ -102,8 +113,9 @@ def score_rows(result: Evaluation, method: str = "fused") -> list[list[object]]:
         own = name == method
         figures = [scores.overall.get(key) for key in KEYS]
         counts = [len(scores.bands), scores.valid_pixels, scores.dropped_pixels, result.border_px]
-        hashes = [result.sha256.get("fused" if own else "baseline"), result.sha256.get("reference")]
-        raster = result.fused if own else result.baseline_path
+        role = "fused" if own else "baseline" if name == "bicubic" else ""
+        hashes = [result.sha256.get(role), result.sha256.get("reference")]
+        raster = result.fused if own else result.baseline_path if name == "bicubic" else ""
         shared = [scores.peak, scores.ratio, *counts, *hashes, __version__]
         rows.append([name, raster, result.reference, *figures, *shared])
     return rows
@@ -121,10 +133,7 @@ def consistency_row(result: Consistency) -> list[object]:
 
 
 def _columns(result: Evaluation, name: str) -> Mapping[str, Scores]:
-    columns = {name: result.scores}
-    if result.baseline is not None:
-        columns["bicubic"] = result.baseline
-    return columns
+    return {name if key == "fused" else key: scores for key, scores in result.columns().items()}
 
 
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -245,7 +245,8 @@ def _look_closer(result: Evaluation, closer: CloserLookRequest, quiet: bool) -> 
     """A second pass over the rasters where the seams or a report are asked for; gives the seams asked for."""
     if closer.folder is None and closer.edges is None:
         return None
-    from emrdiff_cli.evaluation.page import survey_errors, write_evaluation_report
+    from emrdiff_cli.evaluation.comparison import survey_errors
+    from emrdiff_cli.evaluation.page import write_evaluation_report
 
     with progress("look closer", quiet) as shown:
         errors = survey_errors(result, shown)

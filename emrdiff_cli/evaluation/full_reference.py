@@ -40,7 +40,7 @@ _Report = Callable[[float, float, str], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a fused raster, of bicubic upsampling beside it, and the convention they were computed by.
+    """Scores of a fused raster, of bicubic upsampling and of kriging beside it, and the convention they follow.
 
     Band numbers are the reference's, from 1; `wavelengths_nm` belong to the compared bands. `area` is what
     was compared, in the reference's pixels, less `border_px` at its edges; `sha256` are the files', by role.
@@ -61,6 +61,7 @@ class Evaluation:
     align_px: tuple[float, float] | None = None
     baseline: Scores | None = None
     baseline_path: Path | None = None
+    kriging: Scores | None = None
     mask: AskedMask = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,10 +84,16 @@ class Evaluation:
             "mask": list(self.mask),
             "align_px": None if self.align_px is None else list(self.align_px),
             "baseline": baseline,
+            "kriging": None if self.kriging is None else {"method": "kriging", **_record(self.kriging)},
             "notes": self.all_notes(),
             "sha256": dict(self.sha256),
             **versions(),
         }
+
+    def columns(self) -> dict[str, Scores]:
+        """The scores by the name of what was scored, the fused raster's first."""
+        every = {"fused": self.scores, "bicubic": self.baseline, "kriging": self.kriging}
+        return {name: scores for name, scores in every.items() if scores is not None}
 
     def all_notes(self) -> list[str]:
         """Everything to know of the figures, the baseline's notes marked as such."""

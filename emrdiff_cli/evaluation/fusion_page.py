@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from html import escape
 from pathlib import Path
 
 from emrdiff_cli.core.metrics.consistency_metrics import METRICS
@@ -24,19 +23,8 @@ from emrdiff_cli.fusion.job import FusionJob
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.report import panels
 from emrdiff_cli.report.page import notes, page, table, write_report
+from emrdiff_cli.report.tables import score_table
 
-_FACTS = {
-    "ratio": "Ratio",
-    "tiles": "Tiles",
-    "valid_share": "Share of valid pixels",
-    "changed_share": "Share of LR pixels on changed ground",
-    "clipped_values": "Clipped values",
-    "shift_lr_px": "LR-HSI moved down, right (LR pixels)",
-    "psf_fwhm_px": "FWHM of the PSF, rows x columns (MSI pixels)",
-    "seconds": "Seconds",
-}
-
-_SHOWN_ABOVE = ("verdict", "evidence")
 Section = tuple[str, str]
 
 
@@ -79,8 +67,7 @@ def write_fusion_report(
     lead = f"{lr_hsi} and {hr_msi}, fused by {result.method}"
     with opened_view(Path(result.output), lr_hsi, hr_msi) as view:
         middle = _sections(view, srf, uncertainty, list(_impossible(result)))
-        facts = ((label, getattr(result, key)) for key, label in _FACTS.items())
-        sections = [*middle[:1], ("Notes", remarks), *middle[1:], _provenance(view, facts)]
+        sections = [*middle[:1], ("Notes", remarks), *middle[1:], _provenance(view, _facts(result))]
         title = f"Fusion into {view.reader.info.path.name}"
         text = page(title, lead, sections, result.record())
     return write_report(folder, text, overwrite)
@@ -133,18 +120,24 @@ def _sections(
             ("Agreement with the inputs", pair_sections.agreement(view, maps) + untold),
             ("Uncertainty", pair_sections.uncertainty(deviations, fused.info.grid)),
             ("Geometry", pair_sections.geometry(view, msi)),
-            ("Spectra", spectra(SpectraSource(lr, fused, deviations, maps.extrapolated))),
+            ("Spectra", spectra(SpectraSource(lr, fused, deviations, maps.under))),
             ("Values", pair_sections.values(maps, facts)),
         ]
 
 
+def _facts(result: FusionReport) -> Iterator[tuple[str, object]]:
+    """Figures of the fusion that no other section has."""
+    yield "Ratio", f"{result.ratio:.6g}"
+    if result.tiles:
+        yield "Tiles", result.tiles
+    yield "Valid pixels", f"{result.valid_share:.2%}"
+    yield "LR pixels on changed ground", f"{result.changed_share:.2%}"
+    yield "Clipped values", result.clipped_values
+    yield "Time", f"{result.seconds:.1f} s"
+
+
 def _scores(result: Consistency) -> str:
-    rows = (
-        f'<tr><td title="{escape(METRICS[key].convention)}">{escape(METRICS[key].title)}</td>'
-        f"<td>{'&ndash;' if value is None else f'{value:.6g}'}</td></tr>"
-        for key, value in result.overall.items()
-    )
-    return f'<table class="scores">{"".join(rows)}</table>'
+    return score_table(list(METRICS.values()), {"fused": result.overall})
 
 
 def _impossible(result: FusionReport) -> Iterator[tuple[str, object]]:
@@ -159,6 +152,6 @@ def _provenance(view: PairView, facts: Iterable[tuple[str, object]]) -> Section:
         panels.facts("LR-HSI", view.pair.lr_info),
         panels.facts("HR-MSI", view.pair.msi_info),
         *facts,
-        *((f"Tag: {key}", value) for key, value in panels.recorded(fused) if key not in _SHOWN_ABOVE),
+        *((f"Recorded: {key}", value) for key, value in panels.recorded(fused, pair_sections.GEOMETRY_TAGS)),
     ]
     return "Provenance", table(rows)

@@ -32,7 +32,7 @@ class PairMaps:
     the common ground: rms over the MSI's bands of the response applied to the cube less the MSI; data units, NaN
     where nothing is compared. `usual`: the median of the latter by pixels, and `contradicted` the share of the
     pixels that differ by more than four times that. `changed` (h, w): 1 where the pair contradicts itself.
-    `extrapolated`: the LR-HSI's bands (0-based) under none of the MSI's. `ranges`: the least and the greatest value
+    `under`: the LR-HSI's bands (0-based) under each of the MSI's. `ranges`: the least and the greatest value
     of the fused raster and of the LR-HSI. `impossible`: the share of the fused values that cannot be.
     """
 
@@ -41,7 +41,7 @@ class PairMaps:
     usual: float
     contradicted: float
     changed: Field
-    extrapolated: tuple[int, ...]
+    under: tuple[tuple[int, ...], ...]
     ranges: tuple[tuple[float, float], tuple[float, float]]
     impossible: float
 
@@ -64,7 +64,6 @@ def survey_pair(view: PairView, response: Response | None) -> PairMaps:
         seen.add(fused, squares)
     low = view.lr[view.bands]
     under = [] if response is None else covered_by_response(response.matrix)
-    uncovered = set(range(len(view.bands))).difference(*under) if under else set()
     spectral = np.sqrt(np.square(degraded.masked_mean() - low).mean(axis=0))
     usual, contradicted = seen.contradicted()
     return PairMaps(
@@ -73,7 +72,7 @@ def survey_pair(view: PairView, response: Response | None) -> PairMaps:
         usual=usual,
         contradicted=contradicted,
         changed=_changed(view),
-        extrapolated=tuple(sorted(view.bands[band] for band in uncovered)),
+        under=tuple(tuple(view.bands[band] for band in bands) for bands in under),
         ranges=(seen.range, _range(low)),
         impossible=seen.impossible / max(1, seen.values),
     )

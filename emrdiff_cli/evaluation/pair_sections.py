@@ -16,13 +16,28 @@ from emrdiff_cli.evaluation.pair_evidence import PairEvidence
 from emrdiff_cli.evaluation.pair_maps import PairMaps
 from emrdiff_cli.evaluation.pair_view import PairView
 from emrdiff_cli.fusion.output import EVIDENCE_TAG, VERDICT_TAG
-from emrdiff_cli.pair.geometry import PairGeometry
+from emrdiff_cli.pair.geometry import (
+    FIELD_TAG,
+    GROUPS_TAG,
+    PSF_ERROR_TAG,
+    PSF_TAG,
+    SHIFT_ERROR_TAG,
+    SHIFT_TAG,
+    PairGeometry,
+)
 from emrdiff_cli.pair.geometry_notes import described
 from emrdiff_cli.raster.reading import RasterReader
-from emrdiff_cli.raster_info import Grid
+from emrdiff_cli.raster_info import Grid, RasterInfo
 from emrdiff_cli.report import panels
 from emrdiff_cli.report.colour import Limits, colour_map
 from emrdiff_cli.report.page import figure, image, notes, row, table
+from emrdiff_cli.report.tables import cell, header, wide
+
+# What a page tells in words elsewhere.
+GEOMETRY_TAGS = (
+    *(SHIFT_TAG, SHIFT_ERROR_TAG, PSF_TAG, PSF_ERROR_TAG, FIELD_TAG, GROUPS_TAG),
+    *(VERDICT_TAG, EVIDENCE_TAG),
+)
 
 _ARROWS = 6  # along the longer side
 _STRETCH = (
@@ -55,21 +70,22 @@ def _evidence(text: str) -> str:
         return ""
     kinds = list(dict.fromkeys(kind for _, kind, _ in rows))
     known = {(method, kind): gain for method, kind, gain in rows}
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *kinds))
     body = "".join(
-        f"<tr><td>{escape(method)}</td>"
-        + "".join(f"<td>{known.get((method, kind), '&ndash;')}</td>" for kind in kinds)
+        f'<tr><th scope="row">{escape(method)}</th>'
+        + "".join(cell(known.get((method, kind), "\u2013")) for kind in kinds)
         + "</tr>"
         for method in dict.fromkeys(method for method, _, _ in rows)
     )
-    scores = f'<div class="wide"><table class="scores"><tr>{head}</tr>{body}</table></div>'
-    return scores + notes(["dB better than kriging, with the standard error, on this pair."])
+    scores = f'<table class="scores">{header(["method", *kinds])}<tbody>{body}</tbody></table>'
+    return wide(scores, "Evidence") + notes(
+        ["dB better than kriging, with the standard error, on this pair."]
+    )
 
 
 def _gain(value: Any, error: Any) -> str:
     """A gain with its error; either is null where it is not known."""
     if value is None:
-        return "&ndash;"
+        return "\u2013"
     return f"{float(value):+.2f}" + ("" if error is None else f" ± {float(error):.2f}")
 
 
@@ -126,12 +142,12 @@ def _changed_map(changed: NDArray[np.float32], grid: Grid) -> str:
     """The changed LR pixels as light ones; nothing without any."""
     if not np.nansum(changed):
         return ""
-    picture = image(colour_map(changed, Limits(0.0, 1.0)), "changed ground") + panels.scale(grid)
+    picture = image(colour_map(changed, Limits(0.0, 1.0)), "Changed ground, as a map") + panels.scale(grid)
     return figure(picture, "LR pixels that contradict the rest of the pair are light", "Changed ground")
 
 
 def _share(changed: NDArray[np.float32]) -> str:
-    return f"{np.nanmean(changed):.2%}" if np.isfinite(changed).any() else "unknown"
+    return _percent(float(np.nanmean(changed))) if np.isfinite(changed).any() else "unknown"
 
 
 def geometry(view: PairView, msi: RasterReader) -> str:
@@ -146,9 +162,7 @@ def geometry(view: PairView, msi: RasterReader) -> str:
 
 
 def _geometry_rows(found: PairGeometry, view: PairView) -> Iterator[tuple[str, object]]:
-    mean = ", the mean over the scene" if found.field else ""
-    moved = described(*found.move) + mean if any(found.move) else "not at all"
-    yield "LR-HSI moved", moved + _standard_errors(found.move_errors, "LR pixels")
+    yield "LR-HSI moved", _moved(found)
     pair = view.pair
     ratio = pair.alignment.rows.ratio, pair.alignment.cols.ratio
     axes = pair.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes or ()
@@ -156,13 +170,39 @@ def _geometry_rows(found: PairGeometry, view: PairView) -> Iterator[tuple[str, o
     shares = " x ".join(f"{axis.fwhm_px / by:.2f}" for axis, by in zip(axes, ratio, strict=True))
     errors = _standard_errors(found.fwhm_errors_px(pair), "MSI pixels")
     yield "PSF's FWHM", f"{widths} MSI pixels (rows x columns), {shares} of the ratio{errors}"
-    for group in found.groups:
-        numbers = numbered_bands([band + 1 for band in group.bands])
-        yield numbers, f"moved by {described(*group.shift)} besides"
+    yield from _moved_bands(found)
 
 
 def _standard_errors(errors: tuple[float, float] | None, unit: str) -> str:
-    return "" if errors is None else f"; standard errors {errors[0]:.3f} x {errors[1]:.3f} {unit}"
+    return "" if errors is None else f"; standard errors {errors[0]:.2g} x {errors[1]:.2g} {unit}"
+
+
+def recorded_geometry(fused: RasterInfo) -> Iterator[tuple[str, str]]:
+    """What a fused raster records of the choice of its method and of the pair's geometry, in words."""
+    if VERDICT_TAG in fused.tags:
+        yield "verdict", fused.tags[VERDICT_TAG]
+    found = PairGeometry.from_tags(fused.tags)
+    if not found.known:
+        return
+    yield "LR-HSI moved", _moved(found)
+    if found.psf is not None and found.psf.axes is not None:
+        yield (
+            "PSF's FWHM",
+            " x ".join(f"{axis.fwhm_px:.2f}" for axis in found.psf.axes) + " MSI pixels (rows x columns)",
+        )
+    yield from _moved_bands(found)
+
+
+def _moved(found: PairGeometry) -> str:
+    mean = ", the mean over the scene" if found.field else ""
+    moved = described(*found.move) + mean if any(found.move) else "not at all"
+    return moved + _standard_errors(found.move_errors, "LR pixels")
+
+
+def _moved_bands(found: PairGeometry) -> Iterator[tuple[str, str]]:
+    for group in found.groups:
+        numbers = numbered_bands([band + 1 for band in group.bands])
+        yield numbers, f"moved by {described(*group.shift)} besides"
 
 
 def _arrows(found: PairGeometry, view: PairView, msi: RasterReader) -> str:
@@ -203,11 +243,16 @@ def values(maps: PairMaps, facts: Iterable[tuple[str, object]]) -> str:
     rows = [
         ("Fused values", f"{fused[0]:.5g} to {fused[1]:.5g}"),
         ("Values of the LR-HSI", f"{low[0]:.5g} to {low[1]:.5g}"),
-        ("Share of impossible values", f"{maps.impossible:.4%}"),
+        ("Share of impossible values", _percent(maps.impossible)),
         *facts,
     ]
     said = "Impossible: negative in a band of which the LR-HSI has none, or more than all of an LR pixel."
     return table(rows) + notes([said])
+
+
+def _percent(share: float) -> str:
+    """A share with two digits that tell, nothing as 0 %."""
+    return "0 %" if share == 0 else f"{100 * share:.2g} %"
 
 
 def uncertainty(deviations: RasterReader | None, grid: Grid) -> str:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.metrics.error_survey import BRIGHTNESS
+from emrdiff_cli.evaluation.band_axis import BandAxis
 from emrdiff_cli.raster.reading import RasterReader
-from emrdiff_cli.raster_info import Bands, Grid, Window
+from emrdiff_cli.raster_info import Grid, Window
 from emrdiff_cli.report import panels
-from emrdiff_cli.report.charts import Area, Chart, Line
+from emrdiff_cli.report.charts import Area, Chart
 from emrdiff_cli.report.colour import LINE_COLOURS
 from emrdiff_cli.report.page import figure, notes, row
 
 Field = NDArray[np.float32]
 
-_WATER_NM = ((1350.0, 1450.0), (1800.0, 1950.0))  # where the air lets no light through
 _NINETY = 1.645  # standard deviations on both sides that hold 90 % of a Gaussian
 
 
@@ -28,13 +27,13 @@ _NINETY = 1.645  # standard deviations on both sides that hold 90 % of a Gaussia
 class SpectraSource:
     """What spectra are read from; `deviations`: the fused raster's standard deviations, None where unknown.
 
-    `extrapolated`: bands of the LR-HSI (0-based) whose detail no MSI band has seen.
+    `under`: the bands of the LR-HSI (0-based) under each of the MSI's.
     """
 
     lr: RasterReader
     fused: RasterReader
     deviations: RasterReader | None
-    extrapolated: Sequence[int]
+    under: Sequence[Sequence[int]]
 
 
 def spectra(source: SpectraSource) -> str:
@@ -60,69 +59,38 @@ def spectra(source: SpectraSource) -> str:
 def _told(source: SpectraSource) -> Iterator[str]:
     yield (
         "Of each third of the LR-HSI by brightness, the median pixel, and the mean of the fused pixels in it. Bad "
-        "bands and those that the air's water takes are left open; tinted bands are under none of the HR-MSI's."
+        "bands and those that the air's water takes are left open; blue bands are under those of the HR-MSI."
     )
     if source.deviations is not None:
         yield "Around the fused spectrum the 90 % interval of a single pixel, mean over the pixels."
 
 
 def _chart(source: SpectraSource, ground: Grid, below: Field, above: Field) -> Chart:
-    bands = source.lr.info.bands
-    axis: Sequence[float] = bands.wavelengths_nm or range(1, bands.count + 1)
-    shown = _shown(bands)
+    axis = BandAxis(source.lr.info.bands)
     lines = tuple(
-        Line(title, sorted(zip(axis, np.where(shown, line, np.nan).tolist(), strict=True)), colour, dashes)
+        axis.line(title, dict(enumerate(line.tolist())), colour, dashes, absent=axis.bands.bad, air=True)
         for title, line, colour, dashes in (
             ("LR-HSI", below, LINE_COLOURS[6], ""),
             ("fused, mean", above, LINE_COLOURS[1], "6 4"),
         )
     )
     spread = None if source.deviations is None else _on(source.deviations, ground)
-    areas: tuple[Area, ...] = ()
-    if spread is not None and len(spread) == len(above):
-        half = np.where(shown, _NINETY * spread, np.nan)
-        areas = (
-            Area(
-                sorted(zip(axis, (above - half).tolist(), (above + half).tolist(), strict=True)),
-                LINE_COLOURS[1],
-            ),
-        )
+    areas = () if spread is None or len(spread) != len(above) else (_interval(axis, above, _NINETY * spread),)
     return Chart(
-        "band" if bands.wavelengths_nm is None else "wavelength (nm)",
+        axis.label,
         "reflectance" if source.lr.info.scale_recorded else "value",
         lines,
-        tinted=tuple(_spans(axis, set(source.extrapolated))),
+        msi=axis.msi_spans(source.under),
         areas=areas,
         from_zero=True,
     )
 
 
-def _shown(bands: Bands) -> NDArray[np.bool_]:
-    """Bands whose values say something."""
-    shown = np.ones(bands.count, np.bool_)
-    shown[list(bands.bad)] = False
-    if bands.wavelengths_nm is not None:
-        centres = np.array(bands.wavelengths_nm)
-        for low, high in _WATER_NM:
-            shown[(centres >= low) & (centres <= high)] = False
-    return shown
-
-
-def _spans(axis: Sequence[float], chosen: set[int]) -> Iterator[tuple[float, float]]:
-    """Ranges of the axis around runs of chosen bands, each half-way to the next band."""
-    order = sorted(range(len(axis)), key=lambda band: axis[band])
-    edges = [
-        axis[order[0]],
-        *((axis[a] + axis[b]) / 2 for a, b in pairwise(order)),
-        axis[order[-1]],
-    ]
-    start: float | None = None
-    for place, band in enumerate(order):
-        if band in chosen and start is None:
-            start = edges[place]
-        if start is not None and (band not in chosen or place == len(order) - 1):
-            yield start, edges[place + (band in chosen)]
-            start = None
+def _interval(axis: BandAxis, middle: Field, half: Field) -> Area:
+    low = axis.line("low", dict(enumerate((middle - half).tolist())), "", absent=axis.bands.bad, air=True)
+    high = axis.line("high", dict(enumerate((middle + half).tolist())), "", absent=axis.bands.bad, air=True)
+    edges = zip(low.points, high.points, strict=True)
+    return Area([(x, below, above) for (x, below), (_, above) in edges], LINE_COLOURS[1])
 
 
 def _on(reader: RasterReader, ground: Grid) -> Field | None:

@@ -21,7 +21,7 @@ from emrdiff_cli.methods import AUTO, FAVOURITE, METHODS, MethodChoice
 from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
-from emrdiff_cli.report.page import REPORT, check_report
+from emrdiff_cli.report.page import check_report, report_file
 from emrdiff_cli.runtime.torch_library import has_torch, require_torch
 from emrdiff_cli.zoo import ZooModel
 
@@ -119,7 +119,7 @@ def method_of(job: FusionJob, chosen: ChosenModel | None) -> MethodChoice:
 def is_done(job: FusionJob, chosen: ChosenModel | None) -> bool:
     """Whether all is there and was made from these files, by this model, with these settings."""
     asked = job.settings
-    beside = [*asked.side_files(job.output), *(() if asked.report is None else [asked.report / REPORT])]
+    beside = [*asked.side_files(job.output), *(() if asked.report is None else [report_file(asked.report)])]
     return all(path.exists() for path in beside) and _is_made(job, chosen)
 
 

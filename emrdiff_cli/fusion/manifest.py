@@ -13,6 +13,7 @@ from emrdiff_cli.fusion.job import FusionJob
 from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
 from emrdiff_cli.methods import AUTO, METHODS
 from emrdiff_cli.raster.envi import find_data
+from emrdiff_cli.report.page import report_file
 from emrdiff_cli.runtime.manifest import Row, read_rows
 
 _FILES = ("lr_hsi", "hr_msi", "output")
@@ -128,4 +129,4 @@ def _output_places(job: FusionJob) -> Iterator[Path]:
     for path in job.settings.side_files(job.output):
         yield path.resolve()
     if job.settings.report is not None:
-        yield job.settings.report.resolve()
+        yield report_file(job.settings.report).resolve()

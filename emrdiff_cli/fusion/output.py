@@ -31,6 +31,7 @@ _PROBABLY_FILL = 1e15  # values of an LR-HSI from which sums overflow without a 
 METHOD_TAG = "emrdiff_method"
 VERDICT_TAG = "emrdiff_verdict"
 EVIDENCE_TAG = "emrdiff_evidence"
+DETAIL_TAG = "emrdiff_detail"
 
 
 class Expanded(NamedTuple):
@@ -91,7 +92,7 @@ def with_detail(spec: RasterSpec, seen: Coverage) -> RasterSpec:
     residuals = seen.residuals()
     if residuals is not None:
         tags["emrdiff_srf_residual"] = ",".join(f"{left:.4f}" for left in residuals)
-    return replace(spec, tags=tags, band_tags={**spec.band_tags, "emrdiff_detail": seen.labels()})
+    return replace(spec, tags=tags, band_tags={**spec.band_tags, DETAIL_TAG: seen.labels()})
 
 
 def with_verdict(spec: RasterSpec, verdict: Verdict | None) -> RasterSpec:

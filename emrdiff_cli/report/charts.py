@@ -40,7 +40,8 @@ class Area:
 class Chart:
     """Lines, or bars of (left, right, height), over areas and shaded ranges of x, with vertical marks (x, name).
 
-    `tinted` ranges are shaded less than `shaded` ones. Marks ascend in x. `from_zero`: the y axis starts at 0.
+    `tinted` ranges are shaded less than `shaded` ones, `msi` ones in a colour of their own. Marks ascend in x.
+    `from_zero`: the y axis starts at 0.
     """
 
     x_label: str
@@ -49,6 +50,7 @@ class Chart:
     bars: tuple[tuple[float, float, float], ...] = ()
     shaded: tuple[tuple[float, float], ...] = ()
     tinted: tuple[tuple[float, float], ...] = ()
+    msi: tuple[tuple[float, float], ...] = ()
     areas: tuple[Area, ...] = ()
     marks: tuple[tuple[float, str], ...] = ()
     from_zero: bool = False
@@ -61,6 +63,7 @@ class Chart:
         frame = _Frame(_padded(x, 0.0), _padded(y, 0.06, self.from_zero), width, height)
         parts = [
             *(frame.shade(*span, "tinted") for span in self.tinted),
+            *(frame.shade(*span, "msi") for span in self.msi if frame.meets(*span)),
             *(frame.shade(*span, "bad") for span in self.shaded),
             *frame.axes(self.x_label, self.y_label),
             *(frame.bar(*bar) for bar in self.bars),
@@ -69,9 +72,20 @@ class Chart:
             *(text for line in self.lines for text in frame.line(line)),
             *self._legend(width),
         ]
-        label = escape(f"{self.y_label} over {self.x_label}", quote=True)
+        label = escape(self._told(), quote=True)
         head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
         return "".join([head, *parts, "</svg>"])
+
+    def _told(self) -> str:
+        """The chart in a sentence, for those who cannot see it."""
+        ranges = []
+        for line in self.lines:
+            heights = [y for x, y in line.points if math.isfinite(x + y)]
+            if heights:
+                ranges.append(f"{line.name} from {min(heights):.4g} to {max(heights):.4g}")
+        ranges += [name for _, name in self.marks if name]
+        told = f"{self.y_label} over {self.x_label}"
+        return f"{told}: {', '.join(ranges)}" if ranges else told
 
     def _ranges(self) -> tuple[list[float], list[float]]:
         finite = [p for line in self.lines for p in line.points if math.isfinite(p[0] + p[1])]
@@ -125,6 +139,10 @@ class _Frame:
         turned = f'transform="rotate(-90 13 {middle})"'
         yield f'<text x="13" y="{middle}" text-anchor="middle" {turned}>{escape(y_label)}</text>'
 
+    def meets(self, start: float, stop: float) -> bool:
+        """Whether a range of x lies on the axis, in part at least."""
+        return start < self.x[1] and stop > self.x[0]
+
     def shade(self, start: float, stop: float, kind: str) -> str:
         left, right = (self._across(min(max(x, self.x[0]), self.x[1])) for x in (start, stop))
         size = f'width="{max(right - left, 1):.2f}" height="{self.height - _TOP - _BOTTOM}"'
@@ -174,7 +192,8 @@ def colour_bar(limits: Limits, label: str, width: int = 360) -> str:
         _text(frame.at(value, 0)[0] - _LEFT + 20, 28, tick, "middle")
         for value, tick in _labelled(ticks(*span, 5))
     )
-    head = f'<svg viewBox="0 0 {width} 48" role="img" aria-label="{escape(label, quote=True)}">'
+    told = escape(f"colours of {label}, from {span[0]:.3g} to {span[1]:.3g}", quote=True)
+    head = f'<svg viewBox="0 0 {width} 48" role="img" aria-label="{told}">'
     return f"{head}{cells}{marks}{_text(width / 2, 44, label, 'middle')}</svg>"
 
 

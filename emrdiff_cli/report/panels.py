@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,19 @@ from emrdiff_cli.report.scale_bar import scale_bar
 SIZE = 480  # longer side of a composite in pixels
 MAP_SIZE = 800
 
+_PREFIX, _TILES = "emrdiff_", "emrdiff_tile_"
+_OPENING = ("[", "{")  # of values in JSON, which are for programs
+_TAG_LABELS = {
+    "emrdiff_detail_by": "bands under the MSI's, told by",
+    "emrdiff_hr_msi": "HR-MSI",
+    "emrdiff_lr_hsi": "LR-HSI",
+    "emrdiff_physical": "impossible values corrected",
+    "emrdiff_psf_fwhm_standard_error_of_ratio": "standard errors of the PSF's FWHM (of the ratio; rows, columns)",
+    "emrdiff_shift_lr_px": "LR-HSI moved down, right (LR pixels)",
+    "emrdiff_shift_standard_error_lr_px": "standard errors of the move (LR pixels; down, right)",
+    "emrdiff_srf_residual": "variance of each MSI band that its response leaves (shares)",
+    "emrdiff_changed_share": "changed ground (share of the LR pixels)",
+}
 _WIDTH = 480  # of a drawing with a picture in it, in its own units
 _SHEAR = 1e-6
 _BARB = 0.3  # of an arrow's length
@@ -95,8 +109,9 @@ def _composites(shown: Sequence[Shown], grid: Grid, chosen: Mapping[str, Composi
             limits = (
                 shared if not raster.own_stretch and len(shared) == len(cube) else percentile_limits(cube)
             )
-            picture = image(composite(cube, limits), raster.name) + scale(grid)
-            yield figure(picture, chosen[raster.name].legend, raster.name)
+            legend = chosen[raster.name].legend
+            picture = image(composite(cube, limits), f"{raster.name}, {legend}") + scale(grid)
+            yield figure(picture, legend, raster.name)
 
 
 def read_on(
@@ -137,7 +152,7 @@ def marked(reader: RasterReader, grid: Grid, places: Sequence[Place]) -> str:
         parts += [
             f'<text class="dot" x="{x + side:.1f}" y="{text_y:.1f}" text-anchor="{anchor}">{place.name}</text>'
         ]
-    return _drawn_on(reader, grid, parts)
+    return _drawn_on(reader, grid, parts, f"{len(places)} numbered points on a picture in true colour")
 
 
 def pointed(reader: RasterReader, grid: Grid, arrows: Sequence[Pointer]) -> str:
@@ -153,10 +168,10 @@ def pointed(reader: RasterReader, grid: Grid, arrows: Sequence[Pointer]) -> str:
         barbs = "L{:.1f} {:.1f}L".join("{:.1f} {:.1f}".format(*end) for end in ends).format(*tip)
         line = f'd="M{x:.1f} {y:.1f}L{tip[0]:.1f} {tip[1]:.1f}M{barbs}"'
         parts.append(f'<path class="halo" {line}/><path class="ring" {line}/>')
-    return _drawn_on(reader, grid, parts)
+    return _drawn_on(reader, grid, parts, f"{len(arrows)} arrows on a picture in true colour")
 
 
-def _drawn_on(reader: RasterReader, grid: Grid, parts: Sequence[str]) -> str:
+def _drawn_on(reader: RasterReader, grid: Grid, parts: Sequence[str], told: str) -> str:
     """A drawing over a true-colour picture, with its scale; nothing where the raster cannot be shown."""
     cube = read_on(reader, choose_bands(reader).bands, grid, shape_of(grid, SIZE))
     if cube is None:
@@ -164,7 +179,7 @@ def _drawn_on(reader: RasterReader, grid: Grid, parts: Sequence[str]) -> str:
     height = _WIDTH * grid.height / grid.width
     uri = data_uri(composite(cube, percentile_limits(cube)))
     picture = f'<image href="{uri}" width="{_WIDTH}" height="{height:.1f}" preserveAspectRatio="none"/>'
-    head = f'<svg viewBox="0 0 {_WIDTH} {height:.1f}" role="img">'
+    head = f'<svg viewBox="0 0 {_WIDTH} {height:.1f}" role="img" aria-label="{told}">'
     return f"{head}{picture}{''.join(parts)}</svg>{scale(grid)}"
 
 
@@ -172,7 +187,8 @@ def error_map(values: NDArray[np.float32], grid: Grid, label: str) -> str:
     """A map in the colour map from 0 to the 98th percentile, its scale and its colour bar underneath."""
     high = percentile_limits(values[None], 0, 98)[0].high if np.isfinite(values).any() else 0.0
     limits = Limits(0.0, high)
-    return image(colour_map(values, limits), label) + scale(grid) + colour_bar(limits, label)
+    told = f"{label}, a map of it from 0 to {high:.3g}"
+    return image(colour_map(values, limits), told) + scale(grid) + colour_bar(limits, label)
 
 
 def scale(grid: Grid) -> str:
@@ -182,7 +198,9 @@ def scale(grid: Grid) -> str:
     bar = scale_bar(_WIDTH, pixel, "px" if metres is None else "m")
     line = f'<path class="scale" d="M1 8V20M1 14H{bar.pixels}M{bar.pixels} 8V20"/>'
     text = f'<text class="big" x="{bar.pixels + 9}" y="20">{bar.label}</text>'
-    return f'<svg viewBox="0 0 {_WIDTH} 26" role="img" aria-label="scale bar">{line}{text}</svg>'
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} 26" role="img" aria-label="scale bar of {bar.label}">{line}{text}</svg>'
+    )
 
 
 def facts(name: str, info: RasterInfo) -> tuple[str, str]:
@@ -199,11 +217,13 @@ def facts(name: str, info: RasterInfo) -> tuple[str, str]:
     )
 
 
-def recorded(info: RasterInfo) -> list[tuple[str, str]]:
-    """Tags of a raster that tell of its making."""
-    prefix = "emrdiff_"
+def recorded(info: RasterInfo, told: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Tags of a raster that tell of its making; without those `told` elsewhere and those that programs read."""
     return [
-        (key.removeprefix(prefix).replace("_", " "), value)
+        (_TAG_LABELS.get(key, key.removeprefix(_PREFIX).replace("_", " ")), re.sub(r",(?=\S)", ", ", value))
         for key, value in sorted(info.tags.items())
-        if key.startswith(prefix) and not key.startswith("emrdiff_tile_")
+        if key.startswith(_PREFIX)
+        and key not in told
+        and not key.startswith(_TILES)
+        and value[:1] not in _OPENING
     ]

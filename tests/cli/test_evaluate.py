@@ -18,6 +18,7 @@ import pytest
 
 from emrdiff_cli import __version__
 from emrdiff_cli.core.metrics.cube import CHEAP, KEYS, score
+from emrdiff_cli.core.metrics.full_reference import METRICS
 from tests.support.front_door import Run
 from tests.support.scoring_rasters import ground, place, write_raster
 
@@ -237,8 +238,10 @@ def test_the_table_prints_what_the_json_holds(run: Run, scene: tuple[Path, Path,
     text, got = run(*arguments, "-q"), json.loads(run(*arguments, "--json").out)
     assert text.err == ""
     for key in KEYS:
-        assert f"{got[key]:#.6g}" in text.out
-        assert f"{got['baseline'][key]:#.6g}" in text.out
+        # The values of a row have the same decimals, and two digits at least.
+        for shown in METRICS[key].texts([got[key], got["baseline"][key]]):
+            assert f" {shown} " in text.out
+        assert float(shown) == pytest.approx(got["baseline"][key], rel=0.05)
     assert "degrees" in text.out
     convention = text.out.splitlines()[-1]
     assert convention == (
@@ -314,10 +317,11 @@ def test_a_report_and_the_seams_go_along(run: Run, scene: tuple[Path, Path, Path
     assert got == plain
     assert seams["ratio"] == pytest.approx(seams["at_edges"] / seams["elsewhere"])
     assert seams["ratio"] == pytest.approx(1, abs=0.2)
-    assert f"<td>{got['psnr_db']:.6g}</td>" in (tmp_path / "report" / "report.html").read_text()
+    assert f"<td>{got['psnr_db']:.2f}</td>" in (tmp_path / "report" / "report.html").read_text()
     assert "seams" in run(fused, reference, "-q", "--seams", "16,4").out
-    again = run(*usual, "--report", tmp_path / "report")
-    assert (again.code, again.out) == (2, "")
+    for there in (tmp_path / "report", tmp_path / "report" / "report.html"):
+        again = run(*usual, "--report", there)
+        assert (again.code, again.out) == (2, "")
     assert run(*usual, "--report", tmp_path / "report", "--overwrite").code == 0
     for options in (("--seams", "auto"), ("--seams", "4"), ("--msi", lr)):
         assert run(*usual, *options).code == 2

@@ -127,7 +127,7 @@ def test_from_the_command_line(pair: Pair, fused: Callable[..., Path], emrdiff: 
     assert set(got["sha256"]) == {"fused", "lr_hsi", "hr_msi"}
     assert scores.read_text().count("\n") == 2
     text = emrdiff("evaluate", path, *inputs).out
-    assert f"{got['d_lambda_k']:#.6g}" in text
+    assert f" {got['d_lambda_k']:.4f} " in text
     assert "HQNR_MSI" in text
 
 
@@ -141,7 +141,7 @@ def test_walds_test_scores_the_method_on_the_pair_itself(pair: Pair, emrdiff: Ru
     assert got["psnr_db"] > got["baseline"]["psnr_db"] + 3
     text = emrdiff(*arguments).out
     assert "Wald: glp" in text
-    assert f"{got['psnr_db']:#.6g}" in text
+    assert f" {got['psnr_db']:.2f} " in text
 
 
 def test_both_go_together(pair: Pair, fused: Callable[..., Path], emrdiff: Run) -> None:

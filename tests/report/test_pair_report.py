@@ -12,6 +12,7 @@ import rasterio
 
 from emrdiff_cli.core.evidence.bootstrap import Estimate
 from emrdiff_cli.core.evidence.verdict import HELD_OUT, Score, Standing, Verdict
+from emrdiff_cli.core.metrics.consistency_metrics import METRICS
 from emrdiff_cli.methods import END_POINTS
 from tests.support.front_door import Run
 from tests.support.pages import Page, polylines
@@ -62,7 +63,7 @@ def test_an_evaluation_without_a_reference_has_a_page(
         *("Scores", "Pictures", "Agreement with the inputs", "Geometry", "Spectra", "Values", "Provenance"),
     ]
     assert "Share of impossible values" in page.section("Values")
-    assert f"{page.record['spectral_rmse']:.6g}" in page.section("Scores")
+    assert METRICS["spectral_rmse"].texts([page.record["spectral_rmse"]])[0] in page.section("Scores")
 
 
 def test_the_verdict_comes_first_and_is_text(fused: Path, pair: tuple[Path, Path], emrdiff: Run) -> None:
@@ -73,7 +74,9 @@ def test_the_verdict_comes_first_and_is_text(fused: Path, pair: tuple[Path, Path
     assert page.headings[0] == "Verdict"
     said = page.section("Verdict")
     assert '<p class="verdict">fused by &lt;b&gt;</p>' in said
-    assert re.findall(r"<td>(.*?)</td>", said) == ["kriging", "+0.00 ± 0.00", "glp", "-1.25"]
+    assert re.findall(r"<(?:td|th )[^>]*>([^<]*)</", said) == [
+        *("method", "band held out", "kriging", "+0.00 ± 0.00", "glp", "-1.25"),
+    ]
     with rasterio.open(fused, "r+") as dataset:
         dataset.update_tags(emrdiff_evidence="[damaged")
     assert "<table" not in evaluated(emrdiff, fused, pair).section("Verdict")
@@ -114,7 +117,7 @@ def test_maps_are_bright_where_the_cube_contradicts_its_inputs(
     assert brightness[inside].min() > brightness[~inside].max()
 
 
-def test_spectra_leave_water_and_bad_bands_open_and_tint_what_no_band_covers(
+def test_spectra_leave_water_and_bad_bands_open_and_shade_the_bands_of_the_msi(
     tmp_path: Path, pair: tuple[Path, Path], emrdiff: Run
 ) -> None:
     lr, msi = pair
@@ -128,7 +131,7 @@ def test_spectra_leave_water_and_bad_bands_open_and_tint_what_no_band_covers(
     page = Page(page_folder / "report.html")
     # Band 1 alone is a point; 3 to 5 and 7 to 8 are lines, of the LR-HSI and the fused.
     assert polylines(page.section("Spectra"))[:4] == [3, 2, 3, 2]
-    assert page.section("Spectra").count('class="tinted"') > 0
+    assert page.section("Spectra").count('class="msi"') > 0
     assert page.record["method"] == "glp"
     assert "they were corrected" in page.section("Values")
 

@@ -59,14 +59,27 @@ class Page(HTMLParser):
         return self.text.split(f"<h2>{heading}</h2>")[1].split("</section>")[0]
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """The last picture of each name."""
-        return {attrs["alt"]: decode(attrs["src"]) for tag, attrs in self.tags if tag == "img"}
+        """The last picture of each name, with which its alternative text begins."""
+        return {
+            attrs["alt"].partition(", ")[0]: decode(attrs["src"]) for tag, attrs in self.tags if tag == "img"
+        }
+
+    def assert_told_in_words(self) -> None:
+        """Pictures and charts say what they show; no table holds what only a program reads."""
+        assert all(attrs.get("alt") for tag, attrs in self.tags if tag == "img")
+        assert all(attrs.get("aria-label") for tag, attrs in self.tags if tag == "svg")
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", self.text)
+        assert [cell for cell in cells if re.search(r"[{\[]|^\(|\b(None|True|False)\b", cell)] == []
 
     def assert_self_contained(self) -> None:
+        self.assert_told_in_words()
         addresses = [
             value for _, attrs in self.tags for key, value in attrs.items() if key in ("src", "href")
         ]
-        assert all(address.startswith("data:image/png;base64,") for address in addresses)
+        names = [attrs["id"] for _, attrs in self.tags if "id" in attrs]
+        assert len(names) == len(set(names))
+        inside = {f"#{name}" for name in names}
+        assert all(a.startswith("data:image/png;base64,") or a in inside for a in addresses)
         assert not re.search(r"https?:|url\(|@import", self.text)
         assert not {"link", "iframe"} & {tag for tag, _ in self.tags}
 

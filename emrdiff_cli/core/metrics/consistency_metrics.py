@@ -53,6 +53,7 @@ _TABLE = (
         unit="data units",
         better="lower",
         convention="RMSE over the common good bands, the fused cube through the PSF against the LR-HSI",
+        meaning="the usual size of what the cube, seen as the LR-HSI sees, differs from it by; 0 is none",
         value=lambda seen: seen.at_lr.overall["rmse"],
     ),
     ConsistencyMetric(
@@ -61,6 +62,8 @@ _TABLE = (
         unit="degrees",
         better="lower",
         convention="mean spectral angle in degrees, the fused cube through the PSF against the LR-HSI",
+        meaning="the mean angle between the LR-HSI's spectra and the cube's, seen as the LR-HSI sees; 0 is none",
+        decimals=2,
         value=lambda seen: seen.at_lr.overall["sam_deg"],
     ),
     ConsistencyMetric(
@@ -69,6 +72,8 @@ _TABLE = (
         unit="",
         better="lower",
         convention="1 - Q2n of the fused cube through the PSF against the LR-HSI, 32 x 32 blocks of LR pixels",
+        meaning="how unlike the LR-HSI and the cube, seen as it sees, are in blocks of all bands; 0 is identical",
+        decimals=4,
         value=lambda seen: seen.d_lambda_k,
     ),
     ConsistencyMetric(
@@ -77,6 +82,8 @@ _TABLE = (
         unit="",
         better="lower",
         convention="mean over MSI bands of 1 - R^2, each regressed on the fused bands under its response",
+        meaning="the share of the MSI's variance that the fused bands under it do not have; 0 is none",
+        decimals=4,
         value=lambda seen: seen.d_sr_mean,
     ),
     ConsistencyMetric(
@@ -85,6 +92,7 @@ _TABLE = (
         unit="data units",
         better="lower",
         convention="RMSE over the MSI's bands, the response applied to the fused cube against the MSI",
+        meaning="the usual size of what the cube, seen as the MSI sees, differs from it by; 0 is none",
         value=lambda seen: seen.srf_rmse if math.isfinite(seen.srf_rmse) else None,
     ),
     ConsistencyMetric(
@@ -93,6 +101,8 @@ _TABLE = (
         unit="",
         better="higher",
         convention="(1 - D_lambda_K)(1 - mean D_sR)",
+        meaning="both kinds of agreement in one number; 1 is wholly",
+        decimals=4,
         value=lambda seen: seen.hqnr_msi,
     ),
 )
