@@ -1,6 +1,7 @@
 """DESIS of levels L1C and L2A: `DESIS-HSI-*-SPECTRAL_IMAGE.tif` and `.hdr` beside `*-METADATA.xml`.
 
-The metadata have the centre, FWHM, gain and offset of each band; the header the size and the value of no data.
+The metadata have the centre, FWHM, gain and offset of each band; the header the size and the value of no data; of
+L2A `*-QL_QUALITY-2.tif` has the classes of pixels.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.products.mask_classes import MaskClass
 from emrdiff_cli.products.metadata_envi import entries
 from emrdiff_cli.products.metadata_xml import number_at, read_xml, text_at, whole_number_at
 from emrdiff_cli.products.product import Layer, Product
@@ -21,6 +23,9 @@ _FILE = re.compile(
 )
 _LEVELS = ("L1C", "L2A")
 _FILL = -32768.0
+# Bands of QL_QUALITY-2, 1 where a pixel is so: shadow, land, snow, haze over land and water, cloud over land and
+# water, water, then depth of aerosol and column of water vapour.
+_QUALITY_LAYERS = {"cloud": (6, 7), "haze": (4, 5), "shadow": (1,), "snow": (3,), "water": (8,)}
 
 
 def metadata_of(path: Path) -> Path | None:
@@ -82,7 +87,16 @@ def read(metadata: Path) -> Product:
             "product_id": scene,
         },
         beside=() if header is None else (header,),
+        masks=_masks(metadata, scene) if level == "L2A" else {},
+        no_masks="those of level L2A alone are known",
     )
+
+
+def _masks(metadata: Path, scene: str) -> dict[str, MaskClass]:
+    """The classes of the quality layers, where the file of these is there, or would be."""
+    expected = metadata.with_name(f"{scene}-QL_QUALITY-2.tif")
+    layers = _beside(metadata, scene, r"-QL_QUALITY-2\.tiff?") or expected
+    return {name: MaskClass(layers, (1,), bands=bands) for name, bands in _QUALITY_LAYERS.items()}
 
 
 def _beside(path: Path, scene: str, ending: str) -> Path | None:

@@ -24,7 +24,7 @@ _WANTED = f"some of {', '.join(CLASSES)} with commas between; of one raster alon
 
 @dataclass(frozen=True)
 class MaskClass:
-    """A class in a band (from 1) of a mask's file: pixels of one of `values`, or with one of `bits` set.
+    """A class in bands (from 1) of a mask's file: pixels of one of `values` in any, or with one of `bits` set.
 
     `known`: all values that the format names; empty: any may be.
     """
@@ -32,7 +32,7 @@ class MaskClass:
     path: Path
     values: tuple[int, ...] = ()
     bits: int = 0
-    band: int = 1
+    bands: tuple[int, ...] = (1,)
     known: tuple[int, ...] = ()
 
     def found(self, stored: NDArray[Any]) -> NDArray[np.bool_]:

@@ -255,7 +255,7 @@ def _classified(root: Element, path: Path) -> dict[str, MaskClass]:
         return {}
     granule = path.parent.joinpath(*names[0].split("/")[:2])
     image = granule / "QI_DATA" / "MSK_CLASSI_B00.jp2"
-    return {name: MaskClass(image, (1,), band=band, known=(0, 1)) for name, band in _CLASSIFIED.items()}
+    return {name: MaskClass(image, (1,), bands=(band,), known=(0, 1)) for name, band in _CLASSIFIED.items()}
 
 
 def _named(root: Element, wanted: re.Pattern[str], path: Path) -> list[str]:

@@ -47,7 +47,8 @@ class QualityMask:
             }
             self._place = {path: _place(path, mask, image) for path, mask in self._open.items()}
             for name, mask in self._masks.items():
-                _refuse_no_band(name, mask.path, mask.band, self._open[mask.path])
+                for band in mask.bands:
+                    _refuse_no_band(name, mask.path, band, self._open[mask.path])
             self._close = stack.pop_all()
 
     @property
@@ -61,9 +62,9 @@ class QualityMask:
         found = {}
         for name, mask in self._masks.items():
             place = self._place[mask.path]
-            if (mask.path, mask.band) not in stored:
-                stored[mask.path, mask.band] = self._stored(mask.path, mask.band, window)
-            coarse = mask.found(stored[mask.path, mask.band])
+            layers = [(mask.path, band) for band in mask.bands]
+            stored |= {each: self._stored(*each, window) for each in layers if each not in stored}
+            coarse: Mask = reduce(np.logical_or, (mask.found(stored[each]) for each in layers))
             for axis, along in enumerate((window.rows, window.cols)):
                 first, last = place.under(along, self._open[mask.path].shape[axis])
                 origin = first[0]

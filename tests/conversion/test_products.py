@@ -15,7 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from emrdiff_cli.conversion.convert import Conversion, ConversionOptions, convert
-from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.errors import EmrdiffError, InputError, UsageError
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster_info import RasterInfo
 from tests.support.containers import (
@@ -99,6 +99,44 @@ def test_prisma_in_the_sensors_geometry_says_so(tmp_path: Path, level: str, quan
     if level == "1":
         dn = prisma_dn("Vnir", 7, 8, 7)
         np.testing.assert_allclose(values[0, :2], dn[:2, 6] / 100, rtol=1e-6)
+
+
+def test_prismas_level_1_masks_pixels_by_its_own_layers(tmp_path: Path) -> None:
+    """Errors (255) and what is none of the classes (10) are no clouds, and no cover."""
+    cloud, cover = np.zeros((8, 7), "uint8"), np.full((8, 7), 4, "uint8")
+    cloud[0, 1:3], cloud[1, 0], cloud[1, 1] = 1, 10, 255
+    cover[5, 5], cover[6, :2] = 0, 1
+    layers = {"Cloud_Mask": cloud, "LandCover_Mask": cover}
+    source = write_prisma(tmp_path / "p.he5", level="1", masks=layers)
+    _, plain, _ = opened(source, "plain.tif")
+    info, values, done = opened(source, mask=("cloud", "water"))
+    hidden = (cloud == 1) | (cover == 0)
+    np.testing.assert_array_equal(values, np.where(hidden, np.nan, plain))
+    assert info.tags["masked_classes"] == "cloud,water"
+    assert f"masked in p.he5: cloud {2 / 56:.2%}, water {1 / 56:.2%}" in done.notes
+    _, values, _ = opened(source, "snow.tif", mask=("snow",))
+    np.testing.assert_array_equal(values, np.where(cover == 1, np.nan, plain))
+
+
+@pytest.mark.parametrize(
+    ("level", "layer", "options", "said"),
+    [
+        ("2D", None, {"mask": ("cloud",)}, "is PRISMA L2D: L1 alone has masks, of cloud, snow, water"),
+        ("1", None, {"mask": ("haze",)}, "--mask haze: .* L1 alone has masks, of cloud, snow, water"),
+        ("1", None, {"mask": ("cloud",)}, "has no Cloud_Mask, which is written where"),
+        ("1", np.zeros((4, 7), "uint8"), {"mask": ("cloud",)}, "Cloud_Mask is not of its cube's size"),
+        ("1", np.full((8, 7), 2, "uint8"), {"mask": ("cloud",)}, "Cloud_Mask holds values of no class"),
+        ("1", np.zeros((8, 7), "uint8"), {"mask": ("cloud",), "pan": True}, "not with --pan"),
+    ],
+)
+def test_a_mask_that_prisma_does_not_have_is_refused(
+    tmp_path: Path, level: str, layer: NDArray[Any] | None, options: dict[str, Any], said: str
+) -> None:
+    masks = None if layer is None else {"Cloud_Mask": layer}
+    source = write_prisma(tmp_path / "p.he5", level=level, masks=masks)
+    with pytest.raises(EmrdiffError, match=said):
+        convert(source, tmp_path / "out.tif", ConversionOptions(**options))
+    assert [path.name for path in tmp_path.iterdir()] == ["p.he5"]
 
 
 def a_swath() -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -20,6 +20,7 @@ from emrdiff_cli.raster.files import files_of
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, open_raster, read_info
 from emrdiff_cli.raster_info import Window
 from tests.support.front_door import Run, error_lines
+from tests.support.hyperspectral_products import write_desis
 from tests.support.products import (
     ENMAP_SCENE,
     replaced,
@@ -101,6 +102,25 @@ def test_a_coarser_mask_of_sentinel_2_lies_pixel_by_pixel(tmp_path: Path, level:
     for window in (Window(5, 3, 1, 1), Window(7, 11, 13, 8), Window(28, 38, 3, 3)):
         expected = (coarse["cloud"] | coarse["snow"])[at][window.rows, window.cols]
         np.testing.assert_array_equal(holes(metadata, "cloud", "snow", window=window), expected)
+
+
+def test_desis_classes_lie_in_bands_of_its_quality_layers(tmp_path: Path) -> None:
+    """Haze and clouds over land and over water have a band each; of aerosol and water vapour 1 is an amount."""
+    quality = np.zeros((10, 4, 5), "uint8")
+    for band in range(10):
+        quality[band].flat[band] = 1
+    quality[8:] += 1
+    metadata = write_desis(tmp_path, pixels(4, 4, 5), WAVELENGTHS[:4], quality=quality)
+    places = {"cloud": (5, 6), "haze": (3, 4), "shadow": (0,), "snow": (2,), "water": (7,)}
+    assert read_info(tmp_path).mask_classes == tuple(places)
+    for name, found in places.items():
+        np.testing.assert_array_equal(np.flatnonzero(holes(metadata, name)), found)
+    with open_raster(metadata, mask=("cloud", "water")) as reader:
+        assert reader.mask_shares() == {"cloud": 2 / 20, "water": 1 / 20}
+    assert len(files_of(metadata)) == 4
+    toa = write_desis(tmp_path / "l1c", pixels(4, 4, 5), WAVELENGTHS[:4], level="L1C", quality=quality)
+    with pytest.raises(UsageError, match="DESIS L1C, has none: those of level L2A alone are known"):
+        open_raster(toa, mask=("cloud",))
 
 
 def test_landsats_masks_are_bits(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Stored values are functions of band, row and column, as those of `rasters.pixels
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ def write_prisma(
     corners_at_edges: bool = False,
     geolocation: bool = True,
     scene: NDArray[np.floating[Any]] | None = None,
+    masks: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
     """PRISMA of any level: rows x bands x columns, corners at the outer pixels' centres as shipped.
 
     `scene` (9, pan x height, pan x width): reflectance, by wavelength, that it shows; the PAN sees the first five.
+    `masks`: L1's own, by name.
     """
     with h5py.File(path, "w") as file:
         for name, lengths in (("Vnir", PRISMA_VNIR), ("Swir", PRISMA_SWIR)):
@@ -61,6 +64,9 @@ def write_prisma(
         pco.create_dataset("Cube", data=fine)
         empty = np.where(fine == 0, 4, 0).astype("uint8")
         pco.create_dataset("PIXEL_SAT_ERR_MATRIX" if level == "1" else "PIXEL_L2_ERR_MATRIX", data=empty)
+        if masks:
+            for name, values in masks.items():
+                file[f"HDFEOS/SWATHS/PRS_L{level}_HCO/Data Fields/{name}"] = values
         if level == "2D":
             _place_prisma(file, height, width, corners_at_edges, geolocation)
     return path

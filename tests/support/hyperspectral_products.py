@@ -27,15 +27,21 @@ def write_desis(
     level: str = "L2A",
     gains: Sequence[float] = (),
     offsets: Sequence[float] = (),
+    quality: NDArray[Any] | None = None,
     transform: Affine = NORTH_UP,
     crs: str = UTM33,
 ) -> Path:
-    """A DESIS product: image, header and metadata, the FWHM 3.5 nm; returns the metadata file."""
+    """A DESIS product: image, header and metadata, the FWHM 3.5 nm; returns the metadata file.
+
+    `quality`: the ten bands of QL_QUALITY-2.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     scene = DESIS_SCENE.format(level=level)
     count, rows, cols = values.shape
     gains, offsets = gains or [0.0001] * count, offsets or [0.0] * count
     write_tif(folder / f"{scene}-SPECTRAL_IMAGE.tif", values, transform=transform, crs=crs)
+    if quality is not None:
+        write_tif(folder / f"{scene}-QL_QUALITY-2.tif", quality, transform=transform, crs=crs)
     lists = {
         "wavelength": wavelengths,
         "fwhm": [3.5] * count,

@@ -18,8 +18,9 @@ from emrdiff_cli.conversion.image import (
 )
 from emrdiff_cli.conversion.products import aviris, emit, neon, prisma, tanager
 from emrdiff_cli.conversion.products.emit_mask import open_mask
+from emrdiff_cli.conversion.products.prisma_mask import PrismaMask
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.products.mask_classes import plain_classes
+from emrdiff_cli.products.mask_classes import AskedMask, plain_classes
 from emrdiff_cli.raster.containers import Container, Kind
 from emrdiff_cli.raster.hdf5 import Hdf5File, open_hdf5
 
@@ -31,9 +32,21 @@ _READERS: Mapping[Kind, Callable[[Hdf5File, Container], Image]] = {
     "tanager": tanager.read,
 }
 
-_WITHOUT_MASKS: Mapping[Kind, str] = {
-    "prisma": "PRISMA, of which the error matrices alone are read, without being asked"
+
+def _masked_emit(file: Hdf5File, container: Container, classes: AskedMask, stack: ExitStack) -> Image:
+    mask = stack.enter_context(open_mask(file, emit.cube_of(file, container).shape[:2], classes))
+    return emit.read(file, container, mask)
+
+
+def _masked_prisma(file: Hdf5File, container: Container, classes: AskedMask, _: ExitStack) -> Image:
+    return prisma.read_cube(file, container, PrismaMask(file, container, classes))
+
+
+_MASKED: Mapping[Kind, Callable[[Hdf5File, Container, AskedMask, ExitStack], Image]] = {
+    "emit": _masked_emit,
+    "prisma": _masked_prisma,
 }
+"""Readers of the products that have masks; the stack closes what holds these."""
 
 
 @contextmanager
@@ -45,13 +58,13 @@ def open_product(source: Path, container: Container, options: ConversionOptions)
     if options.pan and container.kind != "prisma":
         raise UsageError(f"--pan is for PRISMA: {source} is {container.name}")
     given = given_bands(options)
-    if container.kind != "emit":
-        refuse_mask(source, _WITHOUT_MASKS.get(container.kind, container.name), options)
+    if container.kind not in _MASKED:
+        refuse_mask(source, container.name, options)
+    if options.mask and options.pan:
+        raise UsageError("--mask is for PRISMA's cube: not with --pan")
     with open_hdf5(source) as file, ExitStack() as stack:
         if options.mask:
-            shape = emit.cube_of(file, container).shape[:2]
-            mask = stack.enter_context(open_mask(file, shape, plain_classes(options.mask)))
-            image = emit.read(file, container, mask)
+            image = _MASKED[container.kind](file, container, plain_classes(options.mask), stack)
         else:
             image = (prisma.read_pan if options.pan else _READERS[container.kind])(file, container)
         if given is not None:

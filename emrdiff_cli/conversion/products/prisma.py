@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pyproj.exceptions import ProjError
 
 from emrdiff_cli.conversion.image import Image
 from emrdiff_cli.conversion.products.parts import map_grid, scene_tags, spectral_bands
+from emrdiff_cli.conversion.products.prisma_mask import PrismaMask
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.containers import Container
 from emrdiff_cli.raster.hdf5 import Hdf5Array, Hdf5File
@@ -44,8 +45,11 @@ class _Detector:
     offset: float
 
 
-def read_cube(file: Hdf5File, container: Container) -> Image:
-    """The hyperspectral cube: both detectors in one order of wavelengths, float32, NaN where there is nothing."""
+def read_cube(file: Hdf5File, container: Container, mask: PrismaMask | None = None) -> Image:
+    """The hyperspectral cube: both detectors in one order of wavelengths, float32, NaN where there is nothing.
+
+    NaN too is what the `mask` hides.
+    """
     detectors = [_detector(file, container, name) for name in ("VNIR", "SWIR")]
     height, _, width = detectors[0].cube.shape
     if detectors[1].cube.shape[::2] != (height, width):
@@ -53,7 +57,11 @@ def read_cube(file: Hdf5File, container: Container) -> Image:
     order = np.argsort(np.concatenate([detector.wavelengths for detector in detectors]), kind="stable")
     bands = _bands(file.path, detectors, order)
     grid, notes = _placed(file, container, height, width)
-    return _image(file, container, grid, bands, lambda: _joined(detectors, order), notes)
+    image = _image(file, container, grid, bands, lambda: _joined(detectors, order, mask), notes)
+    if mask is None:
+        return image
+    tags = {**image.info.tags, "masked_classes": ",".join(mask.counts)}
+    return replace(image, info=replace(image.info, tags=tags), told=lambda: (mask.note(),))
 
 
 def read_pan(file: Hdf5File, container: Container) -> Image:
@@ -138,7 +146,9 @@ def _bands(path: Path, detectors: list[_Detector], order: NDArray[np.intp]) -> B
     return spectral_bands(path, len(order), centres, widths, names=[names[i] for i in order])
 
 
-def _joined(detectors: list[_Detector], order: NDArray[np.intp]) -> Iterator[NDArray[Any]]:
+def _joined(
+    detectors: list[_Detector], order: NDArray[np.intp], mask: PrismaMask | None
+) -> Iterator[NDArray[Any]]:
     """Strips of both cubes, (bands, rows, columns) by wavelength."""
     rank = np.argsort(order)
     firsts = (0, len(detectors[0].used))
@@ -154,6 +164,8 @@ def _joined(detectors: list[_Detector], order: NDArray[np.intp]) -> Iterator[NDA
                 invalid |= detector.errors.read((slice(start, stop),))[:, detector.used] != 0
             values = _physical(stored, invalid, detector.scale, detector.offset)
             strip[rank[first : first + len(detector.used)]] = values.transpose(1, 0, 2)
+        if mask is not None:
+            strip[:, mask.hidden(start, stop)] = np.nan
         yield strip
 
 
