@@ -1,4 +1,9 @@
-"""Hyperspectral image fusion: LR-HSI + HR-MSI -> HR-HSI, from raster files to a georeferenced result."""
+"""Hyperspectral image fusion: LR-HSI + HR-MSI -> HR-HSI.
+
+In Python, on paths, NumPy arrays and xarray DataArrays alike: `fuse`, `check`, `evaluate`, `simulate`; `krige` and
+`degrade`; the scores `psnr`, `sam`, `ergas`, `ssim`, `uiqi`, `q2n`, `cc` and `rmse`. Errors are EmrdiffError's
+children. `emrdiff guide python` has an example.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +12,50 @@ from typing import TYPE_CHECKING
 
 from emrdiff_cli.version import __version__
 
-__all__ = ["FusionOptions", "__version__", "check", "evaluate", "fuse", "simulate_raster"]
+__all__ = [
+    "EmrdiffError",
+    "Fusion",
+    "Simulation",
+    "__version__",
+    "cc",
+    "check",
+    "degrade",
+    "ergas",
+    "evaluate",
+    "fuse",
+    "krige",
+    "psnr",
+    "q2n",
+    "rmse",
+    "sam",
+    "simulate",
+    "ssim",
+    "uiqi",
+]
 
 if TYPE_CHECKING:
-    from emrdiff_cli.evaluation.full_reference import evaluate
-    from emrdiff_cli.fusion.fusing import fuse
-    from emrdiff_cli.fusion.options import FusionOptions
-    from emrdiff_cli.pair.check import check
-    from emrdiff_cli.simulation import simulate_raster
+    from emrdiff_cli.api.checking import check
+    from emrdiff_cli.api.fusion import Fusion, fuse, krige
+    from emrdiff_cli.api.scores import cc, ergas, evaluate, psnr, q2n, rmse, sam, ssim, uiqi
+    from emrdiff_cli.api.simulation import Simulation, degrade, simulate
+    from emrdiff_cli.errors import EmrdiffError
 
 # Imported when asked for: the commands start without what they do not need.
 _PLACES = {
-    "FusionOptions": "emrdiff_cli.fusion.options:FusionOptions",
-    "check": "emrdiff_cli.pair.check:check",
-    "evaluate": "emrdiff_cli.evaluation.full_reference:evaluate",
-    "fuse": "emrdiff_cli.fusion.fusing:fuse",
-    "simulate_raster": "emrdiff_cli.simulation:simulate_raster",
+    "emrdiff_cli.api.checking": ("check",),
+    "emrdiff_cli.api.fusion": ("Fusion", "fuse", "krige"),
+    "emrdiff_cli.api.scores": ("cc", "ergas", "evaluate", "psnr", "q2n", "rmse", "sam", "ssim", "uiqi"),
+    "emrdiff_cli.api.simulation": ("Simulation", "degrade", "simulate"),
+    "emrdiff_cli.errors": ("EmrdiffError",),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return resolve_name(_PLACES[name])
+    for module, names in _PLACES.items():
+        if name in names:
+            return resolve_name(f"{module}:{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from affine import Affine
@@ -31,7 +32,7 @@ from emrdiff_cli.errors import GridError, InputError, UsageError
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.fill_warnings import raster_fill_warnings
 from emrdiff_cli.raster.reading import RasterReader, open_raster
-from emrdiff_cli.raster.spec import Driver
+from emrdiff_cli.raster.spec import Driver, driver_of
 from emrdiff_cli.raster.tags import carried_band_tags, carried_tags, scene_tags
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo, Window
@@ -93,7 +94,7 @@ def simulate_raster(
     with open_raster(hr_hsi) as reader, ExitStack() as outputs:
         info = _cropped(reader.info, ratio)
         matrix = response_matrix(response, info)
-        down = _down(protocol, ratio, info.grid)
+        down = _down(Psf(protocol), ratio, info.grid)
         lr_path = out_dir / ("lr_hsi.bsq" if lr_driver == "ENVI" else "lr_hsi.tif")
         recipe = Recipe(
             version=__version__,
@@ -116,7 +117,9 @@ def simulate_raster(
         refuse_inputs_as_outputs([*written, out_dir / RECIPE], [hr_hsi, Path(srf)])
         make_folder(out_dir)
         check_target(out_dir / RECIPE, overwrite)
-        lr = outputs.enter_context(VerifiedWriter(lr_path, _lr_spec(info, recipe, lr_driver), overwrite))
+        lr = outputs.enter_context(
+            VerifiedWriter(lr_path, _lr_spec(info, ratio, recipe.sampling_offset_px, lr_driver), overwrite)
+        )
         msi = outputs.enter_context(VerifiedWriter(msi_path, _msi_spec(info, response), overwrite))
         noise = _Noise(noise_db, seed, None if noise_db is None else _msi_rms(reader, info, matrix))
         seen, fill = (
@@ -135,6 +138,34 @@ def simulate_raster(
         _log.warning("%s", line)
     write_whole(out_dir / RECIPE, (json.dumps(asdict(recipe), indent=2) + "\n").encode())
     return recipe
+
+
+def degrade_raster(
+    hr_hsi: Path | str,
+    output: Path | str,
+    ratio: int,
+    *,
+    protocol: Protocol = "wald",
+    psf_fwhm: tuple[float, float] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an image as pixels `ratio` times as large see it, as the LR-HSI of `simulate_raster`, without noise.
+
+    `psf_fwhm`: of a Gaussian along rows and columns, in pixels of the image, in the place of the protocol's PSF.
+    Raises EmrdiffError's children.
+    """
+    hr_hsi, output = Path(hr_hsi), Path(output)
+    driver = driver_of(output)
+    refuse_inputs_as_outputs([*files_written(output, driver, {})], [hr_hsi])
+    with open_raster(hr_hsi) as reader:
+        info = _cropped(reader.info, ratio)
+        psf = Psf(protocol) if psf_fwhm is None else Psf.of_fwhm(*psf_fwhm)
+        offset = sampling_offset(protocol, ratio) if psf_fwhm is None else 0.0
+        seen = DegradedImage(info.bands.count, _down(psf, ratio, info.grid), masks=info.bands.count)
+        with VerifiedWriter(output, _lr_spec(info, ratio, offset, driver), overwrite) as lr:
+            for top, values in _strips(reader, info):
+                seen.add(top, values, _valid(values))
+            lr.append(_lr_hsi(seen, info.bands.bad))
 
 
 def _valid(values: Field) -> NDArray[np.bool_]:
@@ -202,8 +233,8 @@ def _msi_rms(reader: RasterReader, info: RasterInfo, matrix: NDArray[np.float64]
 
 
 def _cropped(info: RasterInfo, ratio: int) -> RasterInfo:
-    if ratio < 2:
-        raise GridError(f"ratio = {ratio}: must be 2 or more")
+    if ratio < 2 or not float(ratio).is_integer():
+        raise GridError(f"ratio = {ratio}: must be a whole number, 2 or more")
     height, width = (side // ratio * ratio for side in (info.grid.height, info.grid.width))
     if not height or not width:
         raise GridError(
@@ -226,16 +257,17 @@ def response_matrix(response: SpectralResponse, info: RasterInfo) -> NDArray[np.
     return matrix
 
 
-def _down(protocol: Protocol, ratio: int, grid: Grid) -> tuple[Taps, Taps]:
+def _down(psf: Psf, ratio: int, grid: Grid) -> tuple[Taps, Taps]:
+    if psf.protocol not in get_args(Protocol):
+        raise UsageError(f"protocol = {psf.protocol}: must be one of {', '.join(get_args(Protocol))}")
     placement = AxisPlacement(float(ratio), 0.0)
     lr = grid.height // ratio, grid.width // ratio
-    return Psf(protocol).down(placement, placement, lr, (grid.height, grid.width))
+    return psf.down(placement, placement, lr, (grid.height, grid.width))
 
 
-def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Driver) -> RasterSpec:
-    shift = recipe.sampling_offset_px
-    moved = info.grid.transform @ Affine.translation(shift, shift) @ Affine.scale(recipe.ratio)
-    grid = Grid(info.grid.height // recipe.ratio, info.grid.width // recipe.ratio, moved, info.grid.crs_wkt)
+def _lr_spec(info: RasterInfo, ratio: int, shift: float, driver: Driver) -> RasterSpec:
+    moved = info.grid.transform @ Affine.translation(shift, shift) @ Affine.scale(ratio)
+    grid = Grid(info.grid.height // ratio, info.grid.width // ratio, moved, info.grid.crs_wkt)
     return RasterSpec.like(
         info,
         grid=grid,
@@ -246,5 +278,8 @@ def _lr_spec(info: RasterInfo, recipe: Recipe, driver: Driver) -> RasterSpec:
 
 
 def _msi_spec(info: RasterInfo, response: SpectralResponse) -> RasterSpec:
-    bands = Bands(len(response.names), response.centres_nm(), response.fwhm_nm(), names=response.names)
+    # A band that is sampled once, or tells but one sample above half of its maximum, has no width to be written.
+    widths = response.fwhm_nm()
+    known = widths if min(widths) > 0 else None
+    bands = Bands(len(response.names), response.centres_nm(), known, names=response.names)
     return RasterSpec.like(info, bands=bands, driver="GTiff", tags=scene_tags(info.tags), band_tags={})

@@ -31,7 +31,7 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"checkpoint"}),
     frozenset({"fusion"}),
     frozenset({"evaluation", "training", "conversion"}),
-    frozenset({"cli"}),
+    frozenset({"api", "cli"}),
     frozenset({"__init__", "__main__"}),
 )
 # Where what ARCHITECTURE.md names may lie: a file of `fusion` goes by its own name on the road.
@@ -164,7 +164,12 @@ def test_the_parts_of_the_core_with_torch_are_those_named_here() -> None:
 
 @pytest.mark.parametrize(
     ("libraries", "place"),
-    [({"typer", "rich", "click"}, "cli"), ({"rasterio"}, "raster"), ({"spectral", "skimage"}, "tests")],
+    [
+        ({"typer", "rich", "click"}, "cli"),
+        ({"rasterio"}, "raster"),
+        ({"xarray", "rioxarray"}, "api"),
+        ({"spectral", "skimage"}, "tests"),
+    ],
 )
 def test_each_library_has_its_place(libraries: set[str], place: str) -> None:
     elsewhere = {
