@@ -133,8 +133,8 @@ def convert(
 
     Products as delivered, told by what they hold: PRISMA L1, L2B, L2C and L2D (.he5: both detectors by
     wavelength, float32, holes by the error matrices; --pan: the 5 m band), EMIT L2A reflectance and L1B radiance
-    (.nc, put on the ground by their lookup table), AVIRIS-3 orthorectified (.nc), NEON AOP (.h5), Tanager ortho
-    (.h5); with place, wavelengths, FWHM, bad bands, scale and nodata.
+    (.nc, put on the ground by their lookup table), AVIRIS-3 and -5 orthorectified (.nc), NEON AOP (.h5), Tanager
+    ortho (.h5); with place, wavelengths, FWHM, bad bands, scale and nodata.
 
     Sentinel-2 (SAFE) and Landsat (folder), which all commands read in their bands of 10 and 30 m, with the coarser
     bands (--bands, --resolution) and cut to a scene (--extent: that part alone is read, of EMIT too; of the other
