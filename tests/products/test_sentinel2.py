@@ -11,6 +11,7 @@ import pytest
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.products import sentinel2
+from emrdiff_cli.products.manifest import refuse_spoilt
 from emrdiff_cli.raster.files import files_of
 from emrdiff_cli.raster.reading import open_raster, read_info
 from emrdiff_cli.raster_info import Window
@@ -223,3 +224,19 @@ def test_an_image_of_another_size_than_the_manifests_is_refused_by_every_command
         assert f"{image}: has {size} bytes, {size - 8} by manifest.safe: it is cut short or chan" in ended.err
     (folder / "manifest.safe").unlink()
     assert emrdiff("info", folder).code == 0
+
+
+def test_a_mask_is_held_against_the_manifest_where_it_is_asked_for(tmp_path: Path) -> None:
+    mask = np.zeros((15, 21), "uint8")
+    folder = write_sentinel2(tmp_path / "S2.SAFE", pixels(4, 30, 42, "uint16") + 1500, mask=mask).parent
+    write_manifest(folder)
+    image = next(folder.rglob("*_SCL_20m.jp2"))
+    shipped = image.read_bytes()
+    _flipped(image)
+    refuse_spoilt(folder, masks=False)
+    with pytest.raises(InputError, match=r"SCL_20m.jp2: is not as it was shipped"):
+        refuse_spoilt(folder, masks=True)
+    image.write_bytes(shipped + b"\0\0\0\x08free")
+    open_raster(folder).close()
+    with pytest.raises(InputError, match=r"SCL_20m.jp2: has .* bytes, .* by manifest.safe"):
+        open_raster(folder, mask=("cloud",))
