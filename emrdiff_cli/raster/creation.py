@@ -23,6 +23,7 @@ from emrdiff_cli.raster.metadata import (
     wavelength_names,
 )
 from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.statistics import BandStatistics
 from emrdiff_cli.raster.tags import clean_tags, printable
 
 
@@ -123,6 +124,13 @@ def _write_envi(dataset: Any, spec: RasterSpec, lists: dict[str, str]) -> None:
     dataset.update_tags(ns="ENVI", **fields)
     for band, name in enumerate(spec.bands.names or (), 1):
         dataset.set_band_description(band, clean_name(printable(name)))
+
+
+def write_statistics(dataset: Any, spec: RasterSpec, found: BandStatistics) -> None:
+    """Add what was found of the bands to a dataset with all its rows; an ENVI header has no place for it."""
+    if spec.driver != "ENVI":
+        for band in range(spec.bands.count):
+            dataset.update_tags(band + 1, **found.tags(band))
 
 
 def _write_scale(dataset: Any, spec: RasterSpec) -> None:

@@ -16,6 +16,7 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 
 from emrdiff_cli.errors import UsageError
+from emrdiff_cli.raster.overviews import spreads_nan
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 
@@ -67,7 +68,6 @@ def geotiff_defaults(spec: RasterSpec) -> dict[str, str]:
 
 def cog_defaults(spec: RasterSpec) -> dict[str, str]:
     """ZSTD at its fastest level; overviews by the mean, but where that would spread NaN that none declares."""
-    undeclared = np.dtype(spec.dtype).kind == "f" and spec.nodata is None
     return {
         "COMPRESS": "ZSTD",
         "LEVEL": "1",
@@ -75,8 +75,8 @@ def cog_defaults(spec: RasterSpec) -> dict[str, str]:
         "BLOCKSIZE": str(_BLOCK),
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": "ALL_CPUS",
-        "OVERVIEWS": "AUTO",
-        "OVERVIEW_RESAMPLING": "NEAREST" if undeclared else "AVERAGE",
+        "OVERVIEWS": "NONE" if spec.overviews is False else "AUTO",
+        "OVERVIEW_RESAMPLING": "NEAREST" if spreads_nan(spec) else "AVERAGE",
     }
 
 

@@ -54,6 +54,7 @@ class RasterSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     band_tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     creation_options: Mapping[str, str] = field(default_factory=dict)
+    overviews: bool | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES[self.driver]:
@@ -69,6 +70,8 @@ class RasterSpec:
             raise UsageError(
                 f"a GeoTIFF holds {_MOST_TIFF_BANDS} bands at most, not {self.bands.count}: write ENVI (-f ENVI)"
             )
+        if self.driver == "ENVI" and self.overviews:
+            raise UsageError("--overviews: an ENVI file holds none: write a GeoTIFF (-f GTiff or -f COG)")
         lies = self.grid.transform
         if self.driver == "ENVI" and (lies.b != 0 or lies.d != 0 or lies.a < 0):
             raise UsageError(

@@ -17,6 +17,7 @@ from emrdiff_cli.raster.envi import clean_name
 from emrdiff_cli.raster.metadata import wavelength_names
 from emrdiff_cli.raster.reading import RasterReader, ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.statistics import BandStatistics
 from emrdiff_cli.raster.tags import printable
 from emrdiff_cli.raster_info import Bands, RasterInfo, Window
 from emrdiff_cli.runtime.interruption import safe_point
@@ -53,6 +54,17 @@ def open_part(path: Path, spec: RasterSpec) -> RasterReader:
     except InputError:
         dataset.close()
         raise
+
+
+def wrong_statistics(path: Path, spec: RasterSpec, found: BandStatistics) -> str | None:
+    """Say whether a GeoTIFF or COG lost what was found of its bands."""
+    if spec.driver == "ENVI":
+        return None
+    with rasterio.open(path, driver="GTiff", sharing=False) as dataset:
+        kept = all(
+            dataset.tags(band + 1).items() >= found.tags(band).items() for band in range(spec.bands.count)
+        )
+    return None if kept else "the format did not keep its statistics"
 
 
 def _of_structure(info: RasterInfo, spec: RasterSpec) -> str | None:

@@ -22,15 +22,17 @@ from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.errors import InputError, WriteError
 from emrdiff_cli.raster.cog import copy_as_cog
-from emrdiff_cli.raster.creation import creation_profile, named_interleave, write_metadata
+from emrdiff_cli.raster.creation import creation_profile, named_interleave, write_metadata, write_statistics
 from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.envi import finish_header
 from emrdiff_cli.raster.files import files_written
 from emrdiff_cli.raster.metadata import value_beside
+from emrdiff_cli.raster.overviews import add_overviews, wrong_overviews
 from emrdiff_cli.raster.part import PartFile
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RASTER_DTYPES, RasterSpec
-from emrdiff_cli.raster.verification import difference, open_part
+from emrdiff_cli.raster.statistics import BandStatistics
+from emrdiff_cli.raster.verification import difference, open_part, wrong_statistics
 from emrdiff_cli.raster_info import RasterInfo
 from emrdiff_cli.runtime.interruption import deferred, safe_point
 
@@ -69,6 +71,7 @@ class VerifiedWriter:
         self._block_rows = 0
         self._buffer: NDArray[Any] = np.empty((spec.bands.count, 0, spec.grid.width), spec.dtype)
         self._filled = 0
+        self._statistics = BandStatistics(spec.bands.count, spec.nodata)
 
     @property
     def rows_written(self) -> int:
@@ -176,6 +179,7 @@ class VerifiedWriter:
         rows = np.ascontiguousarray(self._buffer[:, : self._filled])
         with self._failing_as_write_error():
             self._dataset.write(rows, window=self._place(len(self._checksums), self._filled))
+        self._statistics.update(rows)
         self._checksums.append(zlib.crc32(rows.data))
         self._filled = 0
 
@@ -191,7 +195,9 @@ class VerifiedWriter:
             self._flush()
         self._buffer = self._buffer[:, :0].copy()  # makes room for what is read back
         with self._failing_as_write_error():
+            write_statistics(self._dataset, self.spec, self._statistics)
             self._dataset.close()
+            add_overviews(self._part.draft, self.spec)
         draft = self._make_cog() if self.spec.driver == "COG" else None
         with self._failing_as_write_error():
             # What GDAL could only put there would be lost with it.
@@ -225,6 +231,8 @@ class VerifiedWriter:
         """Compare the closed part with what was handed in. Raises WriteError."""
         try:
             found = difference(self._part.path, self.spec, self._checksums, self._block_rows, draft)
+            found = found or wrong_statistics(self._part.path, self.spec, self._statistics)
+            found = found or wrong_overviews(self._part.path, self.spec)
         except _GDAL_ERRORS as error:
             raise self._not_verified("it cannot be read back") from error
         if found is not None:

@@ -1,14 +1,18 @@
-"""How a written raster looks in other programs: names, colours."""
+"""How a written raster looks in other programs: names, colours, statistics, overviews."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.raster.overviews import wrong_overviews
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.raster.spec import Driver, RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
@@ -72,3 +76,82 @@ def test_an_envi_header_names_the_bands_to_be_shown(tmp_path: Path) -> None:
         assert dataset.descriptions[2] == "652.3 Nanometers"
         assert tuple(dataset.colorinterp[:3]) == (BLUE, GREEN, RED)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.bsq", "a.hdr"]
+
+
+def cube(dtype: str, height: int, width: int) -> NDArray[Any]:
+    """Two bands: one with holes of -1 (NaN, in floats), one without any value."""
+    values = np.random.default_rng(height).normal(500, 90, (2, height, width)).astype(dtype)
+    hole = np.nan if dtype == "float32" else -1
+    values[0, ::7, 3:90] = hole
+    values[0, :40, :50] = hole
+    values[1] = hole
+    return values
+
+
+@pytest.mark.parametrize("driver", ["GTiff", "COG"])
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_statistics_and_overviews_are_of_valid_pixels(tmp_path: Path, driver: Driver, dtype: str) -> None:
+    values = cube(dtype, 701, 531)
+    nodata = float("nan") if dtype == "float32" else -1
+    spec = RasterSpec(Grid(701, 531, NORTH_UP), Bands(2), dtype, nodata, driver=driver, overviews=True)
+    with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
+        writer.append_stored(values[:, :300])
+        writer.append_stored(values[:, 300:])
+    held = values[0][np.isfinite(values[0]) & (values[0] != -1)].astype(np.float64)
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        told = {key.removeprefix("STATISTICS_"): float(value) for key, value in dataset.tags(1).items()}
+        assert dataset.tags(2) == {"STATISTICS_VALID_PERCENT": "0"}
+        assert dataset.overviews(1) == dataset.overviews(2) == [2, 4]
+    assert told == pytest.approx(
+        {
+            "MINIMUM": held.min(),
+            "MAXIMUM": held.max(),
+            "MEAN": held.mean(),
+            "STDDEV": held.std(),
+            "VALID_PERCENT": 100 * held.size / values[0].size,
+        },
+        rel=1e-4,
+    )
+    with rasterio.open(tmp_path / "a.tif", overview_level=0) as dataset:
+        coarse = dataset.read(masked=True)
+    assert coarse.mask[1].all()
+    assert coarse.mask[0, :19, :24].all()
+    assert 400 < coarse[0].mean() < 600
+    assert coarse[0].min() > held.min() - 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_overviews_are_there_where_a_raster_is_large_or_they_are_asked_for(tmp_path: Path) -> None:
+    def levels(height: int, overviews: bool | None, driver: Driver = "GTiff", **options: str) -> int:
+        grid = Grid(height, 3, NORTH_UP)
+        spec = RasterSpec(
+            grid, Bands(1), "uint8", driver=driver, overviews=overviews, creation_options=options
+        )
+        with VerifiedWriter(tmp_path / "a.tif", spec, overwrite=True) as writer:
+            writer.append_stored(pixels(1, height, 3, "uint8"))
+        with rasterio.open(tmp_path / "a.tif") as dataset:
+            return len(dataset.overviews(1))
+
+    assert levels(2001, None) == 3
+    assert levels(2000, None) == levels(2001, False) == levels(2001, False, "COG") == 0
+    assert levels(300, True) == levels(300, True, INTERLEAVE="PIXEL", COMPRESS="NONE") == 1
+    with pytest.raises(UsageError, match="--overviews: an ENVI file holds none"):
+        levels(300, True, "ENVI")
+
+
+@pytest.mark.parametrize("nodata", [None, 0, -9999])
+def test_an_overview_that_is_not_of_the_pixels_is_found(tmp_path: Path, nodata: float | None) -> None:
+    spec = RasterSpec(Grid(601, 401, NORTH_UP), Bands(2), "float32", nodata, overviews=True)
+    with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
+        writer.append_stored(np.random.default_rng(1).normal(size=(2, 601, 401)).astype("float32"))
+    assert wrong_overviews(tmp_path / "a.tif", spec) is None
+    for level in (0, 1):
+        with rasterio.open(tmp_path / "a.tif", "r+", overview_level=level) as dataset:
+            kept = dataset.read(2)
+            changed = kept.copy()
+            changed[-2, -3] = 50
+            dataset.write(changed, 2)
+        assert wrong_overviews(tmp_path / "a.tif", spec) is not None
+        with rasterio.open(tmp_path / "a.tif", "r+", overview_level=level) as dataset:
+            dataset.write(kept, 2)
+        assert wrong_overviews(tmp_path / "a.tif", spec) is None
