@@ -10,7 +10,16 @@ from typing import Annotated, Literal
 import typer
 
 from emrdiff_cli.cli import panels
-from emrdiff_cli.cli.options import AsJson, Mask, OutputFormat, Overwrite, Quiet, asked_mask, format_of
+from emrdiff_cli.cli.options import (
+    AsJson,
+    Mask,
+    OutputFormat,
+    Overviews,
+    Overwrite,
+    Quiet,
+    asked_mask,
+    format_of,
+)
 from emrdiff_cli.cli.progress import progress
 from emrdiff_cli.conversion.datasets import DatasetName
 from emrdiff_cli.core.sensor.orientation import OrientationName
@@ -125,6 +134,7 @@ def convert(
     crs: _Crs = None,
     transform: _Transform = None,
     output_format: OutputFormat = None,
+    overviews: Overviews = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -173,6 +183,7 @@ def convert(
         crs=crs,
         transform=transform,
         driver=output_format or format_of(output),
+        overviews=overviews,
         overwrite=overwrite,
     )
     with progress("convert", quiet) as report:

@@ -49,6 +49,13 @@ OutputFormat = Annotated[
         rich_help_panel=panels.WRITTEN,
     ),
 ]
+Overviews = Annotated[
+    bool | None,
+    typer.Option(
+        "--overviews/--no-overviews",
+        help="Overviews inside a GeoTIFF [in a COG, and above 2,000 pixels on a side].",
+    ),
+]
 HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
 Registration = Annotated[
     Register,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import OutputFormat, format_of
+from emrdiff_cli.cli.options import OutputFormat, Overviews, format_of
 from emrdiff_cli.cli.progress import progress
 
 
@@ -17,6 +17,7 @@ def stitch(
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Raster to write.")],
     output_format: OutputFormat = None,
+    overviews: Overviews = None,
     raster: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Whose tiles, if the folder holds those of two rasters."),
@@ -49,6 +50,7 @@ def stitch(
             index=index,
             raster=raster,
             driver=output_format or format_of(output),
+            overviews=overviews,
             overwrite=overwrite,
             report=report,
         )

@@ -200,7 +200,9 @@ def _spec(image: Image, options: ConversionOptions) -> RasterSpec:
             "own: give --nodata"
         )
     grid = _placed(image.info.grid, options)
-    return RasterSpec.like(image.info, grid=grid, nodata=nodata, driver=options.driver)
+    return RasterSpec.like(
+        image.info, grid=grid, nodata=nodata, driver=options.driver, overviews=options.overviews
+    )
 
 
 def _placed(grid: Grid, options: ConversionOptions) -> Grid:

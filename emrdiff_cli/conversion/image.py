@@ -48,6 +48,7 @@ class ConversionOptions:
     bands: str | None = None
     extent: Path | None = None
     driver: Driver = "GTiff"
+    overviews: bool | None = None
     overwrite: bool = False
 
 

@@ -62,8 +62,8 @@ class FusionOptions:
     corrected. `changed`: where the mask of changed ground is written as well, `uncertainty`: where the standard
     deviations are, `samples_dir`: the folder of so many `samples`, drawn by `seed`. `resume`: go on with the
     unfinished run of the same output, if there is one. `max_memory`: bytes that the process may hold, by
-    `estimate_memory`. `driver` None: as the output's name asks for. `provenance`: tags of the output, on which
-    nothing else depends. Raises UsageError.
+    `estimate_memory`. `driver` None: as the output's name asks for; `overviews` as `RasterSpec` has them.
+    `provenance`: tags of the output, on which nothing else depends. Raises UsageError.
     """
 
     bounds: tuple[float, float, float, float] | None = field(
@@ -102,6 +102,9 @@ class FusionOptions:
     creation_options: dict[str, str] = field(
         default_factory=dict,
         metadata=option("--co", option_cells.pairs, "creation_option", "co", decides=True),
+    )
+    overviews: bool | None = field(
+        default=None, metadata=option("--overviews", option_cells.truth, decides=True)
     )
     clip: bool = field(default=False, metadata=option("--clip", option_cells.truth))
     physical: bool = field(default=True, metadata=option("--physical", option_cells.truth, decides=True))

@@ -80,6 +80,7 @@ def output_spec(pair: PairReader, output: Path, method: str, options: FusionOpti
         tags=tags,
         band_tags=carried_band_tags(info.band_tags),
         creation_options=options.creation_options,
+        overviews=options.overviews,
     )
 
 

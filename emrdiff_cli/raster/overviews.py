@@ -13,14 +13,19 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.raster.nodata import is_nodata
+from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.runtime.interruption import safe_point
 
 _LONG_SIDE = 2000  # from here on a whole raster is slow to show
 _LEAST_SIDE = 256
-_STRIP_BYTES = 2**25
-_OPTIONS = {"GDAL_TIFF_OVR_BLOCKSIZE": "256", "ZSTD_LEVEL_OVERVIEW": "1", "GDAL_CACHEMAX": 64 * 2**20}
-_CHOSEN = {"OVERVIEWS", "RESAMPLING", "OVERVIEW_RESAMPLING", "OVERVIEW_COUNT"}
+_STRIP_VALUES = 2**22
+_OPTIONS = {
+    "GDAL_TIFF_OVR_BLOCKSIZE": "256",
+    "ZSTD_LEVEL_OVERVIEW": "1",
+    "GDAL_NUM_THREADS": "ALL_CPUS",
+    "GDAL_CACHEMAX": 2**26,
+}
 
 
 def overview_factors(spec: RasterSpec) -> list[int]:
@@ -47,54 +52,46 @@ def add_overviews(path: Path, spec: RasterSpec) -> None:
 
 
 def wrong_overviews(path: Path, spec: RasterSpec) -> str | None:
-    """Say what is wrong with the overviews of a closed GeoTIFF or COG; None: nothing.
+    """Say what is wrong with the overviews of a closed GeoTIFF; None: nothing.
 
-    Each pixel has to lie between the least and the greatest of the pixels around its place that it was made of:
-    the next finer level's, or of nearest neighbours the raster's own. Means are valid where all of these are. Those
-    that the user's options ask for are taken as they are. Raises rasterio's errors where they cannot be read.
+    Each pixel has to lie between the least and the greatest of the raster's own around its place, and means are
+    valid where all of these are. Those of a COG are as GDAL made them, and so are those of bands stored pixel by
+    pixel, of which single bands cannot be read by themselves. Raises rasterio's errors.
     """
-    if spec.driver == "ENVI" or _CHOSEN & {key.upper() for key in spec.creation_options}:
+    if spec.driver != "GTiff":
         return None
-    with rasterio.Env(**_OPTIONS):
-        with _opened(path) as dataset:
-            levels = len(dataset.overviews(1))
-        if spec.driver == "GTiff" and levels != len(overview_factors(spec)):
+    with rasterio.Env(**_OPTIONS), _opened(path) as fine:
+        levels = len(fine.overviews(1))
+        if levels != len(overview_factors(spec)):
             return "its overviews are not there"
-        for level in range(levels):
-            finer = {} if level == 0 or spreads_nan(spec) else {"overview_level": level - 1}
-            with _opened(path, **finer) as fine, _opened(path, overview_level=level) as coarse:
+        for level in range(0 if str(fine.interleaving).upper().endswith("PIXEL") else levels):
+            with _opened(path, overview_level=level) as coarse:
                 times = round(max(fine.height / coarse.height, fine.width / coarse.width))
-                if not all(
-                    _fits(fine, coarse, spec, times, *place) for place in _places(coarse, spec, times)
-                ):
+                if not all(_fits(fine, coarse, spec, times, *place) for place in _places(coarse, times)):
                     return f"its overview {level + 1} differs from its pixels"
     return None
 
 
 def _opened(path: Path, **options: Any) -> Any:
-    return rasterio.open(path, driver="GTiff", sharing=False, **options)
+    with ignoring_missing_georeference():
+        return rasterio.open(path, driver="GTiff", sharing=False, **options)
 
 
-def _places(coarse: Any, spec: RasterSpec, times: int) -> Iterator[tuple[list[int], int, int]]:
-    """Bands that are stored together, with first row and count of rows, so that little is held at a time."""
-    together = str(coarse.interleaving).upper().endswith("PIXEL")
-    groups = [list(coarse.indexes)] if together else [[band] for band in coarse.indexes]
-    row_bytes = times**2 * coarse.width * len(groups[0]) * np.dtype(spec.dtype).itemsize
-    step = max(1, min(256, _STRIP_BYTES // row_bytes))
-    for bands in groups:
+def _places(coarse: Any, times: int) -> Iterator[tuple[int, int, int]]:
+    """Bands with first row and count of rows, so that little is held at a time."""
+    step = max(1, min(256, _STRIP_VALUES // (times**2 * coarse.width)))
+    for band in coarse.indexes:
         for top in range(0, coarse.height, step):
             safe_point()
-            yield bands, top, min(step, coarse.height - top)
+            yield band, top, min(step, coarse.height - top)
 
 
-def _fits(
-    fine: Any, coarse: Any, spec: RasterSpec, times: int, bands: list[int], top: int, count: int
-) -> bool:
+def _fits(fine: Any, coarse: Any, spec: RasterSpec, times: int, band: int, top: int, count: int) -> bool:
     wanted = times * top - (times - 1)
     first, stop = max(0, wanted), min(fine.height, times * (top + count + 1) - 1)
-    below = fine.read(bands, window=GdalWindow(0, first, fine.width, stop - first))
-    above = coarse.read(bands, window=GdalWindow(0, top, coarse.width, count))
-    return all(_between(a, b, first - wanted, times, spec) for a, b in zip(above, below, strict=True))
+    below = fine.read(band, window=GdalWindow(0, first, fine.width, stop - first))
+    above = coarse.read(band, window=GdalWindow(0, top, coarse.width, count))
+    return _between(above, below, first - wanted, times, spec)
 
 
 def _between(above: NDArray[Any], below: NDArray[Any], lead: int, times: int, spec: RasterSpec) -> bool:
@@ -117,8 +114,8 @@ def _around(
 ) -> NDArray[np.float64]:
     """The extreme of the finer pixels that a coarser one may stand for.
 
-    Where a length is no multiple of `times`, GDAL's pixels are a little shorter than that, in a COG longer, so that
-    the last ones lie up to `times` - 1 away from a multiple of their number.
+    Where a length is no multiple of `times`, GDAL's pixels are a little shorter than that, so that the last
+    ones lie up to `times` - 1 away from a multiple of their number.
     """
     span = 3 * times - 2
     padded = np.full((times * (shape[0] + 2) - 2, times * (shape[1] + 2) - 2), empty)

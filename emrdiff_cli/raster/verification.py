@@ -60,7 +60,7 @@ def wrong_statistics(path: Path, spec: RasterSpec, found: BandStatistics) -> str
     """Say whether a GeoTIFF or COG lost what was found of its bands."""
     if spec.driver == "ENVI":
         return None
-    with rasterio.open(path, driver="GTiff", sharing=False) as dataset:
+    with ignoring_missing_georeference(), rasterio.open(path, driver="GTiff", sharing=False) as dataset:
         kept = all(
             dataset.tags(band + 1).items() >= found.tags(band).items() for band in range(spec.bands.count)
         )

@@ -160,6 +160,7 @@ def stitch(
     index: Path | str | None = None,
     raster: str | None = None,
     driver: Driver = "GTiff",
+    overviews: bool | None = None,
     overwrite: bool = False,
     report: Report,
 ) -> None:
@@ -185,7 +186,7 @@ def stitch(
     first, tags = _described(folder, tiled)
     # The CRS as the tiles spell it, which the index only has to mean.
     grid = replace(tiled.grid, crs_wkt=first.grid.crs_wkt or tiled.grid.crs_wkt)
-    spec = RasterSpec.like(first, grid=grid, driver=driver, tags=tags)
+    spec = RasterSpec.like(first, grid=grid, driver=driver, tags=tags, overviews=overviews)
     with VerifiedWriter(output, spec, overwrite) as writer:
         _blend(folder, tiled, first, writer, report)
 

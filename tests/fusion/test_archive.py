@@ -103,6 +103,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "srf": {"srf": "estimate"},
     "bounds": {"bounds": (0.0, 0.0, 1.0, 1.0)},
     "format": {"driver": "ENVI"},
+    "overviews": {"overviews": True},
     "values as they come out": {"physical": False},
     "a mask that is not there": {"changed": Path("mask.tif")},
     "a page that is not there": {"report": Path("page")},

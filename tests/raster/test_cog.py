@@ -54,7 +54,8 @@ def test_the_tags_of_the_bands_stand_in_for_the_lost_lists(tmp_path: Path) -> No
     path = write(tmp_path / "a.tif", pixels(3, 600, 300), wanted)
     with rasterio.open(path) as dataset:
         assert dataset.tags(ns="ENVI") == {}
-        assert dataset.tags(2) == {
+        told = {key: value for key, value in dataset.tags(2).items() if not key.startswith("STATISTICS_")}
+        assert told == {
             "wavelength": "558.4",
             "wavelength_units": "Nanometers",
             "fwhm": "5.2",
