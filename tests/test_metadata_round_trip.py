@@ -190,7 +190,7 @@ def test_gdalinfo_reads_the_fused_metadata(emrdiff: Run, tmp_path: Path, driver:
     assert band["scale"] == 1e-4
     assert band["metadata"][""].items() >= {"wavelength": "660.1", "fwhm": "5.2", "bbl": "1"}.items()
     if driver == "COG":
-        assert told["metadata"]["IMAGE_STRUCTURE"]["LAYOUT"] == "COG"
+        assert told["metadata"]["IMAGE_STRUCTURE"]["INTERLEAVE"] == "BAND"
     else:
         assert told["metadata"]["ENVI"]["fwhm"] == "{5.1, 5.2, 5.3, 10.1}"
 

@@ -16,7 +16,7 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.raster.overviews import spreads_nan
+from emrdiff_cli.raster.cog_options import cog_defaults
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 
@@ -63,20 +63,6 @@ def geotiff_defaults(spec: RasterSpec) -> dict[str, str]:
         # Else GDAL takes the fourth of four uint8 bands for transparency.
         "PHOTOMETRIC": "MINISBLACK",
         "ALPHA": "NO",
-    }
-
-
-def cog_defaults(spec: RasterSpec) -> dict[str, str]:
-    """ZSTD at its fastest level; overviews by the mean, but where that would spread NaN that none declares."""
-    return {
-        "COMPRESS": "ZSTD",
-        "LEVEL": "1",
-        "PREDICTOR": "YES",
-        "BLOCKSIZE": str(_BLOCK),
-        "BIGTIFF": "IF_SAFER",
-        "NUM_THREADS": "ALL_CPUS",
-        "OVERVIEWS": "NONE" if spec.overviews is False else "AUTO",
-        "OVERVIEW_RESAMPLING": "NEAREST" if spreads_nan(spec) else "AVERAGE",
     }
 
 

@@ -78,6 +78,11 @@ class RasterSpec:
                 "ENVI cannot hold a rotated, sheared or mirrored grid: write a GeoTIFF (-f GTiff)"
             )
 
+    @property
+    def undeclared_nan(self) -> bool:
+        """Whether NaN may be among the values that no nodata value declares."""
+        return self.nodata is None and np.dtype(self.dtype).kind == "f"
+
     @classmethod
     def like(cls, info: RasterInfo, **changes: Any) -> Self:
         """Describe a raster like an existing one, in its format, except for `changes`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +123,21 @@ def test_statistics_and_overviews_are_of_valid_pixels(tmp_path: Path, driver: Dr
 
 
 def test_overviews_are_there_where_a_raster_is_large_or_they_are_asked_for(tmp_path: Path) -> None:
-    def levels(height: int, overviews: bool | None, driver: Driver = "GTiff", **options: str) -> int:
-        grid = Grid(height, 3, NORTH_UP)
+    def levels(
+        height: int, overviews: bool | None, driver: Driver = "GTiff", width: int = 9, **options: str
+    ) -> int:
+        grid = Grid(height, width, NORTH_UP)
         spec = RasterSpec(
             grid, Bands(1), "uint8", driver=driver, overviews=overviews, creation_options=options
         )
         with VerifiedWriter(tmp_path / "a.tif", spec, overwrite=True) as writer:
-            writer.append_stored(pixels(1, height, 3, "uint8"))
+            writer.append_stored(pixels(1, height, width, "uint8"))
         with rasterio.open(tmp_path / "a.tif") as dataset:
             return len(dataset.overviews(1))
 
     assert levels(2001, None) == 3
     assert levels(2000, None) == levels(2001, False) == levels(2001, False, "COG") == 0
+    assert levels(2001, None, width=3) == levels(2001, None, width=2) == 1  # down to one pixel's width
     assert levels(300, True) == levels(300, True, INTERLEAVE="PIXEL", COMPRESS="NONE") == 1
     with pytest.raises(UsageError, match="--overviews: an ENVI file holds none"):
         levels(300, True, "ENVI")
@@ -145,6 +149,7 @@ def test_an_overview_that_is_not_of_the_pixels_is_found(tmp_path: Path, nodata: 
     with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
         writer.append_stored(np.random.default_rng(1).normal(size=(2, 601, 401)).astype("float32"))
     assert wrong_overviews(tmp_path / "a.tif", spec) is None
+    assert wrong_overviews(tmp_path / "a.tif", replace(spec, overviews=False)) is not None
     for level in (0, 1):
         with rasterio.open(tmp_path / "a.tif", "r+", overview_level=level) as dataset:
             kept = dataset.read(2)

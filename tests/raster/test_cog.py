@@ -36,17 +36,43 @@ def write(path: Path, values: np.ndarray[Any, Any], like: RasterSpec) -> Path:
     return path
 
 
-def test_it_is_laid_out_as_a_cog(tmp_path: Path) -> None:
+def test_it_is_laid_out_as_a_cog_band_after_band(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", pixels(3, 600, 300), spec())
     with rasterio.open(path) as full, rasterio.open(path, overview_level=0) as half:
-        structure = full.tags(ns="IMAGE_STRUCTURE")
-        assert (structure["LAYOUT"], structure["COMPRESSION"]) == ("COG", "ZSTD")
+        assert full.compression.name == "zstd"
         assert full.block_shapes[0] == (256, 256)
         assert full.overviews(1) == [2, 4]
         directories = [int(d.get_tag_item("IFD_OFFSET", "TIFF", bidx=1)) for d in (full, half)]
-        starts = [int(d.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)) for d in (full, half)]
+        starts = [
+            [int(d.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=band)) for band in (1, 2)]
+            for d in (full, half)
+        ]
+        last = int(full.get_tag_item("BLOCK_OFFSET_1_2", "TIFF", bidx=1))
     # Directories first, in order of size; then the pixels, the coarsest first.
-    assert directories[0] < directories[1] < starts[1] < starts[0]
+    assert directories[0] < directories[1] < starts[1][0] < starts[1][1] < starts[0][0]
+    assert starts[0][0] < last < starts[0][1]  # all of a band before the next
+
+
+@pytest.mark.parametrize(
+    ("options", "compression", "block"),
+    [
+        ({"compress": "none"}, None, 256),
+        ({"compress": "lzw", "level": "3", "predictor": "no", "blocksize": "512"}, "lzw", 512),
+        ({"compress": "DEFLATE", "level": "9", "predictor": "standard"}, "deflate", 256),
+        ({"bigtiff": "yes", "predictor": "floating_point", "num_threads": "1"}, "zstd", 256),
+    ],
+)
+def test_usual_options_leave_the_bands_apart(
+    tmp_path: Path, options: dict[str, str], compression: str | None, block: int
+) -> None:
+    like = spec(dtype="float32", creation_options=options)
+    path = write(tmp_path / "a.tif", pixels(3, 600, 300, "float32"), like)
+    with rasterio.open(path) as dataset:
+        held = dataset.compression.name if dataset.compression is not None else None
+        assert (held, dataset.block_shapes[0]) == (compression, (block, block))
+        assert dataset.interleaving.name == "band"
+        assert dataset.overviews(1) == [2, 4]
+    np.testing.assert_array_equal(read_back(path), pixels(3, 600, 300, "float32"))
 
 
 def test_the_tags_of_the_bands_stand_in_for_the_lost_lists(tmp_path: Path) -> None:
