@@ -165,11 +165,12 @@ def _between(above: NDArray[Any], below: NDArray[Any], axes: tuple[_Axis, _Axis]
     ends = np.iinfo(above.dtype) if whole else np.finfo(above.dtype)
     low = _extreme(np.where(there, below, ends.max), above.shape, axes, np.minimum, ends.max)
     high = _extreme(np.where(there, below, ends.min), above.shape, axes, np.maximum, ends.min)
-    kept = above[seen].astype(np.float64)
-    slack = 1.0 if whole else 1e-5 * np.abs(kept).max(initial=0)
-    if not ((kept >= low[seen] - slack) & (kept <= high[seen] + slack)).all():
-        return False
-    return bool(seen.all() or (seen | _extreme(~there, above.shape, axes, np.logical_or, False)).all())
+    slack = 1.0 if whole else 1e-5 * np.abs(above[seen].astype(np.float64)).max(initial=0)
+    # A mean of valid pixels may come out as the nodata value.
+    fits = (above >= low - slack) & (above <= high + slack)
+    if not fits.all():
+        fits |= ~seen & _extreme(~there, above.shape, axes, np.logical_or, False)
+    return bool(fits.all())
 
 
 def _extreme(

@@ -160,3 +160,11 @@ def test_an_overview_that_is_not_of_the_pixels_is_found(tmp_path: Path, nodata: 
         with rasterio.open(tmp_path / "a.tif", "r+", overview_level=level) as dataset:
             dataset.write(kept, 2)
         assert wrong_overviews(tmp_path / "a.tif", spec) is None
+
+
+def test_a_mean_that_is_the_nodata_value_is_no_fault(tmp_path: Path) -> None:
+    values = np.tile(np.array([[-2, 0], [0, -2]], np.int16), (1, 300, 200))
+    spec = RasterSpec(Grid(600, 400, NORTH_UP), Bands(1), "int16", -1, overviews=True)
+    with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
+        writer.append_stored(values)
+    np.testing.assert_array_equal(read_back(tmp_path / "a.tif"), values)
