@@ -54,6 +54,7 @@ Overviews = Annotated[
     typer.Option(
         "--overviews/--no-overviews",
         help="Overviews inside a GeoTIFF [in a COG, and above 2,000 pixels on a side].",
+        rich_help_panel=panels.BESIDE,
     ),
 ]
 HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
