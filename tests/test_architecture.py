@@ -38,6 +38,8 @@ RANKS: tuple[frozenset[str], ...] = (
 PLACES = (ROOT, ROOT.parent, ROOT / "fusion")
 TORCH_PARTS = {
     "core.network",
+    "core.convolution",
+    "core.tile_network",
     *(f"core.diffusion.{name}" for name in ("emr_diff", "noise", "chain", "learning", "muon", "supervision")),
 }
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emrdiff_cli.cli import completion, panels
+from emrdiff_cli.fusion.precision import AskedPrecision
 from emrdiff_cli.methods import METHODS, MethodChoice
 from emrdiff_cli.methods import Effort as EffortChoice
 
@@ -45,6 +46,13 @@ Steps = Annotated[
     typer.Option(min=1, help="Sampling steps [the model's, 5].", rich_help_panel=panels.METHOD, metavar="N"),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the draw.", rich_help_panel=panels.METHOD, metavar="N")]
+Precision = Annotated[
+    AskedPrecision,
+    typer.Option(
+        help="Of the network. auto: bf16 where the device is faster in it, as the output's tags say.",
+        rich_help_panel=panels.COMPUTING,
+    ),
+]
 Tile = Annotated[
     int,
     typer.Option(
@@ -67,7 +75,7 @@ BatchSize = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Tiles run at a time [4, or fewer where memory is short].",
+        help="Tiles run at a time [4, or one a thread; fewer where memory is short].",
         rich_help_panel=panels.COMPUTING,
         metavar="N",
     ),

@@ -27,6 +27,16 @@ Overwrite = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=panels.COMPUTING)
 ]
+NumThreads = Annotated[
+    int | None,
+    typer.Option(
+        *("--num-threads", "-j"),
+        min=1,
+        metavar="N",
+        help="Threads on the CPU [OMP_NUM_THREADS, else the cores].",
+        rich_help_panel=panels.COMPUTING,
+    ),
+]
 Srf = Annotated[
     str | None,
     typer.Option(

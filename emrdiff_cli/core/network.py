@@ -7,7 +7,7 @@ observed, once for all steps; one decoder fuses the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -182,6 +182,11 @@ class BAFUNet(nn.Module):
     def forward(self, x_t: Tensor, a_0: Tensor, t: Tensor) -> Tensor:
         """f(X'_t, A_0, t): the residual from the state (N, C, H, W), what was observed and the steps (N,)."""
         return self.denoise(x_t, self.guide(a_0), t)
+
+    def denoiser(self, observed: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The residual from the state and the steps, of a tile that was observed so."""
+        guidance = self.guide(observed)
+        return lambda x_t, t: self.denoise(x_t, guidance, t)
 
     def denoise(self, x_t: Tensor, guidance: Sequence[Tensor], t: Tensor) -> Tensor:
         """The residual, from the maps that `guide` returned."""

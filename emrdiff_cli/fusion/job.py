@@ -12,7 +12,9 @@ from emrdiff_cli import zoo
 from emrdiff_cli.core.evidence.verdict import Candidate
 from emrdiff_cli.errors import ModelError, OutputExistsError, TorchError, UsageError
 from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan, tile_size
+from emrdiff_cli.fusion.journal import Journal
 from emrdiff_cli.fusion.options import FusionSettings
+from emrdiff_cli.fusion.precision import Precision, measured_precision
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import Progress
 from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
@@ -22,6 +24,7 @@ from emrdiff_cli.pair.pair import place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.report.page import check_report, report_file
+from emrdiff_cli.runtime.threads import limited_threads, thread_count
 from emrdiff_cli.runtime.torch_library import has_torch, require_torch
 from emrdiff_cli.zoo import ZooModel
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
     from emrdiff_cli.fusion.cluster import Workers
     from emrdiff_cli.fusion.tile_rows import RowSampling
+
+PRECISION_TAG = "emrdiff_precision"
 
 _log = logging.getLogger(__name__)
 
@@ -178,6 +183,13 @@ def run_job(
 
     With `workers` they run the model, and this process does the rest; a method without a model is all its.
     """
+    with limited_threads(thread_count(job.settings.num_threads)):
+        return _run_chosen(job, chosen, progress, workers)
+
+
+def _run_chosen(
+    job: FusionJob, chosen: ChosenModel | None, progress: Progress | None, workers: Workers | None
+) -> FusionReport:
     if chosen is None:
         return _fuse_without_model(job, None, _passed_over(job), progress)
     try:
@@ -227,7 +239,7 @@ def _fuse_by_model(
     progress: Progress | None,
     workers: Workers | None,
 ) -> FusionReport:
-    asked = job.settings
+    asked = replace(job.settings, precision=_precision(job, chosen))
     sampling: RowSampling | None = None
     sampler = _sampler(chosen, asked if workers is None else replace(asked, device="cpu"))
     if workers is not None:
@@ -239,6 +251,7 @@ def _fuse_by_model(
         "emrdiff_model_sha256": file_sha256(chosen.weights),
         "emrdiff_steps": str(asked.steps or chosen.model.config.steps),
         "emrdiff_seed": str(asked.seed),
+        PRECISION_TAG: asked.precision,
     }
     return fuse(
         *(job.lr_hsi, job.hr_msi, job.output, "emrdiff", sampler, replace(asked, provenance=provenance)),
@@ -246,6 +259,22 @@ def _fuse_by_model(
         progress=progress,
         sampling=sampling,
     )
+
+
+def _precision(job: FusionJob, chosen: ChosenModel) -> Precision:
+    """The precision asked for, that of the unfinished run that is resumed, or the one found by measurement."""
+    asked = job.settings
+    if asked.precision != "auto":
+        return asked.precision
+    held = Journal(job.output).held("--precision") if asked.resume else None
+    known: dict[str | None, Precision] = {"fp32": "fp32", "bf16": "bf16"}
+    if held in known:
+        return known[held]
+    require_torch()
+    from emrdiff_cli.fusion.sampler import choose_device
+
+    config = chosen.model.config
+    return measured_precision(choose_device(asked.device), config.width or config.channels)
 
 
 def worker_sampler(model: str, sha256: str, asked: FusionSettings, number: int) -> Sampler:
@@ -263,6 +292,8 @@ def _record(job: FusionJob, chosen: ChosenModel | None) -> str:
     if chosen is not None:
         config = chosen.model.config
         draw = file_sha256(chosen.weights), asked.seed, asked.steps or config.steps
+        # What `auto` comes to is the machine's: what it made is done.
+        draw = draw if asked.precision == "auto" else (*draw, asked.precision)
         tiles = tile_size(config, asked)
     if asked.samples:
         draw = (*(draw or ()), "samples", asked.seed)
@@ -286,7 +317,9 @@ def _sampler(chosen: ChosenModel, asked: FusionSettings, number: int = 0) -> Sam
     from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
 
     device = choose_device(asked.device, number)
-    return ModelSampler(_weights(chosen.weights, file_state(chosen.weights)), device, asked.seed, asked.steps)
+    precision: Precision = "bf16" if asked.precision == "bf16" else "fp32"
+    weights = _weights(chosen.weights, file_state(chosen.weights))
+    return ModelSampler(weights, device, asked.seed, asked.steps, precision, asked.num_threads)
 
 
 # Scenes of an archive share a model: it is loaded once, and again where the file was replaced.

@@ -64,6 +64,14 @@ class Journal:
     def _holds_rows(self) -> bool:
         return any(self.folder.glob("row-*[0-9]"))
 
+    def held(self, name: str) -> str | None:
+        """An entry of the key of the run that was begun; None where there is none, or it is damaged."""
+        try:
+            record = json.loads((self.folder / _RUN).read_text(encoding="utf-8"))
+            return str(record["key"][name])
+        except _DAMAGE:
+            return None
+
     def refuse_or_clear(self, overwrite: bool) -> None:
         """Make room for a run that starts anew; raises OutputExistsError where an unfinished one would be lost."""
         if self.begun and self._holds_rows and not overwrite:

@@ -100,14 +100,16 @@ def _of_told_errors(pair: PairReader, bands: int, drawn: bool) -> float:
     return _FLOAT * needed
 
 
-def choose_batch_size(estimate: MemoryEstimate, asked: int | None, max_memory: int | None) -> int:
-    """The tiles run at a time: as asked, else up to 4, as the memory allows.
+def choose_batch_size(
+    estimate: MemoryEstimate, asked: int | None, max_memory: int | None, threads: int = 1
+) -> int:
+    """The tiles run at a time: as asked, else up to 4, or one for each of the `threads`, as the memory allows.
 
     Without a limit by the user it is what the machine has free, and one tile is always tried. Raises UsageError
     where the user's limit does not hold what is asked, or a single tile.
     """
     limit = max_memory if max_memory is not None else free_memory()
-    wanted = asked or MOST_TILES
+    wanted = asked or max(MOST_TILES, threads)
     least = asked or 1
     if max_memory is not None and estimate.of(least) > max_memory:
         ways = "--batch-size, --tile or --bounds" if asked else "--tile or --bounds"

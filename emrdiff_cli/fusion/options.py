@@ -15,6 +15,7 @@ from typing import Any, get_args
 from emrdiff_cli.config import MOST_STEPS
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion import option_cells
+from emrdiff_cli.fusion.precision import AskedPrecision
 from emrdiff_cli.methods import AUTO, METHODS, Effort, MethodChoice
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.products.mask_classes import AskedMask
@@ -54,7 +55,8 @@ def uncertainty_files(path: Path) -> tuple[Path, Path]:
 class FusionOptions:
     """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for.
 
-    `batch_size` None: as many tiles at a time as the memory holds, 4 at most. `bounds`: left, bottom, right, top
+    `batch_size` None: as many tiles at a time as the memory holds, 4 or one a thread at most. `num_threads`: of the
+    CPU; None: as `thread_count`. `bounds`: left, bottom, right, top
     in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
     geometry, as `pair.registration.register` takes them. `effort`: how much of the pair is looked at where the
     method is left to it. `src_nodata` and `mask`: as `open_pair` takes them. `srf`: the MSI's response, as
@@ -93,6 +95,7 @@ class FusionOptions:
         default=None, metadata=option("--overlap", option_cells.at_least(0), decides=True)
     )
     batch_size: int | None = field(default=None, metadata=option("--batch-size", option_cells.at_least(1)))
+    num_threads: int | None = field(default=None, metadata=option("--num-threads", option_cells.at_least(1)))
     max_memory: int | None = field(default=None, metadata=option("--max-memory", option_cells.size))
     driver: Driver | None = field(
         default=None,
@@ -165,7 +168,7 @@ class FusionSettings(FusionOptions):
     """The options of the command: how a scene is fused, and by which sampler, whose identity holds what decides.
 
     `model`: a name or folder, None for the shipped one that fits. `steps` None: the model's. `report`: folder
-    of a page about the fusion.
+    of a page about the fusion. `precision`: of the network, `auto` by measurement.
     """
 
     method: MethodChoice = field(
@@ -174,6 +177,9 @@ class FusionSettings(FusionOptions):
     model: str | None = field(default=None, metadata=option("--model", option_cells.model))
     steps: int | None = field(default=None, metadata=option("--steps", option_cells.at_least(1)))
     device: str = field(default="auto", metadata=option("--device", option_cells.words))
+    precision: AskedPrecision = field(
+        default="auto", metadata=option("--precision", option_cells.one_of(get_args(AskedPrecision)))
+    )
     report: Path | None = field(default=None, metadata=option("--report", option_cells.below))
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import Window
 from emrdiff_cli.runtime.interruption import at_once, safe_point
 from emrdiff_cli.runtime.pipeline import WriteBehind
+from emrdiff_cli.runtime.threads import thread_count
 from emrdiff_cli.tiles.edges import edges_of
 
 Field = NDArray[np.float32]
@@ -105,7 +106,9 @@ def make_plan(
         spec = replace(spec, tags={**spec.tags, **edges_of(tiling.tiles, area).tags()})
     config = None if sampler is None else sampler.config
     estimate = estimate_memory(pair, spec, config, tiling, options)
-    batch_size = choose_batch_size(estimate, options.batch_size, options.max_memory)
+    batch_size = choose_batch_size(
+        estimate, options.batch_size, options.max_memory, thread_count(options.num_threads)
+    )
     kept_bytes = 0
     if tiling is not None and sampler is not None and new:
         kept_bytes = 4 * len(tiling.rows) * math.prod(tiling.row_shape(sampler.config.hsi_channels))

@@ -72,6 +72,7 @@ def test_product_opens_with_everything_in_place(
     if method == "emrdiff":
         provenance |= {"emrdiff_model": "random", "emrdiff_seed": "5", "emrdiff_steps": "5"}
         assert len(tags["emrdiff_model_sha256"]) == 64
+        assert tags["emrdiff_precision"] in ("fp32", "bf16")
     assert provenance.items() <= tags.items()
     hole = np.zeros((64, 72), bool)
     hole[12:16, 20:24] = True

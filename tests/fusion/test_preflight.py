@@ -77,20 +77,20 @@ def test_torch_without_memory_is_halved_too(
     model = load_model(save_random_model(tmp_path / "model") / WEIGHTS)
     fuse(*pair, output, "glp", ModelSampler(model, torch.device("cpu")), TILES)
     whole = read(output)
-    real = EMRDiff.sample
+    real = ModelSampler._sample
 
-    def sample(self: EMRDiff, a_0: torch.Tensor, *rest: Any) -> torch.Tensor:
-        if len(a_0) > 2:
+    def sample(self: ModelSampler, tiles: Sequence[Any], corners: Any) -> list[Any]:
+        if len(tiles) > 2:
             raise error
-        return real(self, a_0, *rest)
+        return real(self, tiles, corners)
 
-    monkeypatch.setattr(EMRDiff, "sample", sample)
+    monkeypatch.setattr(ModelSampler, "_sample", sample)
     fuse(*pair, output, "glp", ModelSampler(model, torch.device("cpu")), TILES)
     np.testing.assert_allclose(read(output), whole, atol=1.01e-4)
 
 
 def test_another_error_of_torch_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sample(*_: object) -> torch.Tensor:
+    def sample(*_: object, **__: object) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 
     model = load_model(save_random_model(tmp_path / "model") / WEIGHTS)
@@ -108,6 +108,7 @@ def test_the_batch_fits_the_memory() -> None:
     assert choose_batch_size(estimate, None, 1_200_000_000) == 1
     assert choose_batch_size(estimate, 9, 3 * 10**9) == 9
     assert 1 <= choose_batch_size(estimate, None, None) <= 4
+    assert choose_batch_size(estimate, None, 3 * 10**9, threads=8) == 8
     for asked, limit in ((None, 1_100_000_000), (4, 1_700_000_000)):
         with pytest.raises(UsageError, match=r"--max-memory 1\.\d GB: about 1\.\d GB are needed"):
             choose_batch_size(estimate, asked, limit)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import InputError, OutputExistsError, UsageError, WriteError
 from emrdiff_cli.fusion.fusing import fuse
+from emrdiff_cli.fusion.job import FusionJob, choose_model, run_job
 from emrdiff_cli.fusion.journal import Journal
+from emrdiff_cli.fusion.options import FusionSettings
+from emrdiff_cli.fusion.precision import Precision
 from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.zoo import WEIGHTS
 from tests.support.pairs import write_pair
@@ -232,6 +236,7 @@ def test_another_option_is_refused_by_name(
         ({"change": 1e-3}, "another model"),
         ({"seed": 1}, r"--seed 0 \(now 1\)"),
         ({"steps": 2}, r"--steps 5 \(now 2\)"),
+        ({"precision": "bf16"}, r"--precision fp32 \(now bf16\)"),
     ],
 )
 def test_another_sampler_of_the_same_configuration_is_refused(
@@ -240,10 +245,12 @@ def test_another_sampler_of_the_same_configuration_is_refused(
     """Its own identity tells, whatever the caller says of it."""
     folder, output = save_random_model(tmp_path / "model"), tmp_path / "out.tif"
 
-    def sampler(change: float = 0.0, seed: int = 0, steps: int | None = None) -> ModelSampler:
+    def sampler(
+        change: float = 0.0, seed: int = 0, steps: int | None = None, precision: Precision = "fp32"
+    ) -> ModelSampler:
         model = load_model(folder / WEIGHTS)
         model.network.heads[0].get_parameter("weight").add_(change)
-        return ModelSampler(model, torch.device("cpu"), seed, steps)
+        return ModelSampler(model, torch.device("cpu"), seed, steps, precision)
 
     options = replace(TILES, tile=32, overlap=8)
     first = sampler()
@@ -264,6 +271,33 @@ def test_another_sampler_of_the_same_configuration_is_refused(
     assert rows_kept(output) == kept
     report = fuse(*pair, output, "emrdiff", sampler(steps=5), replace(options, resume=True))
     assert any(note.startswith("resumed: ") for note in report.notes)
+
+
+def test_what_auto_decided_holds_for_the_run_that_goes_on(
+    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = FusionSettings(model=str(save_random_model(tmp_path / "model")), tile=32, overlap=8, batch_size=1)
+    real = ModelSampler.__call__
+
+    def interrupted(self: ModelSampler, tiles: Any, corners: Any) -> list[Image]:
+        if corners[0][0] > 0:
+            raise KeyboardInterrupt
+        return real(self, tiles, corners)
+
+    pixels = []
+    for name, decided in (("whole.tif", ["bf16"]), ("in_parts.tif", ["bf16", "fp32"])):
+        job = FusionJob(*pair, tmp_path / name, asked)
+        for measured in decided:
+            monkeypatch.setattr("emrdiff_cli.fusion.job.measured_precision", lambda *_, found=measured: found)
+            broken = measured != decided[-1]
+            monkeypatch.setattr(ModelSampler, "__call__", interrupted if broken else real)
+            resumed = replace(asked, resume=name == "in_parts.tif" and not broken)
+            with pytest.raises(KeyboardInterrupt) if broken else nullcontext():
+                run_job(replace(job, settings=resumed), choose_model(job))
+        with rasterio.open(job.output) as made:
+            assert made.tags()["emrdiff_precision"] == "bf16"
+            pixels.append(made.read())
+    np.testing.assert_array_equal(*pixels)
 
 
 def test_a_journal_of_another_format_is_refused(tmp_path: Path, pair: Pair) -> None:

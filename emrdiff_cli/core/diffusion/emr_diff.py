@@ -13,6 +13,7 @@ from emrdiff_cli.core.diffusion.conditioning import Calibration, Channels
 from emrdiff_cli.core.diffusion.detail_filter import input_count
 from emrdiff_cli.core.network import BAFUNet
 from emrdiff_cli.core.subspace import Basis
+from emrdiff_cli.core.tile_network import TileNetwork
 
 
 class EMRDiff(nn.Module):
@@ -50,8 +51,11 @@ class EMRDiff(nn.Module):
 
         In units `range` the network sees the state itself, end point and all, as the paper's does.
         """
-        absolute = self.config.units == "range" and self.config.residual != "none"
-        return self.network.predict_scales(x_t + a_0 if absolute else x_t, guidance, t, scales)
+        return self.network.predict_scales(x_t + a_0 if self._sees_absolute else x_t, guidance, t, scales)
+
+    @property
+    def _sees_absolute(self) -> bool:
+        return self.config.units == "range" and self.config.residual != "none"
 
     def sample(
         self,
@@ -60,13 +64,17 @@ class EMRDiff(nn.Module):
         edge_noise: Callable[[int], Tensor],
         steps: int | None = None,
         watch: Callable[[int, Tensor], None] | None = None,
+        network: TileNetwork | None = None,
     ) -> Tensor:
-        """Run the chain on tiles a_0 (N, C, H, W) and guidance (N, G, H, W); returns X'_0's estimate, relative."""
-        seen = self.network.guide(guidance)
+        """Run the chain on tiles a_0 (N, C, H, W) and guidance (N, G, H, W); returns X'_0's estimate, relative.
+
+        `network`: the model's own, prepared for this; None: the model's as it is.
+        """
+        denoise = (network or self.network).denoiser(guidance)
 
         def predict(x_t: Tensor, t: int) -> Tensor:
             when = torch.full((len(x_t),), t, device=x_t.device)
-            return self.estimate_scales(x_t, a_0, seen, when)[0]
+            return denoise(x_t + a_0 if self._sees_absolute else x_t, when)
 
         return sample(predict, torch.zeros_like(a_0), self.etas(steps), self.config.kappa, edge_noise, watch)
 

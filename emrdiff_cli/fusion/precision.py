@@ -1,0 +1,54 @@
+"""Type that the network runs in: as asked, or the faster one on the device by measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "bf16"]
+AskedPrecision = Literal["auto", "fp32", "bf16"]
+
+_ROUNDS = 5
+_SIDE = 32  # pixels of the map that is convolved
+_LEAST_GAIN = 1.3  # below, bfloat16 is not worth its rounding
+
+
+def measured_precision(device: torch.device, width: int) -> Precision:
+    """The precision in which a convolution of the network's `width` is worth its rounding on the device.
+
+    The two are timed in turn and by their best, so that other work on the machine tells against neither.
+    """
+    import torch
+
+    layers = [_layer(device, width, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    try:
+        times = [[_seconds(layer, device) for layer in layers] for _ in range(_ROUNDS)]
+    except RuntimeError:  # bfloat16 is unknown to the device
+        return "fp32"
+    exact, rounded = (min(column) for column in zip(*times, strict=True))
+    return "bf16" if exact > _LEAST_GAIN * rounded else "fp32"
+
+
+def _layer(device: torch.device, width: int, dtype: torch.dtype) -> Callable[[], object]:
+    import torch
+
+    def zeros(*shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+
+    seen, weight = zeros(1, width, _SIDE, _SIDE), zeros(2 * width, width, 3, 3)
+    return lambda: torch.nn.functional.conv2d(seen, weight, padding=1)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    import torch
+
+    with torch.inference_mode():
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - started
