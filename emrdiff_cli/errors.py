@@ -37,6 +37,17 @@ def unforeseen(error: Exception) -> str:
     return f"a fault of emrdiff itself, please report it with the command: {type(error).__name__}: {said}"
 
 
+def failure_of(error: Exception, memory: str) -> tuple[str, int]:
+    """The message and the exit code of one of many jobs that ended so; `memory`: what helps where it lacks."""
+    if isinstance(error, EmrdiffError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        return in_one_line(error), WriteError.exit_code
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {memory}", EmrdiffError.exit_code
+    return unforeseen(error), EmrdiffError.exit_code
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """End of a message, ": did you mean NEAREST?"; empty where no known name is near."""
     names = {each.lower(): each for each in known}

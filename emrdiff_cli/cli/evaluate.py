@@ -18,12 +18,12 @@ from emrdiff_cli.cli.options import (
     asked_geometry,
     asked_mask,
 )
+from emrdiff_cli.cli.score_listed import score_listed
 from emrdiff_cli.cli.scoring import (
     CloserLookRequest,
     Scoring,
     TestedFusion,
     score_inputs,
-    score_listed,
     score_pair,
 )
 from emrdiff_cli.errors import UsageError
@@ -41,7 +41,7 @@ _UNFIT = {
     "inputs": ("--baseline", "--ratio", "--border", "--align", "--convention", "--seams"),
     "manifest": (
         *("FUSED", "REFERENCE", "--baseline", "--lr-hsi", "--hr-msi", "--srf", "--evidence"),
-        *("--wald", *_OF_WALD, "--report", "--seams"),
+        *("--wald", *_OF_WALD, "--seams"),
     ),
 }
 _HINTS = {
@@ -99,6 +99,7 @@ def evaluate(
     emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --evidence
     emrdiff evaluate --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif --wald --method kriging
     emrdiff evaluate --manifest pairs.csv --csv scores.csv > scores.jsonl
+    emrdiff evaluate --manifest pairs.csv --report scenes.html > scores.jsonl
     ```
     """
     given = dict(locals())
@@ -109,7 +110,7 @@ def evaluate(
     _refuse_inputs(csv, report, (fused, reference, baseline, lr_hsi, hr_msi, manifest))
     scoring = _scoring(mode, given)
     if manifest is not None:
-        score_listed(manifest, scoring)
+        score_listed(manifest, scoring, report, overwrite)
     elif fused is not None and reference is not None:
         edges = _tile_edges(fused, report, hr_msi, seams, overwrite)
         closer = CloserLookRequest(report, hr_msi, edges, overwrite, seams=seams is not None)

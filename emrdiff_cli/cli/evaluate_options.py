@@ -88,7 +88,8 @@ Manifest = Annotated[
     Path | None,
     typer.Option(
         metavar="CSV",
-        help="Score several pairs, a JSON line each: columns fused,reference[,baseline], paths from its folder.",
+        help="Score several pairs, a JSON line each, and with --report one page: columns fused,reference"
+        "[,baseline,name], paths from its folder.",
         rich_help_panel=panels.ARCHIVE,
     ),
 ]

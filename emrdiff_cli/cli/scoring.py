@@ -1,4 +1,4 @@
-"""Scores worked out and shown as a command was asked to: of a pair, of its inputs, of every pair of a list."""
+"""Scores worked out and shown as a command was asked to: of a pair, of its inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typer
 from emrdiff_cli.cli import score_output
 from emrdiff_cli.cli.evidence_table import print_evidence
 from emrdiff_cli.cli.progress import progress
-from emrdiff_cli.errors import EmrdiffError, ThresholdError
 
 if TYPE_CHECKING:
     from emrdiff_cli.core.metrics.conventions import Convention
@@ -77,11 +76,19 @@ def score_pair(
     closer: CloserLookRequest,
 ) -> None:
     """Score one raster and print it; raises ThresholdError after that."""
-    from emrdiff_cli.evaluation import full_reference as evaluation
     from emrdiff_cli.evaluation.thresholds import hold_to
 
+    result = evaluated(fused, reference, baseline, scoring)
+    show(result, scoring, _look_closer(result, closer, scoring.quiet))
+    hold_to(scoring.thresholds, result.scores.overall)
+
+
+def evaluated(fused: Path, reference: Path, baseline: Path | None, scoring: Scoring) -> Evaluation:
+    """Score one raster as the options ask."""
+    from emrdiff_cli.evaluation.full_reference import evaluate
+
     with progress("evaluate", scoring.quiet) as shown:
-        result = evaluation.evaluate(
+        return evaluate(
             fused,
             reference,
             baseline=baseline,
@@ -94,20 +101,22 @@ def score_pair(
             hashes=scoring.as_json or scoring.table is not None,
             report=shown,
         )
-    measured = _look_closer(result, closer, scoring.quiet)
+
+
+def show(result: Evaluation, scoring: Scoring, measured: Seams | None = None) -> None:
+    """Print the scores, and the seams where they were measured, and append them to the table."""
     if scoring.table is not None:
         scoring.table.append(score_output.score_rows(result))
     if scoring.as_json:
         found: dict[str, object] = {} if measured is None else {"seams": measured._asdict()}
         found |= score_output.convention_records(result.scores, scoring.conventions)
-        _print_json(result.record() | found)
+        print_json(result.record() | found)
     else:
         score_output.print_scores(result, conventions=scoring.conventions)
         if measured is not None:
             ratio = score_output.figure(measured.ratio)
             typer.echo(f"seams {ratio} (error steps at tile edges / elsewhere, 1: none)")
     _print_notes(result.all_notes(), scoring.quiet)
-    hold_to(scoring.thresholds, result.scores.overall)
 
 
 def score_inputs(
@@ -142,7 +151,7 @@ def score_inputs(
         if not scoring.as_json:
             score_output.print_wald(tested)
     if scoring.as_json:
-        _print_json(record)
+        print_json(record)
     _print_notes(notes, scoring.quiet)
     hold_to(scoring.thresholds, scores)
 
@@ -221,26 +230,6 @@ def _wald_test(lr_hsi: Path, hr_msi: Path, test: TestedFusion, scoring: Scoring)
         )
 
 
-def score_listed(manifest: Path, scoring: Scoring) -> None:
-    """Score every pair of a list; one that fails stops no other, and the first failure is the exit code."""
-    from emrdiff_cli.runtime.manifest import read_manifest
-
-    failures: list[EmrdiffError] = []
-    for pair in read_manifest(manifest):
-        try:
-            score_pair(pair.fused, pair.reference, pair.baseline, scoring, CloserLookRequest())
-        except EmrdiffError as error:
-            failures.append(error)
-            typer.echo(f"Error: {pair.fused}: {error}", err=True)
-            if not isinstance(error, ThresholdError):
-                names = {"fused": str(pair.fused), "reference": str(pair.reference)}
-                _print_json(names | {"error": str(error), "exit_code": error.exit_code})
-    if failures:
-        # A raster that could not be scored says more than one that scored too low.
-        failures.sort(key=lambda error: isinstance(error, ThresholdError))
-        raise typer.Exit(failures[0].exit_code)
-
-
 def _look_closer(result: Evaluation, closer: CloserLookRequest, quiet: bool) -> Seams | None:
     """A second pass over the rasters where the seams or a report are asked for; gives the seams asked for."""
     if closer.folder is None and closer.edges is None:
@@ -259,7 +248,8 @@ def _look_closer(result: Evaluation, closer: CloserLookRequest, quiet: bool) -> 
     return errors.seams(closer.edges) if closer.seams and closer.edges is not None else None
 
 
-def _print_json(record: Mapping[str, object]) -> None:
+def print_json(record: Mapping[str, object]) -> None:
+    """Print an object on a line of its own."""
     typer.echo(json.dumps(record, allow_nan=False))
 
 

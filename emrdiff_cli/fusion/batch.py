@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, unforeseen
+from emrdiff_cli.errors import failure_of
 from emrdiff_cli.fusion.fusing import FusionReport
 from emrdiff_cli.fusion.job import (
     FusionJob,
@@ -121,15 +121,9 @@ def _fuse_listed(
 
     try:
         report = _fuse_unless_done(listed.job, skip_done, progress, workers, write_report)
-    except EmrdiffError as error:
-        return say("failed", str(error), error.exit_code)
-    except OSError as error:
-        return say("failed", in_one_line(error), WriteError.exit_code)
-    except MemoryError:
-        return say("failed", "not enough memory: give --max-memory, or a smaller --tile or --bounds", 1)
     except Exception as error:  # noqa: BLE001 (a fault of the program: of this scene alone, and said as such)
         _log.debug("%s", listed.job.output, exc_info=True)
-        return say("failed", unforeseen(error), 1)
+        return say("failed", *failure_of(error, "give --max-memory, or a smaller --tile or --bounds"))
     except BaseException as error:
         say("interrupted", "interrupted", 130 if isinstance(error, KeyboardInterrupt) else 143)
         raise

@@ -84,10 +84,10 @@ def shape_of(grid: Grid, size: int) -> tuple[int, int]:
     return max(1, round(grid.height * share)), max(1, round(grid.width * share))
 
 
-def true_colour(shown: Sequence[Shown], grid: Grid) -> list[str]:
-    """Figures of the rasters on a grid's ground, in bands for red, green and blue."""
+def true_colour(shown: Sequence[Shown], grid: Grid, size: int = SIZE) -> list[str]:
+    """Figures of the rasters on a grid's ground, in bands for red, green and blue; `size` as `shape_of` has it."""
     chosen = {raster.name: choose_bands(raster.reader) for raster in shown}
-    return list(_composites(shown, grid, chosen))
+    return list(_composites(shown, grid, chosen, size))
 
 
 def false_colour(shown: Sequence[Shown], grid: Grid) -> list[str]:
@@ -97,9 +97,11 @@ def false_colour(shown: Sequence[Shown], grid: Grid) -> list[str]:
     return list(_composites([raster for raster in shown if raster.name in chosen], grid, chosen))
 
 
-def _composites(shown: Sequence[Shown], grid: Grid, chosen: Mapping[str, Composite]) -> Iterator[str]:
+def _composites(
+    shown: Sequence[Shown], grid: Grid, chosen: Mapping[str, Composite], size: int = SIZE
+) -> Iterator[str]:
     """The last raster without a stretch of its own gives the stretch of the others."""
-    shape = shape_of(grid, SIZE)
+    shape = shape_of(grid, size)
     values = {raster.name: read_on(raster.reader, chosen[raster.name].bands, grid, shape) for raster in shown}
     common = [v for r in shown if not r.own_stretch and (v := values[r.name]) is not None]
     shared = percentile_limits(common[-1]) if common else ()

@@ -31,11 +31,16 @@ table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabula
 th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--thin);
   overflow-wrap: anywhere; }
 th { font-weight: 600; white-space: nowrap; overflow-wrap: normal; }
+table:not(.scores) th { white-space: normal; min-width: 9em; max-width: 20em; }
 .scores td, .scores thead th + th { text-align: right; padding-left: 18px; white-space: nowrap; }
 .scores tbody th, .scores tfoot th { font-weight: 400; }
 .scores td.says, .scores thead th.says { text-align: left; white-space: normal; color: var(--soft); }
 .scores td.best { font-weight: 600; background: var(--best); }
 .scores td.worst { font-style: italic; background: var(--worst); }
+.scores.compared thead th + th { white-space: normal; }
+.compared thead th { vertical-align: bottom; }
+.scores.compared td, .scores.compared thead th + th { padding: 3px 7px; }
+.compared tbody th { white-space: normal; min-width: 9em; }
 .scores td.failed { text-align: left; white-space: normal; }
 .scores tfoot { border-top: 2px solid var(--rule); }
 summary { cursor: pointer; padding: 4px 0; }
@@ -62,7 +67,7 @@ svg .dot { font-size: 20px; font-weight: 700; paint-order: stroke; fill: #1a1a1a
   body { padding: 16px; }
   .row { grid-template-columns: minmax(0, 1fr); }
   table:not(.scores) :is(th, td) { display: block; padding-right: 0; }
-  table:not(.scores) th { border: 0; padding-bottom: 0; white-space: normal; }
+  table:not(.scores) th { border: 0; padding-bottom: 0; max-width: none; }
 }
 @page { margin: 14mm; }
 @media print {

@@ -10,24 +10,24 @@ from emrdiff_cli.core.metrics.metric import Metric
 Values = Mapping[str, float | None]
 
 
-def score_table(metrics: Sequence[Metric], columns: Mapping[str, Values]) -> str:
-    """Scores by metric (rows) of what the columns name, the best of each row marked, and what each one says."""
-    head = header(["score", *columns], says=True)
+def score_table(metrics: Sequence[Metric], columns: Mapping[str, Values], says: bool = True) -> str:
+    """Scores by metric (rows) of what the columns name, the best of each row marked, and what each one `says`."""
+    head = header(["score", *columns], says)
     body = "".join(
-        _row(metric, [values.get(metric.key) for values in columns.values()]) for metric in metrics
+        _row(metric, [values.get(metric.key) for values in columns.values()], says) for metric in metrics
     )
     table = f'<table class="scores">{head}<tbody>{body}</tbody></table>'
-    return wide(table, "Scores") + definitions(metrics)
+    return wide(table, "Scores") + (definitions(metrics) if says else "")
 
 
-def _row(metric: Metric, values: Sequence[float | None]) -> str:
+def _row(metric: Metric, values: Sequence[float | None], says: bool) -> str:
     marks = ranked(metric, values) if len(values) > 1 else [""] * len(values)
     cells = "".join(
         cell(text, "best" if mark == "best" else "")
         for text, mark in zip(metric.texts(values), marks, strict=True)
     )
-    says = f'<td class="says">{escape(metric.meaning)}</td>'
-    return f'<tr><th scope="row">{escape(metric.title)}</th>{cells}{says}</tr>'
+    last = f'<td class="says">{escape(metric.meaning)}</td>' if says else ""
+    return f'<tr><th scope="row">{escape(metric.title)}</th>{cells}{last}</tr>'
 
 
 def header(names: Iterable[str], says: bool = False) -> str:
@@ -53,8 +53,18 @@ def ranked(metric: Metric, values: Sequence[float | None]) -> list[str]:
 
 def definitions(metrics: Sequence[Metric]) -> str:
     """The metrics' formulas, folded away on a screen and open in print."""
-    items = "".join(f"<dt>{escape(m.title)}</dt><dd>{escape(m.convention)}</dd>" for m in metrics)
-    return f"<details><summary>Definitions</summary><dl>{items}</dl></details>"
+    return _folded("Definitions", [(metric.title, metric.convention) for metric in metrics])
+
+
+def meanings(metrics: Sequence[Metric]) -> str:
+    """What each score says, and its formula, folded away on a screen and open in print."""
+    told = [(metric.title, f"{metric.meaning} ({metric.convention})") for metric in metrics]
+    return _folded("What the scores say", told)
+
+
+def _folded(name: str, items: Iterable[tuple[str, str]]) -> str:
+    listed = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in items)
+    return f"<details><summary>{name}</summary><dl>{listed}</dl></details>"
 
 
 def wide(table: str, name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.runtime.csv_text import read_csv_text
 
-_NEEDED, _OPTIONAL = ("fused", "reference"), ("baseline",)
+_NEEDED, _OPTIONAL = ("fused", "reference"), ("baseline", "name")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Listed:
-    """A row of the list of pairs to evaluate."""
+    """A row of the list of pairs to evaluate; `name`: the scene's, that of the fused raster where none is given."""
 
+    line: int
+    name: str
     fused: Path
     reference: Path
     baseline: Path | None
@@ -59,13 +61,13 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def read_manifest(path: Path) -> list[Listed]:
-    """Read a CSV with the columns fused, reference and, if wanted, baseline; paths count from its folder.
+    """Read a CSV with the columns fused, reference and, if wanted, baseline and name; paths count from its folder.
 
     Raises InputError for other columns, an empty cell of those needed, or no rows.
     """
     columns, rows = read_rows(path)
     if not set(_NEEDED) <= set(columns) <= {*_NEEDED, *_OPTIONAL}:
-        raise InputError(f"{path}: the header must be fused,reference or fused,reference,baseline")
+        raise InputError(f"{path}: the header must be fused,reference and, if wanted, baseline and name")
     return [_listed(path, row) for row in rows]
 
 
@@ -74,4 +76,5 @@ def _listed(path: Path, row: Row) -> Listed:
         raise InputError(f"{path}: line {row.line} lacks a fused raster or a reference: fill it in")
     fused, reference = (path.parent / row.cells[key] for key in _NEEDED)
     baseline = row.cells.get("baseline")
-    return Listed(fused, reference, path.parent / baseline if baseline else None)
+    name = row.cells.get("name") or row.cells["fused"]
+    return Listed(row.line, name, fused, reference, path.parent / baseline if baseline else None)
