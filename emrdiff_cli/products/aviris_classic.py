@@ -139,11 +139,12 @@ def _listed(header: Mapping[str, str], key: str, count: int, path: Path) -> tupl
 
 
 def _factors(gain: Path, count: int) -> tuple[float, ...]:
-    """The factor by band of a table of factor and channel, from 1 on."""
+    """The factor by band of a table of factor and channel, counted from 1 or from 0."""
     factors, channels = _columns(gain, count, 2)
-    if min(factors) <= 0 or channels != tuple(range(1, count + 1)):
+    counted = (tuple(map(float, range(first, first + count))) for first in (0, 1))
+    if min(factors) <= 0 or channels not in counted:
         raise InputError(
-            f"{gain}: has no factor of each of the channels 1 to {count}, in this order: get the product again"
+            f"{gain}: has no factor of each of {count} channels, in their order: get the product again"
         )
     return factors
 
