@@ -12,6 +12,8 @@ from emrdiff_cli.errors import InputError
 
 Floats = NDArray[np.floating[Any]]
 
+_PIXELS_AT_ONCE = 1 << 13  # that are held in double precision
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -75,8 +77,11 @@ def find_basis(pixels: Floats, size: int, used: NDArray[np.bool_] | None = None)
             f"{size} bands; this LR-HSI has {count} and {bands}"
         )
     mean = pixels.mean(axis=1, dtype=np.float64)
-    centred = pixels - mean[:, None]
-    _, vectors = np.linalg.eigh(centred @ centred.T)
+    scatter = np.zeros((bands, bands))
+    for start in range(0, count, _PIXELS_AT_ONCE):
+        centred = pixels[:, start : start + _PIXELS_AT_ONCE] - mean[:, None]
+        scatter += centred @ centred.T
+    _, vectors = np.linalg.eigh(scatter)
     leading = vectors[:, ::-1][:, :size]
     signs = np.where(leading.sum(axis=0) < 0, -1.0, 1.0)
     return Basis(mean.astype(np.float32), (leading * signs).astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, back_projected, local_detail
 from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.core.sensor.holes import fill_holes
+from emrdiff_cli.core.sensor.observation import Strip
 from emrdiff_cli.core.sensor.resampling import apply_taps, chain
 from emrdiff_cli.raster_info import Window
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
+_ROWS_AT_ONCE = 32  # of the MSI, whose detail is held in all channels
 _SEEN = 0.01  # share of an LR pixel's PSF on unchanged pixels below which it sees nothing
 
 
@@ -34,11 +37,19 @@ def consistent(fitted: DetailInjection, scene: SceneToFit, share: Floats | None 
     return back_projected(fitted, local, resampling.up, resampling.down, scene.lr.valid, share)
 
 
+def _cut(strips: Iterator[Strip], most: int) -> Iterator[Strip]:
+    """The strips in parts of no more rows than these."""
+    for top, values, valid in strips:
+        for start in range(0, len(valid), most):
+            rows = slice(start, start + most)
+            yield Strip(top + start, values[:, rows], valid[rows])
+
+
 def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats, Field]:
     """The local slopes' detail and the colour's prediction, degraded: (k, h, w) each."""
     resampling = scene.resampling
     local, colour = (DegradedImage(len(fitted.base), resampling.down) for _ in range(2))
-    for top, values, valid in scene.unchanged_strips():
+    for top, values, valid in _cut(scene.unchanged_strips(), _ROWS_AT_ONCE):
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
         detail = values - apply_taps(fitted.msi, *up)
         local.add(top, local_detail(fitted, detail, *up), valid)

@@ -35,7 +35,7 @@ _LEAST_NEW = 1e-3  # of its variance, that a landmark must add
 _JITTER = 1e-6  # on the landmarks' variances
 _SAMPLE = 1 << 14  # HR pixels that landmarks are chosen among
 _NARROWEST = 1e-2  # of the largest axis' variance: narrower ones are not stretched further
-_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 64, 512  # HR pixels whose features are held at once
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 24, 128  # HR pixels whose features are held at once
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ def unit_axes(pixels: Doubles, narrowest: float) -> Doubles:
 
 def _near(landmarks: Field, place: Field, share: float) -> Field:
     """The kernel (n, N) of landmarks (n, 2 m) and places (2 m, N)."""
+    if share == 1:  # a product of both RBFs is one of both places together
+        return _gaussian(landmarks, place)
     bands = len(place) // 2
     own, around = (
         _gaussian(landmarks[:, part], place[part]) for part in (slice(0, bands), slice(bands, None))
@@ -144,9 +146,15 @@ def _near(landmarks: Field, place: Field, share: float) -> Field:
 
 
 def _gaussian(landmarks: Field, place: Field) -> Field:
-    apart = np.square(place).sum(axis=0) - 2 * (landmarks @ place)
-    apart += np.square(landmarks).sum(axis=1, keepdims=True)
-    return np.asarray(np.exp(-0.5 * np.maximum(apart, 0)), np.float32)
+    """The RBF (n, N), from one product: the squares of both are its last two rows."""
+    one = np.ones((1, place.shape[1]), np.float32)
+    squares = np.square(place).sum(axis=0, keepdims=True)
+    half = np.concatenate([place, one, -0.5 * squares])
+    of_landmarks = -0.5 * np.square(landmarks).sum(axis=1, keepdims=True)
+    apart = np.concatenate([landmarks, of_landmarks, np.ones_like(of_landmarks)], axis=1) @ half
+    np.minimum(apart, 0, out=apart)
+    np.exp(apart, out=apart)
+    return np.asarray(apart, np.float32)
 
 
 def _kernel(apart: Doubles, share: float) -> Doubles:

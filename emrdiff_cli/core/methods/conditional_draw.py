@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.methods.colour_term import NODE_SPACING, kriged_by_colour
 from emrdiff_cli.core.methods.end_point import DetailInjection, LinearMap, SceneToFit, fit_glp
 from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, injected
-from emrdiff_cli.core.methods.kriging import NODE_SPACING, GaussianProcess, kriged_by_colour, predictor
+from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.posterior import Posterior
 from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps

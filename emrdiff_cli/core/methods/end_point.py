@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.methods.colour_term import ColourTerm
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
-from emrdiff_cli.core.methods.kriging import ColourTerm
 from emrdiff_cli.core.sensor.degradation import on_image
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, chain

@@ -15,9 +15,10 @@ from emrdiff_cli.core.methods.colour_kernel import (
     observe_neighbourhood,
     unit_axes,
 )
+from emrdiff_cli.core.methods.colour_term import ColourTerm
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_glp
-from emrdiff_cli.core.methods.kriging import ColourTerm, Kriged, KrigingData, krige
+from emrdiff_cli.core.methods.kriging import Kriged, KrigingData, krige
 from emrdiff_cli.core.methods.msi_agreement import MsiAgreement
 from emrdiff_cli.core.methods.texture import psf_overlap
 
@@ -84,7 +85,10 @@ def injected(
     injection = prepared.injection
     at_lr = np.zeros_like(injection.base)
     colour = ColourTerm(prepared.kernel, kriged.weights, prepared.neighbourhood, at_lr)
-    slopes = np.einsum("kjhw,jb->kbhw", kriged.slopes, prepared.axes)
-    slopes += kriged.shape[:, None] / np.float32(len(prepared.axes) * prepared.kernel.brightness)
+    slopes = np.empty_like(kriged.slopes)
+    for row in range(slopes.shape[2]):
+        slopes[:, :, row] = prepared.axes.T @ kriged.slopes[:, :, row]
+    if kriged.shape.any():
+        slopes += kriged.shape[:, None] / np.float32(len(prepared.axes) * prepared.kernel.brightness)
     detail = replace(injection, local_slopes=slopes, colour=colour)
     return consistent(agreement.applied(detail) if agreement else detail, scene, kriged.texture)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit
 from emrdiff_cli.core.methods.kriged_detail import prepare_kriging
-from emrdiff_cli.core.methods.kriging import Block, GaussianProcess, corners
+from emrdiff_cli.core.methods.kriging import GaussianProcess, corners
+from emrdiff_cli.core.methods.kriging_block import Block
 from emrdiff_cli.core.side_by_side import side_by_side
 
 Floats = NDArray[np.floating[Any]]

@@ -89,9 +89,12 @@ class MsiAgreement:
         kept = np.eye(len(self.gain)) - self.gain @ self.weights
         changes: dict[str, Any] = {"slopes": (kept @ injection.slopes + self.gain).astype(np.float32)}
         if injection.local_slopes is not None:
-            local = np.tensordot(kept.astype(np.float32), injection.local_slopes, axes=1)
+            local, on_channels = np.empty_like(injection.local_slopes), kept.astype(np.float32)
+            for row in range(local.shape[2]):
+                of_row = injection.local_slopes[:, :, row].reshape(len(kept), -1)
+                local[:, :, row] = (on_channels @ of_row).reshape(local[:, :, row].shape)
             changes["local_slopes"] = local
         if (colour := injection.colour) is not None:
-            weights = (colour.weights @ kept.T).astype(np.float32)
-            changes["colour"] = replace(colour, weights=weights)
+            flat = colour.weights.reshape(-1, len(kept)) @ kept.T.astype(np.float32)
+            changes["colour"] = replace(colour, weights=flat.reshape(colour.weights.shape))
         return replace(injection, **changes)

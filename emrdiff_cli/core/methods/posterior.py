@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from emrdiff_cli.core.methods.colour_kernel import ColourKernel, centre_of, neighbourhood_of
 from emrdiff_cli.core.methods.end_point import SceneToFit
 from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, prepare_kriging
-from emrdiff_cli.core.methods.kriging import BLOCK, GaussianProcess, corners
+from emrdiff_cli.core.methods.kriging import GaussianProcess, corners
+from emrdiff_cli.core.methods.kriging_block import BLOCK
 from emrdiff_cli.core.sensor.observation import Resampling
 from emrdiff_cli.core.side_by_side import side_by_side
 from emrdiff_cli.raster_info import Window

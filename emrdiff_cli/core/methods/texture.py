@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from emrdiff_cli.core.sensor.resampling import Taps
 from emrdiff_cli.core.side_by_side import side_by_side
 
 Doubles = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 _LAGS = 4  # LR pixels apart at which PSFs still overlap
@@ -44,7 +45,7 @@ class CorrelatedBlock(Protocol):
     def in_core(self) -> Mask:
         """Which of them (N,) the block is solved for."""
 
-    def covariance_matrix(self) -> Doubles:
+    def covariance_matrix(self) -> Floats:
         """K (N, N), without a nugget."""
 
 
@@ -108,7 +109,7 @@ class _Moments:
         cls, block: CorrelatedBlock, nuggets: Doubles, overlap: tuple[Doubles, Doubles], inflation: float
     ) -> _Moments:
         """Of the core's pixels, by the eigenvectors of the covariance: one decomposition serves all nuggets."""
-        variances, directions = linalg.eigh(block.covariance_matrix())
+        variances, directions = linalg.eigh(block.covariance_matrix(), driver="evd")
         variances = np.maximum(variances, 0)
         apart = np.abs(block.places[:, None] - block.places)
         core = block.in_core()

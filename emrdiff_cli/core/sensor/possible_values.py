@@ -23,6 +23,7 @@ Numbers = NDArray[np.intp]
 
 _USUAL = 0.01  # share of a band's LR pixels that are negative above which negative values are its nature
 _ROUNDING = 1e-6  # of a band's largest value
+_PIXELS_AT_ONCE = 1 << 18  # of the cells that values are lifted in
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,37 @@ class PossibleValues:
             return values
         lifted = values.copy()
         cells = _Cells(rows, cols)
-        for band in bands:
-            above = np.where(valid, values[band] - self.lowest[band], 0).astype(np.float64)
-            changed = valid & cells.spread(cells.sums(below[band]) > 0)
-            nearest = cells.nearest_positive(above, changed)
-            lifted[band] = np.where(changed, self.lowest[band] + nearest, values[band])
+        touched = cells.counts(below[bands]) > 0
+        at = (bands[np.nonzero(touched)[0]], *np.nonzero(touched)[1:])
+        step = max(1, _PIXELS_AT_ONCE // cells.most_pixels)
+        for start in range(0, len(at[0]), step):
+            band, row, col = (part[start : start + step] for part in at)
+            place, inside = cells.pixels(row, col)
+            within = inside & valid[place]
+            lowest = self.lowest[band, None, None]
+            above = np.where(within, values[band[:, None, None], *place] - lowest, 0).astype(np.float64)
+            nearest = (lowest + _nearest_positive(above, within)).astype(np.float32)
+            changed = np.nonzero(within)
+            where = (band[changed[0]], *(axis[changed] for axis in np.broadcast_arrays(*place)))
+            lifted[where] = nearest[within]
         return lifted
+
+
+def _nearest_positive(image: Floats, pixels: Mask) -> Floats:
+    """The nearest images (n, h, w) without negative values of the same sums over `pixels`; 0 where that is none.
+
+    0 throughout an image whose sum is not positive.
+    """
+    total = np.where(pixels, image, 0).sum(axis=(1, 2), keepdims=True)
+    left = pixels & (image > 0) & (total > 0)
+    while True:
+        count = np.maximum(left.sum(axis=(1, 2), keepdims=True), 1)
+        excess = (np.where(left, image, 0).sum(axis=(1, 2), keepdims=True) - total) / count
+        lowered = image - excess
+        still = left & (lowered > 0)
+        if np.array_equal(still, left):
+            return np.asarray(np.where(left, lowered, 0))
+        left = still
 
 
 def cell_numbers(nearest: NDArray[np.integer[Any]], most: int) -> Numbers:
@@ -108,37 +134,32 @@ def cell_numbers(nearest: NDArray[np.integer[Any]], most: int) -> Numbers:
 
 
 class _Cells:
-    """Sums over the cells of an image whose pixels are numbered by row and by column."""
+    """The cells of an image whose pixels are numbered by row and by column, each from its first pixel on."""
 
     def __init__(self, rows: Numbers, cols: Numbers) -> None:
-        (self._row_starts, self._rows), (self._col_starts, self._cols) = map(_runs, (rows, cols))
+        (self._tops, self._heights), (self._lefts, self._widths) = map(_runs, (rows, cols))
 
-    def nearest_positive(self, image: Floats, pixels: Mask) -> Floats:
-        """The nearest image (H, W) without negative values whose cells have the sums of `pixels`; 0 elsewhere.
+    @property
+    def most_pixels(self) -> int:
+        """The pixels of the largest cell."""
+        return int(self._heights.max() * self._widths.max())
 
-        0 too in a cell whose sum is not positive.
-        """
-        total = self.sums(np.where(pixels, image, 0))
-        left = pixels & (image > 0) & self.spread(total > 0)
-        while True:
-            excess = (self.sums(np.where(left, image, 0)) - total) / np.maximum(self.sums(left), 1)
-            lowered = image - self.spread(excess)
-            still = left & (lowered > 0)
-            if np.array_equal(still, left):
-                return np.asarray(np.where(left, lowered, 0))
-            left = still
+    def counts(self, images: Mask) -> NDArray[np.integer[Any]]:
+        """(n, H, W) -> the True pixels of each cell (n, rows, columns)."""
+        by_rows = np.add.reduceat(images, self._tops, axis=1, dtype=np.int32)
+        return np.asarray(np.add.reduceat(by_rows, self._lefts, axis=2))
 
-    def sums(self, image: Floats | Mask) -> Floats:
-        """(H, W) -> one for each cell."""
-        by_rows = np.add.reduceat(image.astype(np.float64), self._row_starts, axis=0)
-        return np.asarray(np.add.reduceat(by_rows, self._col_starts, axis=1))
-
-    def spread(self, by_cell: NDArray[Any]) -> NDArray[Any]:
-        """One for each cell -> (H, W)."""
-        return np.asarray(by_cell[self._rows][:, self._cols])
+    def pixels(self, row: Numbers, col: Numbers) -> tuple[tuple[Numbers, Numbers], Mask]:
+        """Rows (n, h, 1) and columns (n, 1, w) of n cells' pixels, and which of them (n, h, w) are their own."""
+        down, right = np.arange(self._heights.max())[:, None], np.arange(self._widths.max())
+        height, width = (part[:, None, None] for part in (self._heights[row], self._widths[col]))
+        inside = (down < height) & (right < width)
+        rows = self._tops[row][:, None, None] + np.minimum(down, height - 1)
+        cols = self._lefts[col][:, None, None] + np.minimum(right, width - 1)
+        return (rows, cols), inside
 
 
 def _runs(numbers: Numbers) -> tuple[Numbers, Numbers]:
-    """Where the cells of an axis begin, and each pixel's among them."""
+    """Where the cells of an axis begin, and their lengths."""
     starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
-    return starts, np.repeat(np.arange(len(starts)), np.diff(starts, append=len(numbers)))
+    return starts, np.diff(starts, append=len(numbers))

@@ -7,14 +7,13 @@ GDAL's cubic (a = -0.5) is the cubic here; torch's (a = -0.75) is another functi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 
@@ -23,7 +22,8 @@ Floats = NDArray[np.floating[Any]]
 
 CUBIC_REACH = 2  # inputs that the cubic kernel reaches from its centre
 
-_WIDE = 128  # inputs for each tap from which an axis is wide: dense matrices take 3 to 30 times longer there
+_BAND = 32  # outputs, at most, that one dense matrix makes of neighbouring inputs,
+_BAND_INPUTS = 128  # no more than that, but where a single output has as many
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,8 @@ class Taps:
     inside: NDArray[np.float64]
 
     @cached_property
-    def _built(self) -> dict[tuple[int, int, np.dtype[Any]], Any]:
+    def _built(self) -> dict[tuple[int, int, np.dtype[Any]], list[_Band]]:
         return {}
-
-    @property
-    def wide(self) -> bool:
-        """True where the map is applied as a sparse matrix; the same for the whole and all of its parts."""
-        return bool(self.n_in > _WIDE * self.indices.shape[1])
 
     @property
     def n_out(self) -> int:
@@ -67,12 +62,7 @@ class Taps:
         return int(self.indices.min()), int(self.indices.max()) + 1
 
     def reached(self, start: int, stop: int) -> tuple[int, int]:
-        """First and one past the last output to work out from the inputs start..stop-1 alone.
-
-        All of them unless the axis is wide: a dense product's rounding goes with its shape.
-        """
-        if not self.wide:
-            return 0, self.n_out
+        """First and one past the last output to work out from the inputs start..stop-1 alone."""
         outputs = np.flatnonzero(((self.indices >= start) & (self.indices < stop)).any(axis=1))
         return (int(outputs[0]), int(outputs[-1]) + 1) if outputs.size else (0, 0)
 
@@ -90,36 +80,50 @@ class Taps:
 
     def along_cols(self, image: Floats, first: int) -> Floats:
         """Map the last axis of `image` (..., n), the inputs from `first` on; others count as 0."""
-        matrix = self._matrix(first, first + image.shape[-1], image.dtype)
-        if not self.wide:
-            return np.asarray(image @ matrix.T)
-        mapped = np.empty((*image.shape[:-1], self.n_out), image.dtype)
-        for plane in np.ndindex(image.shape[:-2]):
-            mapped[plane] = (matrix @ image[plane].T).T
-        return mapped
+        lines = image.reshape(-1, image.shape[-1])
+        mapped = np.empty((len(lines), self.n_out), image.dtype)
+        for band in self._bands(first, first + image.shape[-1], image.dtype):
+            np.matmul(lines[:, band.inputs], band.weights.T, out=mapped[:, band.outputs])
+        return mapped.reshape(*image.shape[:-1], self.n_out)
 
     def along_rows(self, image: Floats, first: int) -> Floats:
         """Map the last axis but one of `image` (..., n, width), as `along_cols`."""
-        matrix = self._matrix(first, first + image.shape[-2], image.dtype)
-        if not self.wide:
-            return np.asarray(matrix @ image)
         mapped = np.empty((*image.shape[:-2], self.n_out, image.shape[-1]), image.dtype)
-        for plane in np.ndindex(image.shape[:-2]):
-            mapped[plane] = matrix @ image[plane]
+        for band in self._bands(first, first + image.shape[-2], image.dtype):
+            np.matmul(band.weights, image[..., band.inputs, :], out=mapped[..., band.outputs, :])
         return mapped
 
-    def _matrix(self, start: int, stop: int, dtype: np.dtype[Any]) -> Any:
-        """`matrix` in a dtype, sparse where the axis is wide; each is built once."""
+    def _bands(self, start: int, stop: int, dtype: np.dtype[Any]) -> list[_Band]:
+        """The map on the inputs start..stop-1 as dense matrices of neighbouring outputs; each is built once."""
         key = start, stop, dtype
         if key not in self._built:
-            self._built[key] = self._sparse(*key) if self.wide else self.matrix(start, stop).astype(dtype)
+            self._built[key] = list(self._cut(*key))
         return self._built[key]
 
-    def _sparse(self, start: int, stop: int, dtype: np.dtype[Any]) -> Any:
+    def _cut(self, start: int, stop: int, dtype: np.dtype[Any]) -> Iterator[_Band]:
         keep = (self.indices >= start) & (self.indices < stop)
-        firsts = np.concatenate([[0], np.cumsum(keep.sum(axis=1))])
-        entries = self.weights[keep].astype(dtype), self.indices[keep] - start, firsts
-        return csr_array(entries, shape=(self.n_out, stop - start))
+        lowest = np.where(keep, self.indices, stop).min(axis=1) - start
+        highest = np.where(keep, self.indices, start - 1).max(axis=1) + 1 - start
+        top = 0
+        while top < self.n_out:
+            low = np.minimum.accumulate(lowest[top : top + _BAND])
+            high = np.maximum.accumulate(highest[top : top + _BAND])
+            most = max(_BAND_INPUTS, 2 * self.indices.shape[1])
+            count = max(1, int(np.searchsorted(high - low, most, "right")))
+            begin, end = int(low[count - 1]), int(high[count - 1])
+            begin, end = min(begin, max(0, stop - start - 1)), max(end, begin + 1, 1)
+            part = self.part(top, top + count)
+            weights = part.matrix(start + begin, start + end).astype(dtype)
+            yield _Band(slice(top, top + count), slice(begin, end), weights)
+            top += count
+
+
+class _Band(NamedTuple):
+    """Neighbouring outputs of an axis: `weights` (outputs, inputs) on neighbouring inputs."""
+
+    outputs: slice
+    inputs: slice
+    weights: Floats
 
 
 def apply_taps(image: Floats, rows: Taps, cols: Taps) -> Floats:

@@ -12,7 +12,8 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from emrdiff_cli.core.methods.colour_kernel import ColourKernel, degraded_features, unit_axes
-from emrdiff_cli.core.methods.kriging import Kriged, KrigingData, krige, kriged_by_colour
+from emrdiff_cli.core.methods.colour_term import kriged_by_colour
+from emrdiff_cli.core.methods.kriging import Kriged, KrigingData, krige
 from emrdiff_cli.core.methods.scene_end_point import find_end_point
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps

@@ -185,7 +185,7 @@ def test_chain_is_one_map_after_the_other() -> None:
 
 
 def wide_maps() -> list[tuple[str, Taps]]:
-    """Up and down along an axis long enough for sparse matrices."""
+    """Up and down along an axis of many more inputs than an output is made of."""
     place = AxisPlacement(3.0, -0.4)
     down = gaussian_downsampler(place, 500, 1500, 1.2)
     return [("up", cubic_upsampler(AxisPlacement(3.0, 1.4), 700, 2101)), ("down", down)]
@@ -194,8 +194,6 @@ def wide_maps() -> list[tuple[str, Taps]]:
 @pytest.mark.parametrize(("name", "taps"), wide_maps())
 def test_a_wide_axis_is_mapped_as_a_dense_matrix_would(name: str, taps: Taps) -> None:
     rows, along = upsampler(2.0, 0.0, 5), dense(taps)
-    assert taps.wide
-    assert not rows.wide
     kinds: list[tuple[type[np.floating[Any]], float]] = [(np.float32, 2e-6), (np.float64, 1e-12)]
     for dtype, error in kinds:
         image = RNG.random((2, 5, taps.n_in)).astype(dtype)
@@ -208,12 +206,12 @@ def test_a_wide_axis_is_mapped_as_a_dense_matrix_would(name: str, taps: Taps) ->
 
 
 @pytest.mark.parametrize(("name", "taps"), wide_maps())
-def test_a_part_of_a_wide_axis_is_the_wholes_to_the_last_bit(name: str, taps: Taps) -> None:
+def test_a_part_of_a_wide_axis_is_the_wholes_up_to_rounding(name: str, taps: Taps) -> None:
     image = RNG.random((3, taps.n_in, taps.n_in)).astype(np.float32)
     whole = apply_taps(image, taps, taps)
     for start, stop in ((0, 40), (117, 300), (taps.n_out - 9, taps.n_out)):
         part = apply_taps(image, taps.part(start, stop), taps.part(60, 101))
-        np.testing.assert_array_equal(part, whole[:, start:stop, 60:101])
+        np.testing.assert_allclose(part, whole[:, start:stop, 60:101], rtol=0, atol=3e-7)
 
 
 def test_a_chain_names_each_input_once() -> None:
