@@ -17,6 +17,7 @@ from emrdiff_cli.cli.options import (
     Overviews,
     Overwrite,
     Quiet,
+    Stac,
     asked_mask,
     format_of,
 )
@@ -135,6 +136,7 @@ def convert(
     transform: _Transform = None,
     output_format: OutputFormat = None,
     overviews: Overviews = None,
+    stac: Stac = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -184,6 +186,7 @@ def convert(
         transform=transform,
         driver=output_format or format_of(output),
         overviews=overviews,
+        stac=stac,
         overwrite=overwrite,
     )
     with progress("convert", quiet) as report:

@@ -26,6 +26,7 @@ from emrdiff_cli.cli.options import (
     Shift,
     SrcNodata,
     Srf,
+    Stac,
     asked_mask,
     numbers,
 )
@@ -73,6 +74,7 @@ def fuse(
     uncertainty: fuse_options.Uncertainty = None,
     samples: fuse_options.Samples = 0,
     samples_dir: fuse_options.SamplesDir = None,
+    stac: Stac = None,
     report: fuse_options.Report = None,
     overwrite: Overwrite = False,
     resume: fuse_options.Resume = False,

@@ -67,6 +67,16 @@ Overviews = Annotated[
         rich_help_panel=panels.BESIDE,
     ),
 ]
+Stac = Annotated[
+    str | None,
+    typer.Option(
+        "--stac",
+        metavar="auto|TIME",
+        help="Also write OUTPUT.stac.json, a STAC item; auto: of the time that the input tells; else of this day, "
+        "time or START/END (ISO 8601, UTC).",
+        rich_help_panel=panels.BESIDE,
+    ),
+]
 HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
 Registration = Annotated[
     Register,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import OutputFormat, Overviews, format_of
+from emrdiff_cli.cli.options import OutputFormat, Overviews, Stac, format_of
 from emrdiff_cli.cli.progress import progress
 
 
@@ -18,6 +18,7 @@ def stitch(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Raster to write.")],
     output_format: OutputFormat = None,
     overviews: Overviews = None,
+    stac: Stac = None,
     raster: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Whose tiles, if the folder holds those of two rasters."),
@@ -51,6 +52,7 @@ def stitch(
             raster=raster,
             driver=output_format or format_of(output),
             overviews=overviews,
+            stac=stac,
             overwrite=overwrite,
             report=report,
         )

@@ -41,6 +41,7 @@ from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.nodata import is_nodata
 from emrdiff_cli.raster.png_bands import PngBands, find_bands
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
+from emrdiff_cli.raster.stac_item import writing_item
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Grid, Window
 
@@ -86,7 +87,8 @@ def convert(
         spec = _spec(image, options)
         listed = [] if options.wavelengths is None else [Path(options.wavelengths)]
         refuse_inputs_as_outputs(files_written(output, spec.driver, {}), [source, *image.files, *listed])
-        with VerifiedWriter(output, spec, options.overwrite) as writer:
+        described = writing_item(output, spec, options.stac, options.overwrite)
+        with described, VerifiedWriter(output, spec, options.overwrite) as writer:
             for rows in image.strips():
                 valid = image.valid
                 mask = None if valid is None else valid[writer.rows_written :][: rows.shape[1]]

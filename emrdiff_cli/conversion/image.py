@@ -49,6 +49,7 @@ class ConversionOptions:
     extent: Path | None = None
     driver: Driver = "GTiff"
     overviews: bool | None = None
+    stac: str | None = None
     overwrite: bool = False
 
 

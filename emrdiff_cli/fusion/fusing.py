@@ -17,7 +17,7 @@ from emrdiff_cli.errors import ModelError, UsageError, WriteError
 from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
 from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
-from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.options import FusionOptions, uncertainty_files
 from emrdiff_cli.fusion.output import METHOD_TAG, output_area, output_spec, with_detail, with_verdict
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
@@ -41,6 +41,7 @@ from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.raster.stac_item import check_item, item_path, write_item
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import RasterInfo, Window
 from emrdiff_cli.runtime.interruption import deferred
@@ -177,6 +178,7 @@ def fuse(
                     tally = write_rows(run, sampling, writer, progress)
                     files.refuse_changed()
                     _write_beside(run, output, spec, options)
+                _write_item(output, spec, options)
             except BaseException:
                 if run.journal is not None:
                     run.journal.drop_if_empty()
@@ -199,6 +201,21 @@ def _write_beside(run: FusionRun, output: Path, spec: RasterSpec, options: Fusio
         write_changed(run.scene, options.changed, options.overwrite)
     if options.uncertainty is not None or options.samples:
         write_uncertainty(run.scene, run.geometry, output, run.plan.area, spec, options)
+    if options.stac is not None:
+        item_path(output).unlink(missing_ok=True)  # the old output's
+
+
+def _write_item(output: Path, spec: RasterSpec, options: FusionOptions) -> None:
+    if options.stac is None:
+        return
+    told = ("uncertainty", "uncertainty-mean")
+    beside = (
+        {}
+        if options.uncertainty is None
+        else dict(zip(told, uncertainty_files(options.uncertainty), strict=True))
+    )
+    beside |= {} if options.changed is None else {"changed": options.changed}
+    write_item(output, options.stac, beside=beside, cog=spec.driver == "COG")
 
 
 def _band_order(
@@ -252,6 +269,8 @@ def _check(
     # The bounds are those of the pair once it is in register.
     spec = output_spec(pair, output, method, replace(options, bounds=None))
     VerifiedWriter(output, spec, options.overwrite)
+    if options.stac is not None:
+        check_item(output, options.stac, spec.tags, options.overwrite)
     refuse_changed_mask(pair, output, options)
     refuse_small_type(pair, spec, options)
     refuse_uncertainty(pair, output, method if sampler is None else "emrdiff", spec, options)

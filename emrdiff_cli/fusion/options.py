@@ -19,7 +19,9 @@ from emrdiff_cli.fusion.precision import AskedPrecision
 from emrdiff_cli.methods import AUTO, METHODS, Effort, MethodChoice
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.products.mask_classes import AskedMask
+from emrdiff_cli.raster.acquisition import parse_span
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
+from emrdiff_cli.raster.stac_item import AUTO_TIME, item_path
 
 _MOST_SAMPLES = 999
 _OPTION = "option"  # key of a field's metadata
@@ -62,7 +64,8 @@ class FusionOptions:
     method is left to it. `src_nodata` and `mask`: as `open_pair` takes them. `srf`: the MSI's response, as
     `choose_response` takes it. `clip`: a `dtype` may cut values off. `physical`: values that cannot be are
     corrected. `changed`: where the mask of changed ground is written as well, `uncertainty`: where the standard
-    deviations are, `samples_dir`: the folder of so many `samples`, drawn by `seed`. `resume`: go on with the
+    deviations are, `samples_dir`: the folder of so many `samples`, drawn by `seed`. `stac`: a STAC item is, of this
+    time, as `check_item` takes it. `resume`: go on with the
     unfinished run of the same output, if there is one. `max_memory`: bytes that the process may hold, by
     `estimate_memory`. `driver` None: as the output's name asks for; `overviews` as `RasterSpec` has them.
     `provenance`: tags of the output, on which nothing else depends. Raises UsageError.
@@ -116,6 +119,7 @@ class FusionOptions:
     uncertainty: Path | None = field(default=None, metadata=option("--uncertainty", option_cells.below))
     samples: int = field(default=0, metadata=option("--samples", option_cells.at_least(0)))
     samples_dir: Path | None = field(default=None, metadata=option("--samples-dir", option_cells.below))
+    stac: str | None = field(default=None, metadata=option("--stac", option_cells.words))
     seed: int = field(default=0, metadata=option("--seed", option_cells.whole))
     resume: bool = field(default=False, metadata=option("--resume", option_cells.truth))
     provenance: dict[str, str] = field(default_factory=dict)
@@ -137,6 +141,11 @@ class FusionOptions:
             raise UsageError(
                 f"--psf-fwhm {self.psf_fwhm}: must be positive, MSI pixels along rows and columns"
             )
+        self._check_output()
+
+    def _check_output(self) -> None:
+        if self.stac is not None and self.stac != AUTO_TIME:
+            parse_span(self.stac)
         if self.dtype is not None and self.dtype not in RASTER_DTYPES:
             raise UsageError(f"--dtype {self.dtype}: must be one of {', '.join(RASTER_DTYPES)}")
 
@@ -146,10 +155,11 @@ class FusionOptions:
         return self.uncertainty is not None or self.samples > 0
 
     def side_files(self, output: Path) -> tuple[Path, ...]:
-        """The rasters that are written beside the output."""
+        """The files that are written beside the output."""
         places = () if self.changed is None else (self.changed,)
         told = () if self.uncertainty is None else uncertainty_files(self.uncertainty)
-        return (*places, *told, *self.draw_files(output))
+        item = () if self.stac is None else (item_path(output),)
+        return (*places, *told, *item, *self.draw_files(output))
 
     def draw_files(self, output: Path) -> tuple[Path, ...]:
         """The files of the draws."""

@@ -104,17 +104,26 @@ def _middle(grid: Grid) -> float:
     return float(x)
 
 
-def lonlat_ring(grid: Grid) -> list[tuple[float, float]] | None:
+def lonlat_ring(grid: Grid, pieces: int = 1) -> list[tuple[float, float]] | None:
     """Outline a grid in WGS 84 degrees: a closed ring, counterclockwise as RFC 7946 has it.
 
-    None without a georeference, or where the CRS has no way to longitude and latitude.
+    `pieces`: of each side. None without a georeference, or where the CRS has no way to longitude and latitude.
     """
     if grid.crs_wkt is None:
         return None
     corners = [(0, 0), (0, grid.height), (grid.width, grid.height), (grid.width, 0), (0, 0)]
+    shares = np.arange(pieces) / pieces
+    outline: list[tuple[float, float]] = [
+        (x0 + share * (x1 - x0), y0 + share * (y1 - y0))
+        for (x0, y0), (x1, y1) in pairwise(corners)
+        for share in shares.tolist()
+    ]
     try:
         to_lonlat = Transformer.from_crs(_parse(grid.crs_wkt), "EPSG:4326", always_xy=True)
-        ring = [to_lonlat.transform(*(grid.transform @ corner), errcheck=True) for corner in corners]
+        ring = [
+            to_lonlat.transform(*(grid.transform @ corner), errcheck=True)
+            for corner in [*outline, corners[0]]
+        ]
     except ProjError:
         return None
     area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise(ring))

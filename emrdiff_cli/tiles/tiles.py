@@ -21,6 +21,7 @@ from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
+from emrdiff_cli.raster.stac_item import writing_item
 from emrdiff_cli.raster.tags import PAIR_TAG
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Grid, RasterInfo, Window
@@ -161,6 +162,7 @@ def stitch(
     raster: str | None = None,
     driver: Driver = "GTiff",
     overviews: bool | None = None,
+    stac: str | None = None,
     overwrite: bool = False,
     report: Report,
 ) -> None:
@@ -168,7 +170,8 @@ def stitch(
 
     The tiles may have been processed: bands, dtype, nodata and scale are theirs, as long as they agree.
     `index`: None for the folder's own. `raster`: which one's tiles; None if there is only one. Overlaps are
-    blended over valid pixels, exactly where tiles agree; only one row of tiles is held.
+    blended over valid pixels, exactly where tiles agree; only one row of tiles is held. `stac`: the time of a STAC
+    item to be written beside it, as `check_item` takes it.
     Raises UsageError, OutputExistsError, InputError, WriteError.
     """
     folder, output = Path(folder), Path(output)
@@ -187,7 +190,7 @@ def stitch(
     # The CRS as the tiles spell it, which the index only has to mean.
     grid = replace(tiled.grid, crs_wkt=first.grid.crs_wkt or tiled.grid.crs_wkt)
     spec = RasterSpec.like(first, grid=grid, driver=driver, tags=tags, overviews=overviews)
-    with VerifiedWriter(output, spec, overwrite) as writer:
+    with writing_item(output, spec, stac, overwrite), VerifiedWriter(output, spec, overwrite) as writer:
         _blend(folder, tiled, first, writer, report)
 
 
