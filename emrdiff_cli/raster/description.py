@@ -28,8 +28,9 @@ def describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
     dtype = str(dataset.dtypes[0])
     if np.dtype(dtype).kind not in "iuf":
         raise InputError(f"{path}: holds {dtype} values: convert them to real ones")
-    scale = common_value([dataset.scales[i - 1] for i in indexes], "scales", str(path))
-    offset = common_value([dataset.offsets[i - 1] for i in indexes], "offsets", str(path))
+    scales, offsets = dataset.scales, dataset.offsets
+    scale = common_value([scales[i - 1] for i in indexes], "scales", str(path))
+    offset = common_value([offsets[i - 1] for i in indexes], "offsets", str(path))
     gdal = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
     (scale, offset, recorded), of_product = with_product_offset(tags, read_scale(tags, gdal))
     if not np.isfinite([scale, offset]).all() or scale == 0:
@@ -95,9 +96,10 @@ def _listed_names(header: Mapping[str, str], count: int) -> list[str]:
 def _descriptions(dataset: Any, indexes: Sequence[int]) -> list[str]:
     """The bands' names; none where one is not in UTF-8, which rasterio insists on."""
     try:
-        return [dataset.descriptions[i - 1] or "" for i in indexes]
+        told = dataset.descriptions
     except UnicodeDecodeError:
         return [""] * len(indexes)
+    return [told[i - 1] or "" for i in indexes]
 
 
 def _nodata_text(path: Path, driver: str, tags: StoredTags) -> str | None:

@@ -26,7 +26,8 @@ def with_product_offset(tags: StoredTags, known: Scale) -> tuple[Scale, bool]:
     warning, where bands state different ones.
     """
     scale, offset, _ = known
-    stated = [_stated({**_of_product(tags.dataset), **_of_product(band)}) for band in tags.bands]
+    of_all = _of_product(tags.dataset)
+    stated = [_stated({**of_all, **_of_product(band)}) for band in tags.bands]
     if offset != 0 or not stated or all(one is None for one in stated):
         return known, False
     first = stated[0]

@@ -134,7 +134,8 @@ class RasterReader:
         self._nodata = [value for value in (nodata, known.nodata) if value is not None]
         self.masked = self.info.has_mask or self.info.has_alpha
         """True with a mask of its own, or an alpha band, besides nodata."""
-        self.rgb = _rgb([dataset.colorinterp[i - 1] for i in self._indexes])
+        colours = dataset.colorinterp
+        self.rgb = _rgb([colours[i - 1] for i in self._indexes])
         """Positions of the bands that the file itself calls red, green and blue; None without."""
         if self.info.driver == "ENVI":
             check_envi(path, dataset)
