@@ -88,7 +88,7 @@ WAYS = (
 @pytest.mark.parametrize("way", WAYS)
 def test_garbage_in_bad_bands_leaves_the_others_as_they_are(tmp_path: Path, way: str) -> None:
     how = by(way, tmp_path)
-    lr, msi = write_pair(tmp_path, count=None, lr_holes=[(3, 5)])
+    lr, msi = write_pair(tmp_path, 48, 48, count=None, lr_holes=[(3, 5)])
     mark(lr)
     expected = fuse_and_read(tmp_path, (lr, msi), **how)[list(GOOD)]
     assert np.isfinite(expected).mean() > 0.99

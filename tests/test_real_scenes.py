@@ -85,7 +85,7 @@ def test_berlin(run: Run, tmp_path: Path) -> None:
     found = facts(run, "check", *pair)
     assert (found["usable"], found["ratio"]) == (True, [8.3333, 8.3333])
     run("train", "--scene", *pair, "-o", tmp_path / "model", *SHORT, "--set", "end_point=glp", "-q")
-    part = ("--bounds", 383900, 5817000, 384400, 5817500, "--json", "-q")
+    part = ("--bounds", 383900, 5817000, 384200, 5817300, "--json", "-q")
     for name in ("fused.bsq", "fused.tif"):
         run("fuse", *pair, tmp_path / name, "--model", tmp_path / "model", *part)
         check_place(tmp_path / name, pair[1])

@@ -71,7 +71,7 @@ def test_what_lies_in_a_hole_is_of_no_consequence(tmp_path: Path, way: str, by: 
     missing = np.zeros((48, 48), bool)
     missing[ON_LR if which == "LR-HSI" else HOLE] = True
     outputs = []
-    for garbage in (1, 90, 255):
+    for garbage in (1, 255):
         values = as_bytes(read(lr if which == "LR-HSI" else msi))
         hole = np.s_[5:6, 8:9] if which == "LR-HSI" else HOLE
         values[:, *hole] = garbage
@@ -80,8 +80,7 @@ def test_what_lies_in_a_hole_is_of_no_consequence(tmp_path: Path, way: str, by: 
         pair = (path, msi) if which == "LR-HSI" else (lr, path)
         outputs.append(fuse_and_read(tmp_path, pair, dtype="float32", **WAYS[way]))
     assert (np.isnan(outputs[0]) == missing).all()
-    for other in outputs[1:]:
-        np.testing.assert_array_equal(other, outputs[0])
+    np.testing.assert_array_equal(outputs[0], outputs[1])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -112,23 +111,24 @@ def test_bands_that_an_lr_pixel_lacks_are_nodata_there_and_the_others_are_fused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "reach", "beyond"),
-    [("bicubic", 2, 0), ("glp", 3, 2e-4), ("glp-local", 5, 3e-4), ("kriging", 5, 1e-3)],
+    ("method", "side", "reach", "beyond"),
+    [("bicubic", 160, 2, 0), ("glp", 160, 3, 2e-4), ("glp-local", 160, 5, 3e-4), ("kriging", 104, 5, 1e-3)],
 )
 def test_beyond_its_reach_a_hole_is_felt_by_the_scenes_statistics_alone(
-    tmp_path: Path, method: str, reach: int, beyond: float
+    tmp_path: Path, method: str, side: int, reach: int, beyond: float
 ) -> None:
     """Of 0.1 to 0.8; `reach` in LR pixels, the longest way along either axis."""
-    whole = fuse_and_read(tmp_path, write_pair(tmp_path, 160, 160, count=None), method=method)
-    rows, cols = np.mgrid[:160, :160]
-    far = np.maximum(np.abs(rows - 81.5), np.abs(cols - 81.5)) - 2 >= 4 * reach
+    whole = fuse_and_read(tmp_path, write_pair(tmp_path, side, side, count=None), method=method)
+    middle = np.arange(side) - side // 2
+    far = np.maximum(*np.abs(np.meshgrid(middle - 1.5, middle - 1.5))) - 2 >= 4 * reach
     assert far.mean() > 0.6
-    holes: tuple[dict[str, Any], ...] = {"lr_holes": [(20, 20)]}, {"msi_holes": np.s_[:, 80:84, 80:84]}
-    for hole in holes:
-        pair = write_pair(tmp_path, 160, 160, count=None, **hole)
+    hole = (slice(side // 2, side // 2 + 4),) * 2
+    holes: tuple[dict[str, Any], ...] = {"lr_holes": [(side // 8, side // 8)]}, {"msi_holes": np.s_[:, *hole]}
+    for holed in holes:
+        pair = write_pair(tmp_path, side, side, count=None, **holed)
         change = np.abs(fuse_and_read(tmp_path, pair, method=method) - whole).max(axis=0)
         assert change[far].max() <= beyond
-        if method != "bicubic" or "lr_holes" in hole:
+        if method != "bicubic" or "lr_holes" in holed:
             assert np.nanmax(change[~far]) > 1e-3
 
 

@@ -33,6 +33,7 @@ from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.precision import Precision
 from emrdiff_cli.fusion.sampler import ModelSampler
 from emrdiff_cli.zoo import WEIGHTS
+from tests.support.front_door import Run, succeed
 from tests.support.pairs import write_pair
 from tests.support.random_model import save_random_model
 from tests.support.resumed_runs import (
@@ -389,25 +390,26 @@ def test_an_input_that_is_replaced_meanwhile_is_refused(tmp_path: Path, pair: Pa
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Pair, bytes]:
-    """A command without its output, its inputs, and what it comes to."""
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], bytes]:
+    """A command without its output, and what it comes to."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     pair, model = write_pair(folder, lr_holes=[(3, 5)]), save_random_model(folder / "model")
-    command = [sys.executable, "-m", "emrdiff_cli", "fuse", *map(str, pair), "--model", str(model)]
-    command += ["--tile", "16", "--overlap", "4", "--steps", "30", "--batch-size", "3", "--overwrite"]
-    assert subprocess.run([*command, str(folder / "out.tif"), "-q"], check=False).returncode == 0
-    return command, pair, (folder / "out.tif").read_bytes()
+    command = ["fuse", *map(str, pair), "--model", str(model), "--tile", "16", "--overlap", "4"]
+    command += ["--steps", "20", "--batch-size", "3", "--overwrite"]
+    succeed(*command, folder / "out.tif", "-q")
+    return command, (folder / "out.tif").read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_the_command_is_resumed_with_a_network(
-    tmp_path: Path, uninterrupted: tuple[list[str], Pair, bytes], number: signal.Signals
+    emrdiff: Run, tmp_path: Path, uninterrupted: tuple[list[str], bytes], number: signal.Signals
 ) -> None:
-    command, _, whole = uninterrupted
+    command, whole = uninterrupted
     output = tmp_path / "out.tif"
     output.write_bytes(OLD)
-    with subprocess.Popen([*command, str(output)], stderr=subprocess.PIPE, text=True) as process:
+    killed = [sys.executable, "-m", "emrdiff_cli", *command, str(output)]
+    with subprocess.Popen(killed, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 90
         while len(rows_kept(output)) < 2:
             assert process.poll() is None
@@ -420,8 +422,8 @@ def test_the_command_is_resumed_with_a_network(
     assert output.read_bytes() == OLD
     if number == signal.SIGINT:
         assert beside(output) == [".out.tif.journal"]
-    ended = subprocess.run([*command, str(output), "--resume"], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "Note: resumed: " in ended.stderr
+    ended = emrdiff(*command, output, "--resume")
+    assert ended.code == 0, ended.err
+    assert "Note: resumed: " in ended.err
     assert output.read_bytes() == whole
     assert beside(output) == []
