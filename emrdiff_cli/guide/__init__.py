@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "resources",
         "archives",
         "formats",
+        "python",
         "training",
         "evaluation",
         "commands",

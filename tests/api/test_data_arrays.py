@@ -36,11 +36,8 @@ def opened(path: Path, **options: Any) -> Any:
     return cube.assign_coords(wavelength=("band", lengths, {"units": "um"}))
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_data_arrays_are_fused_as_their_files_are(
-    files: tuple[Path, Path], tmp_path: Path, masked: bool
-) -> None:
-    lr, msi = (opened(path, masked=masked) for path in files)
+def test_data_arrays_are_fused_as_their_files_are(files: tuple[Path, Path], tmp_path: Path) -> None:
+    lr, msi = (opened(path, masked=masked) for path, masked in zip(files, (False, True), strict=True))
     kept = lr.copy(deep=True)
     lr = lr.transpose("y", "x", "band").assign_coords(time=np.datetime64("2020-05-01", "ns"))
     part = (383547.37, 5818002.35, 383772.37, 5818227.35)

@@ -138,7 +138,7 @@ def test_the_guide_lists_and_shows(emrdiff: Run, monkeypatch: pytest.MonkeyPatch
     assert "Airborne cube and drone RGB" in shown
 
 
-@pytest.mark.parametrize(("name", "near"), [("enmap", "enmap-sentinel2"), ("xylophone", ""), ("FAQ", "faq")])
+@pytest.mark.parametrize(("name", "near"), [("enmap", "enmap-sentinel2"), ("zither", ""), ("FAQ", "faq")])
 def test_a_page_that_is_none_is_one_line_with_the_nearest(emrdiff: Run, name: str, near: str) -> None:
     ended = emrdiff("guide", name)
     assert (ended.code, ended.out) == (2, "")
