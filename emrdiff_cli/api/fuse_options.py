@@ -11,6 +11,7 @@ import numpy as np
 
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion.options import OPTIONS, FusionSettings
+from emrdiff_cli.fusion.precision import AskedPrecision
 from emrdiff_cli.methods import Effort
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.raster.spec import Driver
@@ -18,7 +19,18 @@ from emrdiff_cli.raster.spec import Driver
 Pathlike = str | os.PathLike[str]
 Method = Literal["auto", "kriging", "glp", "glp-local", "bicubic", "emrdiff"]
 
-_OF_FILES = ("output", "format", "dtype", "co", "clip", "samples_dir", "report", "overwrite", "resume")
+_OF_FILES = (
+    "output",
+    "format",
+    "dtype",
+    "co",
+    "overviews",
+    "clip",
+    "samples_dir",
+    "report",
+    "overwrite",
+    "resume",
+)
 
 
 class HowToFuse(TypedDict, total=False):
@@ -38,8 +50,10 @@ class HowToFuse(TypedDict, total=False):
     tile: int
     overlap: int | None
     batch_size: int | None
+    num_threads: int | None
     max_memory: int | str | None
     device: str
+    precision: AskedPrecision
     physical: bool
     samples: int
 
@@ -51,6 +65,7 @@ class FuseFiles(HowToFuse, total=False):
     format: Driver | None
     dtype: str | None
     co: Mapping[str, str] | None
+    overviews: bool | None
     clip: bool
     changed: Pathlike | None
     uncertainty: Pathlike | None
@@ -70,7 +85,7 @@ class FuseImages(HowToFuse, total=False):
 
 def settings(given: Mapping[str, Any]) -> FusionSettings:
     """The settings that keywords ask for. Raises UsageError as the command does."""
-    asked = {name: option_value(name, given[keyword_of(name)]) for name in OPTIONS}
+    asked = {name: option_value(name, given.get(keyword_of(name))) for name in OPTIONS}
     return FusionSettings(**{name: value for name, value in asked.items() if value is not None})
 
 

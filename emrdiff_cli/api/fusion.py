@@ -30,6 +30,7 @@ from emrdiff_cli.fusion.fusing import FusionReport
 from emrdiff_cli.fusion.job import FusionJob, choose_model, refuse_existing, run_job
 from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.output import EVIDENCE_TAG
+from emrdiff_cli.fusion.precision import AskedPrecision
 from emrdiff_cli.methods import Effort
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.raster.reading import read_info
@@ -135,11 +136,14 @@ def fuse(
     tile: int = 0,
     overlap: int | None = None,
     batch_size: int | None = None,
+    num_threads: int | None = None,
     max_memory: int | str | None = None,
     device: str = "auto",
+    precision: AskedPrecision = "auto",
     format: Driver | None = None,  # noqa: A002 - the flag's name
     dtype: str | None = None,
     co: Mapping[str, str] | None = None,
+    overviews: bool | None = None,
     clip: bool = False,
     physical: bool = True,
     changed: Pathlike | bool | None = None,
@@ -262,7 +266,7 @@ def _fuse_images(given: Mapping[str, Any]) -> Fusion[Any]:
 def _in_folder(given: Mapping[str, Any], srf: str | None, folder: Path) -> FusionSettings:
     """The settings of a fusion of images, all of whose files lie in the folder."""
     asked = {name: given[name] for name in given if name not in ("uncertainty", "changed")}
-    asked |= {"srf": srf, "dtype": "float32", "format": "GTiff", "co": PLAIN}
+    asked |= {"srf": srf, "dtype": "float32", "format": "GTiff", "co": PLAIN, "overviews": False}
     asked |= {name: folder / name if given[name] else None for name in ("uncertainty", "changed")}
     samples_dir = folder / "samples" if given["samples"] else None
     if samples_dir is not None:

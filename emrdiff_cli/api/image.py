@@ -55,6 +55,7 @@ class Image:
             scale_recorded=(self.scale, self.offset) != (1.0, 0.0),
             tags=self.tags,
             creation_options=PLAIN,
+            overviews=False,
         )
         with VerifiedWriter(path, spec) as writer:
             writer.append_stored(self.values)
