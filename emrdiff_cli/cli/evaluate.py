@@ -93,6 +93,7 @@ def evaluate(
     emrdiff evaluate fused.tif hr_hsi.tif --baseline lr_hsi.hdr
     emrdiff evaluate fused.tif hr_hsi.tif --json -q --fail-under psnr_db=40 --fail-over sam_deg=2
     emrdiff evaluate fused.tif hr_hsi.tif --report report/ --seams 256,64
+    emrdiff evaluate fused.tif hr_hsi.tif --baseline lr_hsi.hdr --hr-msi hr_msi.tif
     emrdiff evaluate fused.tif hr_hsi.tif --align
     emrdiff evaluate fused.tif enmap/ --mask cloud,shadow
     emrdiff evaluate fused.tif --lr-hsi lr_hsi.hdr --hr-msi hr_msi.tif
@@ -112,7 +113,11 @@ def evaluate(
     if manifest is not None:
         score_listed(manifest, scoring, report, overwrite)
     elif fused is not None and reference is not None:
-        edges = _tile_edges(fused, report, hr_msi, seams, overwrite)
+        if hr_msi is not None and report is None and baseline is None:
+            raise UsageError(
+                "--hr-msi is shown in the report, and fused with the LR-HSI of --baseline: give either one too"
+            )
+        edges = _tile_edges(fused, report, seams, overwrite)
         closer = CloserLookRequest(report, hr_msi, edges, overwrite, seams=seams is not None)
         score_pair(fused, reference, baseline, scoring, closer)
     else:
@@ -237,12 +242,8 @@ def _table(path: Path | None, consistency: bool, wald: bool) -> ScoreTable | Non
     return ScoreTable(path, columns())
 
 
-def _tile_edges(
-    fused: Path, folder: Path | None, msi: Path | None, seams: str | None, overwrite: bool
-) -> TileEdges | None:
+def _tile_edges(fused: Path, folder: Path | None, seams: str | None, overwrite: bool) -> TileEdges | None:
     """The tile edges asked for or, for a report, recorded; what cannot be done is refused before any work."""
-    if msi is not None and folder is None:
-        raise UsageError("--hr-msi is shown in the report: give --report DIR too")
     if seams is None and folder is None:
         return None
     from emrdiff_cli.raster.reading import read_info

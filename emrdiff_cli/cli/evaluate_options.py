@@ -35,7 +35,7 @@ HrMsi = Annotated[
         "--hr-msi",
         "--msi",
         metavar="FILE",
-        help="The HR-MSI of FUSED; a report shows it too.",
+        help="The HR-MSI of FUSED; a report shows it too. With --baseline: also score kriging of the two.",
         rich_help_panel=panels.READ,
     ),
 ]
@@ -89,7 +89,7 @@ Manifest = Annotated[
     typer.Option(
         metavar="CSV",
         help="Score several pairs, a JSON line each, and with --report one page: columns fused,reference"
-        "[,baseline,name], paths from its folder.",
+        "[,baseline,hr_msi,name], paths from its folder.",
         rich_help_panel=panels.ARCHIVE,
     ),
 ]

@@ -53,10 +53,10 @@ def _score_listed(pair: Listed, scoring: Scoring, page: ScenesPage | None, resul
     from emrdiff_cli.evaluation.thresholds import hold_to
 
     try:
-        result = evaluated(pair.fused, pair.reference, pair.baseline, scoring)
+        result = evaluated(pair.fused, pair.reference, pair.baseline, pair.hr_msi, scoring)
         if page is not None:
             with progress("look closer", scoring.quiet) as shown:
-                page.add(pair.name, pair.line, result, shown)
+                page.add(pair.name, pair.line, result, shown, msi=pair.hr_msi)
         show(result, scoring)
     except Exception as error:  # noqa: BLE001 (a fault of the program: of this scene alone, and said as such)
         said, code = failure_of(error, _MEMORY)

@@ -78,17 +78,20 @@ def score_pair(
     """Score one raster and print it; raises ThresholdError after that."""
     from emrdiff_cli.evaluation.thresholds import hold_to
 
-    result = evaluated(fused, reference, baseline, scoring)
+    result = evaluated(fused, reference, baseline, closer.msi, scoring)
     show(result, scoring, _look_closer(result, closer, scoring.quiet))
     hold_to(scoring.thresholds, result.scores.overall)
 
 
-def evaluated(fused: Path, reference: Path, baseline: Path | None, scoring: Scoring) -> Evaluation:
-    """Score one raster as the options ask."""
+def evaluated(
+    fused: Path, reference: Path, baseline: Path | None, msi: Path | None, scoring: Scoring
+) -> Evaluation:
+    """Score one raster as the options ask; with both the LR-HSI and the MSI kriging beside it."""
     from emrdiff_cli.evaluation.full_reference import evaluate
+    from emrdiff_cli.evaluation.kriged_beside import with_kriging
 
     with progress("evaluate", scoring.quiet) as shown:
-        return evaluate(
+        result = evaluate(
             fused,
             reference,
             baseline=baseline,
@@ -101,6 +104,10 @@ def evaluated(fused: Path, reference: Path, baseline: Path | None, scoring: Scor
             hashes=scoring.as_json or scoring.table is not None,
             report=shown,
         )
+    if baseline is None or msi is None:
+        return result
+    with progress("kriging", scoring.quiet) as shown:
+        return with_kriging(result, baseline, msi, metrics=scoring.metrics, report=shown)
 
 
 def show(result: Evaluation, scoring: Scoring, measured: Seams | None = None) -> None:

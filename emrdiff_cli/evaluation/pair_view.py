@@ -18,7 +18,7 @@ from emrdiff_cli.pair.mask_notes import mask_notes
 from emrdiff_cli.pair.pair import PairReader, open_pair, recorded_mask, recorded_nodata
 from emrdiff_cli.pair.spectral_coverage import choose_response, registered
 from emrdiff_cli.products.mask_choice import available
-from emrdiff_cli.products.mask_classes import by_side, sided
+from emrdiff_cli.products.mask_classes import AskedMask, by_side, sided
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.raster_info import Window
 
@@ -45,13 +45,17 @@ def opened_view(fused: Path, lr_hsi: Path, hr_msi: Path) -> Iterator[PairView]:
         stack.enter_context(bounded_cache(_CACHE_MEGABYTES))
         reader = stack.enter_context(open_raster(fused))
         invalid, mask = recorded_nodata(reader.info.tags), recorded_mask(reader.info.tags)
-        there = sided(
-            available(own, raster) for own, raster in zip(by_side(mask), (lr_hsi, hr_msi), strict=True)
-        )
+        there = masks_there(mask, lr_hsi, hr_msi)
         pair = stack.enter_context(open_pair(lr_hsi, hr_msi, src_nodata=invalid, mask=there))
         yield PairView(
             RecordedPair.of(pair, reader.info), reader, [part for part in mask if part not in there]
         )
+
+
+def masks_there(mask: AskedMask, lr_hsi: Path, hr_msi: Path) -> AskedMask:
+    """Those of a pair's classes of which there are masks beside the rasters."""
+    sides = zip(by_side(mask), (lr_hsi, hr_msi), strict=True)
+    return sided(available(own, raster) for own, raster in sides)
 
 
 class PairView:

@@ -70,10 +70,11 @@ class ScenesPage:
         line: int,
         result: Evaluation,
         report: Progress = lambda done, total, note: None,
+        msi: Path | None = None,
     ) -> None:
-        """Add a scene that was scored; goes over its rasters once more. Raises InputError."""
+        """Add a scene that was scored, and the MSI's bands; goes over its rasters once more. Raises InputError."""
         with ExitStack() as stack:
-            body = self._body(open_compared(result, None, stack), report)
+            body = self._body(open_compared(result, msi, stack), report)
         self._scenes.append(_Scene(name, line, result, body))
 
     def add_failed(self, name: str, line: int, error: str, exit_code: int) -> None:

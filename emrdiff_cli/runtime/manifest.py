@@ -10,7 +10,7 @@ from pathlib import Path
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.runtime.csv_text import read_csv_text
 
-_NEEDED, _OPTIONAL = ("fused", "reference"), ("baseline", "name")
+_NEEDED, _OPTIONAL = ("fused", "reference"), ("baseline", "hr_msi", "name")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Listed:
     fused: Path
     reference: Path
     baseline: Path | None
+    hr_msi: Path | None
 
 
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:
@@ -61,13 +62,17 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def read_manifest(path: Path) -> list[Listed]:
-    """Read a CSV with the columns fused, reference and, if wanted, baseline and name; paths count from its folder.
+    """Read a CSV with the columns fused, reference and, if wanted, baseline, hr_msi and name.
+
+    Paths count from its folder.
 
     Raises InputError for other columns, an empty cell of those needed, or no rows.
     """
     columns, rows = read_rows(path)
     if not set(_NEEDED) <= set(columns) <= {*_NEEDED, *_OPTIONAL}:
-        raise InputError(f"{path}: the header must be fused,reference and, if wanted, baseline and name")
+        raise InputError(
+            f"{path}: the header must be fused,reference and, if wanted, baseline, hr_msi and name"
+        )
     return [_listed(path, row) for row in rows]
 
 
@@ -75,6 +80,8 @@ def _listed(path: Path, row: Row) -> Listed:
     if not all(row.cells[key] for key in _NEEDED):
         raise InputError(f"{path}: line {row.line} lacks a fused raster or a reference: fill it in")
     fused, reference = (path.parent / row.cells[key] for key in _NEEDED)
-    baseline = row.cells.get("baseline")
+    baseline, hr_msi = (
+        path.parent / cell if (cell := row.cells.get(column)) else None for column in ("baseline", "hr_msi")
+    )
     name = row.cells.get("name") or row.cells["fused"]
-    return Listed(row.line, name, fused, reference, path.parent / baseline if baseline else None)
+    return Listed(row.line, name, fused, reference, baseline, hr_msi)
