@@ -71,6 +71,7 @@ class FuseFiles(HowToFuse, total=False):
     uncertainty: Pathlike | None
     samples_dir: Pathlike | None
     report: Pathlike | None
+    stac: bool
     overwrite: bool
     resume: bool
 
