@@ -28,6 +28,7 @@ _OF_FILES = (
     "clip",
     "samples_dir",
     "report",
+    "stac",
     "overwrite",
     "resume",
 )
@@ -71,7 +72,7 @@ class FuseFiles(HowToFuse, total=False):
     uncertainty: Pathlike | None
     samples_dir: Pathlike | None
     report: Pathlike | None
-    stac: bool
+    stac: str | None
     overwrite: bool
     resume: bool
 

@@ -151,7 +151,7 @@ def fuse(
     samples: int = 0,
     samples_dir: Pathlike | None = None,
     report: Pathlike | None = None,
-    stac: bool = False,
+    stac: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
 ) -> Fusion[Any]:
