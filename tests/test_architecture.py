@@ -252,5 +252,5 @@ def test_choosing_a_model_never_loads_torch(pair: tuple[Path, Path], tmp_path: P
     save_file(
         {"none": np.zeros(1)}, folder / "model.safetensors", metadata={"emrdiff_config": json.dumps(config)}
     )
-    dry = ("fuse", *pair, tmp_path / "out.tif", "--model", folder, "--dry-run")
+    dry = ("fuse", *pair, tmp_path / "out.tif", "--model", folder, "--dry-run", "--no-trial")
     assert first_to_load_torch(dry, ("models", folder)) == []

@@ -8,7 +8,8 @@ from emrdiff_cli.conversion.convert import ConversionOptions, convert
 from emrdiff_cli.evaluation.full_reference import evaluate
 from emrdiff_cli.evaluation.no_reference import check_consistency
 from emrdiff_cli.evaluation.reduced_resolution import wald_test
-from emrdiff_cli.fusion.fusing import FusionOptions, fuse, plan
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse
+from emrdiff_cli.fusion.fusion_plan import plan
 from emrdiff_cli.pair.check import check
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.report.inspection import inspect

@@ -12,6 +12,7 @@ import typer
 from emrdiff_cli.cli import fuse_options
 from emrdiff_cli.cli.evidence_table import print_evidence
 from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
+from emrdiff_cli.cli.fuse_plan import print_plan
 from emrdiff_cli.cli.options import (
     AsJson,
     Device,
@@ -86,6 +87,7 @@ def fuse(
     scheduler: fuse_options.Scheduler = None,
     workers: fuse_options.Workers = None,
     dry_run: fuse_options.DryRun = False,
+    no_trial: fuse_options.NoTrial = False,
     quiet: Quiet = False,
     verbose: fuse_options.Verbose = False,
     as_json: AsJson = False,
@@ -122,7 +124,7 @@ def fuse(
         job = FusionJob(lr_hsi, hr_msi, output, settings)
         if scheduler is not None and method != AUTO and not METHODS[method].needs_model:
             raise UsageError(f"--scheduler: shares out a model's tile rows; --method {method} has none")
-        _fuse_one(job, cluster, skip_done, dry_run, verbose, quiet, as_json)
+        _fuse_one(job, cluster, skip_done, dry_run, no_trial, verbose, quiet, as_json)
 
 
 def _settings(given: Mapping[str, Any]) -> FusionSettings:
@@ -163,11 +165,12 @@ def _fuse_one(
     cluster: ClusterOptions,
     skip_done: bool,
     dry_run: bool,
+    no_trial: bool,
     verbose: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from emrdiff_cli.fusion.job import choose_model, is_done, refuse_existing, to_be_done
+    from emrdiff_cli.fusion.job import choose_model, is_done, plan_job, refuse_existing, to_be_done
 
     if not skip_done:
         refuse_existing(job)
@@ -183,7 +186,7 @@ def _fuse_one(
             return
         job = to_be_done(job, chosen)
     if dry_run:
-        _print_plan(job, chosen, as_json)
+        print_plan(plan_job(job, chosen, trial=not no_trial), as_json)
     else:
         _run(job, chosen, cluster, quiet, as_json)
 
@@ -234,17 +237,6 @@ def _say_skipped(job: FusionJob, quiet: bool, as_json: bool) -> None:
         typer.echo(json.dumps({"output": str(job.output), "status": "skipped"}))
     elif not quiet:
         typer.echo(f"{job.output}: is done already", err=True)
-
-
-def _print_plan(job: FusionJob, chosen: ChosenModel | None, as_json: bool) -> None:
-    from emrdiff_cli.fusion.job import plan_job
-
-    facts = plan_job(job, chosen).record()
-    if as_json:
-        typer.echo(json.dumps(facts))
-    else:
-        for name, value in facts.items():
-            typer.echo(f"{name}: {value}")
 
 
 def _creation_options(pairs: list[str]) -> dict[str, str]:

@@ -186,7 +186,17 @@ SamplesDir = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Say what would be done; write nothing.", rich_help_panel=panels.SAID),
+    typer.Option(
+        "--dry-run",
+        help="Say what would be done, in what time and memory; write nothing.",
+        rich_help_panel=panels.SAID,
+    ),
+]
+NoTrial = Annotated[
+    bool,
+    typer.Option(
+        "--no-trial", help="With --dry-run: do not try how long it takes.", rich_help_panel=panels.SAID
+    ),
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=panels.SAID)

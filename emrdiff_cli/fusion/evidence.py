@@ -39,10 +39,7 @@ def verdict_on(
 
     `say` is told which part of the pair is looked at.
     """
-    sample, pixels = _SAMPLES.get(effort), None
-    if sample is not None:
-        pixels = min(sample.most, max(sample.least, round(sample.share * observed.lr.valid.size)))
-    where = cores(observed.lr.valid.shape, pixels)
+    sample, where = _SAMPLES.get(effort), sampled_cores(observed.lr.valid.shape, effort)
 
     def parts() -> Iterator[PairPart]:
         for number, core in enumerate(where, 1):
@@ -59,6 +56,14 @@ def verdict_on(
         misplaced=found.misplaced,
         changed=observed.ground.share,
     )
+
+
+def sampled_cores(shape: tuple[int, ...], effort: Effort) -> list[Core]:
+    """The parts of an LR grid that are looked at with an effort."""
+    sample, pixels = _SAMPLES.get(effort), None
+    if sample is not None:
+        pixels = min(sample.most, max(sample.least, round(sample.share * math.prod(shape))))
+    return cores(shape, pixels)
 
 
 def cores(shape: tuple[int, ...], pixels: int | None) -> list[Core]:

@@ -13,20 +13,19 @@ from typing import Any
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.evidence.verdict import Candidate, Verdict
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
-from emrdiff_cli.errors import ModelError, UsageError, WriteError
+from emrdiff_cli.errors import ModelError, UsageError
 from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
-from emrdiff_cli.fusion.memory import estimate_memory, uncompressed_bytes
 from emrdiff_cli.fusion.options import FusionOptions, uncertainty_files
-from emrdiff_cli.fusion.output import METHOD_TAG, output_area, output_spec, with_detail, with_verdict
+from emrdiff_cli.fusion.output import METHOD_TAG, output_spec, with_detail, with_verdict
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import FusionRun, Progress, Tally, begin, write_rows
 from emrdiff_cli.fusion.stored_type import refuse_small_type
-from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size, tiling_over
+from emrdiff_cli.fusion.tile_rows import RowSampling, sample_rows, tile_size
 from emrdiff_cli.fusion.uncertainty import refuse_uncertainty, write_uncertainty
 from emrdiff_cli.methods import AUTO, END_POINTS, METHODS, MethodChoice
 from emrdiff_cli.pair.geometry import PairGeometry
-from emrdiff_cli.pair.mask_notes import MaskShares, mask_notes, planned_mask_notes
+from emrdiff_cli.pair.mask_notes import MaskShares, mask_notes
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader, open_pair
 from emrdiff_cli.pair.spectral_coverage import (
     ResponseChoice,
@@ -36,19 +35,18 @@ from emrdiff_cli.pair.spectral_coverage import (
     further_bands,
 )
 from emrdiff_cli.products.manifest import WORTH_READ, refuse_spoilt
-from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.stac_item import check_item, item_path, write_item
 from emrdiff_cli.raster.writing import VerifiedWriter
-from emrdiff_cli.raster_info import RasterInfo, Window
+from emrdiff_cli.raster_info import RasterInfo
 from emrdiff_cli.runtime.interruption import deferred
 from emrdiff_cli.runtime.sole_run import sole_run
 from emrdiff_cli.zoo import hsi_order
 
-__all__ = ["FusionOptions", "FusionPlan", "FusionReport", "check_fit", "fuse", "plan", "tile_size"]
+__all__ = ["FusionOptions", "FusionReport", "check_fit", "fuse", "tile_size"]
 
 
 _MANY_IMPOSSIBLE = 0.01  # share of the fused values that is warned of: as they came out,
@@ -105,32 +103,6 @@ class FusionReport:
         return asdict(replace(self, verdict=None)) | {"verdict": verdict}
 
 
-@dataclass(frozen=True)
-class FusionPlan:
-    """Plan of a fusion. `hr_window`: the part of the MSI's raster that is written, in its pixels.
-
-    `least_memory_bytes`: the peak with as many tiles at a time as were asked for, else one. `model`: its name.
-    """
-
-    output: str
-    method: str
-    bands: int
-    height: int
-    width: int
-    ratio: float
-    hr_window: Window
-    tiles: int
-    dtype: str
-    notes: tuple[str, ...]
-    uncompressed_bytes: int
-    least_memory_bytes: int
-    model: str | None = None
-
-    def record(self) -> dict[str, Any]:
-        """All of it as plain values for JSON."""
-        return asdict(self) | {"hr_window": self.hr_window._asdict(), "notes": list(self.notes)}
-
-
 def fuse(
     lr_path: Path | str,
     msi_path: Path | str,
@@ -157,11 +129,11 @@ def fuse(
     seem to stand in another order than those of a model that nobody named, and EmrdiffError's children.
     """
     lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
-    end_point = _end_point(method, None if sampler is None else sampler.config)
+    end_point = end_point_of(method, None if sampler is None else sampler.config)
     if sampler is not None and sampling is None:
         sampling = partial(sample_rows, sampler)
     started = time.monotonic()
-    with bounded_cache(CACHE_MEGABYTES), _opened(lr_path, msi_path, options) as pair:
+    with bounded_cache(CACHE_MEGABYTES), opened(lr_path, msi_path, options) as pair:
         choice = _check(pair, output, sampler, end_point, options)
         _refuse_spoilt(pair, options)
         masked = pair.mask_shares()
@@ -192,7 +164,8 @@ def fuse(
     return replace(done, verdict=verdict, masked_shares=masked, notes=notes, warnings=warnings)
 
 
-def _opened(lr_path: Path, msi_path: Path, options: FusionOptions) -> AbstractContextManager[PairReader]:
+def opened(lr_path: Path, msi_path: Path, options: FusionOptions) -> AbstractContextManager[PairReader]:
+    """Open the pair as the options have it."""
     return open_pair(lr_path, msi_path, src_nodata=options.src_nodata, mask=options.mask)
 
 
@@ -241,7 +214,7 @@ def _settled(run: FusionRun, model: Candidate | None, used: bool, seen: Coverage
     return None if verdict is None else replace(verdict, uncovered=seen.uncovered_share)
 
 
-def _end_point(method: MethodChoice, config: ModelConfig | None) -> MethodChoice:
+def end_point_of(method: MethodChoice, config: ModelConfig | None) -> MethodChoice:
     """The chain's end in a model of this configuration, or the method that is all. Raises UsageError."""
     if config is not None:
         return config.end_point
@@ -261,7 +234,7 @@ def _check(
     pair: PairReader, output: Path, sampler: Sampler | None, method: str, options: FusionOptions
 ) -> ResponseChoice:
     """Refuse what cannot be, before any work."""
-    _refuse_inputs(pair, output, options)
+    refuse_inputs(pair, output, options)
     if sampler is not None:
         check_fit(sampler.config, pair.lr_info, pair.msi_info)
         tile_size(sampler.config, options)
@@ -277,7 +250,8 @@ def _check(
     return choice
 
 
-def _refuse_inputs(pair: PairReader, output: Path, options: FusionOptions) -> None:
+def refuse_inputs(pair: PairReader, output: Path, options: FusionOptions) -> None:
+    """Raise UsageError where the output would replace what it is made from."""
     written = files_written(output, options.driver_for(output), options.creation_options)
     response = [] if options.srf is None else [Path(options.srf)]
     refuse_inputs_as_outputs(written, [pair.lr_info.path, pair.msi_info.path, *response])
@@ -343,47 +317,6 @@ def _fwhm(pair: PairReader) -> tuple[float, float]:
     axes = pair.psf.resolved(pair.alignment.rows, pair.alignment.cols).axes
     rows, cols = (round(axis.fwhm_px, 3) for axis in axes or ())
     return rows, cols
-
-
-def plan(
-    lr_path: Path | str,
-    msi_path: Path | str,
-    output: Path | str,
-    config: ModelConfig | None,
-    method: MethodChoice,
-    options: FusionOptions,
-) -> FusionPlan:
-    """Plan what `fuse` would do, without reading a pixel; `config`: of the sampler's model.
-
-    Raises EmrdiffError's children, as `fuse` does before any work.
-    """
-    lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
-    _end_point(method, config)
-    if not output.absolute().parent.is_dir():
-        raise WriteError(f"{output}: the folder is not there: make it first")
-    with _opened(lr_path, msi_path, options) as pair:
-        _refuse_inputs(pair, output, options)
-        choose_response(options.srf, pair.lr_info, pair.msi_info)
-        spec = output_spec(pair, output, method, options)
-        refuse_unknown_options(spec)
-        area = output_area(pair, options)
-        tiling = None if config is None else tiling_over(area, pair, config, options)
-        memory = estimate_memory(pair, spec, config, tiling, options)
-        origin = pair.alignment.hr_window
-    return FusionPlan(
-        output=str(output),
-        method=method,
-        bands=spec.bands.count,
-        height=area.height,
-        width=area.width,
-        ratio=round(pair.alignment.ratio, 6),
-        hr_window=area._replace(row=area.row + origin.row, col=area.col + origin.col),
-        tiles=0 if tiling is None else len(tiling.tiles),
-        dtype=spec.dtype,
-        notes=(*pair.notes, *planned_mask_notes(pair)),
-        uncompressed_bytes=uncompressed_bytes(spec),
-        least_memory_bytes=round(memory.of(options.batch_size or 1)),
-    )
 
 
 def check_fit(config: ModelConfig, lr: RasterInfo, msi: RasterInfo) -> None:

@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
 from emrdiff_cli.core.evidence.verdict import Candidate
-from emrdiff_cli.errors import ModelError, OutputExistsError, TorchError, UsageError
-from emrdiff_cli.fusion.fusing import FusionPlan, FusionReport, check_fit, fuse, plan, tile_size
+from emrdiff_cli.errors import EmrdiffError, ModelError, OutputExistsError, TorchError, UsageError
+from emrdiff_cli.fusion.fusing import FusionReport, check_fit, fuse, tile_size
+from emrdiff_cli.fusion.fusion_plan import FusionPlan, plan
 from emrdiff_cli.fusion.journal import Journal
 from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.precision import Precision, measured_precision
 from emrdiff_cli.fusion.prepared_scene import Sampler
 from emrdiff_cli.fusion.run import Progress
 from emrdiff_cli.fusion.run_record import RUN_TAG, holds_run, run_record
+from emrdiff_cli.fusion.trial import TimeEstimate, estimate_time
 from emrdiff_cli.fusion.uncertainty import refuse_without_posterior
-from emrdiff_cli.methods import AUTO, FAVOURITE, METHODS, MethodChoice
-from emrdiff_cli.pair.pair import place
+from emrdiff_cli.methods import AUTO, END_POINTS, FAVOURITE, METHODS, MethodChoice
+from emrdiff_cli.pair.pair import PairReader, place
 from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
+from emrdiff_cli.raster_info import Window
 from emrdiff_cli.report.page import check_report, report_file
 from emrdiff_cli.runtime.threads import limited_threads, thread_count
 from emrdiff_cli.runtime.torch_library import has_torch, require_torch
@@ -164,13 +167,45 @@ def _refuse_existing_beside(job: FusionJob) -> None:
         check_report(job.settings.report, job.settings.overwrite)
 
 
-def plan_job(job: FusionJob, chosen: ChosenModel | None) -> FusionPlan:
-    """Plan what `run_job` would do, without reading a pixel. Raises EmrdiffError's children."""
+def plan_job(job: FusionJob, chosen: ChosenModel | None, *, trial: bool = True) -> FusionPlan:
+    """Plan what `run_job` would do; with a `trial` on a part of the pair, and how long it would take.
+
+    Where the trial fails a note says why. Raises EmrdiffError's children.
+    """
     model = None if chosen is None else chosen.model
     config = None if model is None else model.config
-    refuse_without_posterior(method_of(job, chosen), job.settings)
-    planned = plan(job.lr_hsi, job.hr_msi, job.output, config, method_of(job, chosen), job.settings)
-    return planned if model is None else replace(planned, model=model.name)
+    method = method_of(job, chosen)
+    refuse_without_posterior(method, job.settings)
+    notes: list[str] = []
+    make = None if chosen is None else partial(_own_sampler, job, chosen)
+
+    def estimate(pair: PairReader, area: Window, tiles: int) -> TimeEstimate | None:
+        try:
+            with limited_threads(thread_count(job.settings.num_threads)):
+                return estimate_time(pair, area, tiles, method, make, job.settings)
+        except (EmrdiffError, MemoryError) as error:
+            notes.append(f"how long it would take was not tried out: {error}")
+            return None
+
+    planned = plan(
+        *(job.lr_hsi, job.hr_msi, job.output, config, method, job.settings), estimate if trial else None
+    )
+    name = None if model is None else model.name
+    return replace(planned, model=name, method_by=_decided_by(job, chosen), notes=(*planned.notes, *notes))
+
+
+def _decided_by(job: FusionJob, chosen: ChosenModel | None) -> str:
+    """What decides on the method."""
+    asked = job.settings
+    if chosen is not None:
+        gain = chosen.model.gain_over_kriging_db
+        worth = "" if gain is None else f", {gain:+.2f} dB over kriging on what was held out of its training"
+        return ("as asked for" if asked.model or asked.method != AUTO else "a shipped one that fits") + worth
+    if asked.method != AUTO:
+        return "as asked for"
+    if asked.tells_errors:
+        return "it alone tells its uncertainty"
+    return f"the pair's own evidence chooses among {', '.join(END_POINTS)}, by --effort {asked.effort}"
 
 
 def run_job(
@@ -310,6 +345,10 @@ def _known_as(chosen: ChosenModel) -> str:
     if any(model.folder == chosen.model.folder for model in zoo.shipped()):
         return chosen.model.name
     return str(chosen.model.folder.absolute())
+
+
+def _own_sampler(job: FusionJob, chosen: ChosenModel) -> Sampler:
+    return _sampler(chosen, replace(job.settings, precision=_precision(job, chosen)))
 
 
 def _sampler(chosen: ChosenModel, asked: FusionSettings, number: int = 0) -> Sampler:

@@ -15,15 +15,18 @@ from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.row_blocks import ROWS_AT_ONCE
 from emrdiff_cli.fusion.tile_rows import Tiling
+from emrdiff_cli.methods import AUTO, FAVOURITE
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
 from emrdiff_cli.raster.spec import RasterSpec
 
 MOST_TILES = 4  # at a time, where nothing else is asked for
 
 _FLOAT = 4  # bytes
-_PROGRAM = 450e6  # Python with torch and GDAL
+_PROGRAM = 150e6  # Python with GDAL,
+_TORCH = 300e6  # and what torch adds
 _LR_COPIES = 6  # of the LR-HSI in float32, while the end point is fitted
-_FUNCTIONS = 400  # of colour at LR, with what kriging works out from them; counted for every method
+_WEIGHT_COPIES = 2  # of kriging's weights at nodes, in the fit,
+_SLOPE_TERMS = 5  # and of its slopes, by MSI band
 _HELD_ROWS = 256  # of the output, in the writer
 _ROW_COPIES = 6  # of a tile row's corrections, on their way to the writer
 _PREPARED = 3  # batches: one in the network, two ahead
@@ -56,31 +59,41 @@ class MemoryEstimate:
 def estimate_memory(
     pair: PairReader,
     spec: RasterSpec,
+    method: str,
     config: ModelConfig | None,
     tiling: Tiling | None,
     options: FusionOptions | None = None,
 ) -> MemoryEstimate:
     """The peak, whatever the height: of the scene only what is at LR grows with it.
 
-    `options`: whether errors are told.
+    `method`: the one that is run, of a model its end point counts. `options`: whether errors are told.
     """
+    end = method if config is None else config.end_point
     lr, hr = pair.alignment.lr_window, pair.alignment.hr_window
     msi, bands = pair.msi_info.bands.count, spec.bands.count
     itemsize = np.dtype(spec.dtype).itemsize
     fixed = _PROGRAM + CACHE_MEGABYTES * 2**20
-    fixed += (_LR_COPIES * bands + _FUNCTIONS) * lr.height * lr.width * _FLOAT
+    fixed += _LR_COPIES * bands * lr.height * lr.width * _FLOAT
+    if end in (AUTO, FAVOURITE):
+        fixed += _of_kriging(min(_CHANNELS, bands), msi) * lr.height * lr.width * _FLOAT
     fixed += 6 * _STRIP_ROWS * hr.width * msi * _FLOAT
     fixed += bands * hr.width * (_HELD_ROWS * itemsize + 32 * 4 * _FLOAT)
     if options is not None and options.tells_errors:
         fixed += _of_told_errors(pair, bands, drawn=options.samples > 0)
     if config is None or tiling is None:
         return MemoryEstimate(fixed, 0.0)
+    fixed += _TORCH
     tile = tiling.rows[0].tiles[0]
     k, pixels = config.hsi_channels, tile.height * tile.width
     fixed += _ROW_COPIES * math.prod(tiling.row_shape(k)) * _FLOAT
     inputs = config.channels + config.guidance_channels + 1 + 2 * k
     width = config.width or config.channels
     return MemoryEstimate(fixed, _FLOAT * pixels * (_PREPARED * inputs + _MAPS * width))
+
+
+def _of_kriging(channels: int, msi: int) -> float:
+    """Values that the fit of kriging holds for each LR pixel."""
+    return _WEIGHT_COPIES * _LANDMARKS * channels / _NODE_SPACING**2 + _SLOPE_TERMS * channels * msi
 
 
 def _of_told_errors(pair: PairReader, bands: int, drawn: bool) -> float:

@@ -105,7 +105,7 @@ def make_plan(
     if tiling is not None:
         spec = replace(spec, tags={**spec.tags, **edges_of(tiling.tiles, area).tags()})
     config = None if sampler is None else sampler.config
-    estimate = estimate_memory(pair, spec, config, tiling, options)
+    estimate = estimate_memory(pair, spec, method, config, tiling, options)
     batch_size = choose_batch_size(
         estimate, options.batch_size, options.max_memory, thread_count(options.num_threads)
     )

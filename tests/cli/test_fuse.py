@@ -244,8 +244,15 @@ def test_dry_run_writes_nothing(run: Run, tmp_path: Path, pair: tuple[Path, Path
     assert stated.items() <= facts.items()
     assert facts["uncompressed_bytes"] == 8 * 64 * 72 * 2
     assert sorted(tmp_path.iterdir()) == before
-    text = run(*pair, tmp_path / "out.tif", "--method", "glp", "--dry-run")
-    assert "ratio: 4" in text.out
+    steps = facts["time"]["steps"]
+    assert {"model", "geometry", "fitting", "network", "writing"} <= set(steps)
+    assert sum(steps.values()) == pytest.approx(facts["time"]["seconds"], abs=0.1)
+    assert steps["fitting"] > 0
+    text = run(*pair, tmp_path / "out.tif", "--method", "glp", "--dry-run", "--no-trial")
+    assert "ratio 4\n" in text.out
+    assert "\nMethod    glp: as asked for\n" in text.out
+    assert "8 bands of 64 x 72 pixels, int16, GTiff" in text.out
+    assert "\nTime      not tried\n" in text.out
 
 
 def test_a_model_made_for_another_ratio_is_used_with_a_warning(
@@ -463,11 +470,12 @@ def test_a_method_left_to_the_pair_is_told_with_its_evidence(
     assert "band held out" in table
     plan = json.loads(run(*pair, tmp_path / "other.tif", "--dry-run", "--json").out)
     assert plan["method"] == "auto"
+    assert plan["time"]["steps"]["choosing the method"] > 0
 
 
 def test_uncertainty_and_draws_settle_on_kriging(run: Run, tmp_path: Path, pair: tuple[Path, Path]) -> None:
     output, told = tmp_path / "out.tif", ("--uncertainty", tmp_path / "sd.tif", "--json")
-    assert json.loads(run(*pair, output, *told, "--dry-run").out)["method"] == "kriging"
+    assert json.loads(run(*pair, output, *told, "--dry-run", "--no-trial").out)["method"] == "kriging"
     report = json.loads(run(*pair, output, *told).out)
     assert (report["method"], report["verdict"]["posterior"]) == ("kriging", True)
     assert "it alone tells its uncertainty" in report["notes"][0]

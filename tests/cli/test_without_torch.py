@@ -52,12 +52,12 @@ def test_what_needs_torch_says_so_in_one_line(
 def test_auto_says_that_the_model_is_left_where_torch_is_missing(
     emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ("fuse", *PAIR, tmp_path / "a.tif", "--dry-run")
-    assert "\nmethod: emrdiff\n" in emrdiff(*asked).out
+    asked = ("fuse", *PAIR, tmp_path / "a.tif", "--dry-run", "--no-trial")
+    assert "\nMethod    emrdiff with model chikusei-x8: " in emrdiff(*asked).out
     take_away(monkeypatch)
     ended = emrdiff(*asked)
     assert ended.code == 0
-    assert "\nmethod: auto\n" in ended.out
+    assert "\nMethod    auto: " in ended.out
     assert (
         ended.err
         == "Warning: model chikusei-x8, which fits, is left: torch, which it needs, is not installed\n"

@@ -15,7 +15,8 @@ from emrdiff_cli.core.diffusion.conditioning import TileInputs, calibrate
 from emrdiff_cli.core.sensor.edges import sobel_magnitude
 from emrdiff_cli.core.sensor.observation import LrScene, observe_msi
 from emrdiff_cli.errors import InputError, ModelError, UsageError
-from emrdiff_cli.fusion.fusing import FusionOptions, fuse, plan
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse
+from emrdiff_cli.fusion.fusion_plan import plan
 from emrdiff_cli.methods import END_POINTS
 from emrdiff_cli.pair.pair import open_pair
 from tests.support.pairs import BANDS, FINE, write_pair

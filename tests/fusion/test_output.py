@@ -11,7 +11,8 @@ import rasterio
 
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.errors import ModelError, OutputExistsError, UsageError
-from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, check_fit, fuse, plan
+from emrdiff_cli.fusion.fusing import FusionOptions, FusionReport, check_fit, fuse
+from emrdiff_cli.fusion.fusion_plan import plan
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.raster.spec import Driver
 from tests.support.pairs import BANDS, write_pair

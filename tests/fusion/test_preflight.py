@@ -18,7 +18,8 @@ from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.errors import EmrdiffError, UsageError, WriteError
-from emrdiff_cli.fusion.fusing import FusionOptions, fuse, plan
+from emrdiff_cli.fusion.fusing import FusionOptions, fuse
+from emrdiff_cli.fusion.fusion_plan import plan
 from emrdiff_cli.fusion.memory import MemoryEstimate, choose_batch_size, free_memory, readable
 from emrdiff_cli.fusion.option_cells import parse_size
 from emrdiff_cli.fusion.sampler import ModelSampler

@@ -248,9 +248,8 @@ def test_a_pair_is_fused_without_what_either_masks(
     enmap, safe, shadow, cloud = pair
     (tmp_path / "pairs.csv").write_text(f'lr_hsi,hr_msi,output,mask\n{enmap},{safe},out.tif,"cloud,shadow"\n')
     fixed = ("--method", "glp", "--register", "off")
-    planned = json.loads(
-        emrdiff("fuse", enmap, safe, tmp_path / "o.tif", *fixed, "--dry-run", "--json", "--mask", "cloud").out
-    )
+    dry = ("--dry-run", "--no-trial", "--json", "--mask", "cloud")
+    planned = json.loads(emrdiff("fuse", enmap, safe, tmp_path / "o.tif", *fixed, *dry).out)
     assert "to be masked: lr:cloud, msi:cloud" in planned["notes"]
     ended = emrdiff("fuse", "--manifest", tmp_path / "pairs.csv", *fixed)
     assert ended.code == 0, ended.err
