@@ -5,7 +5,7 @@ For a fusion that was just made, and for an evaluation without a reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -86,7 +86,8 @@ def write_consistency_report(
     `evidence`: what the pair says of the methods; None: what the raster records of it.
     """
     with opened_view(result.fused, result.lr_hsi, result.hr_msi) as view:
-        middle = _sections(view, srf, None, (), evidence)
+        by_band = {b - 1: v for b, v in zip(result.bands, result.spectral_rmse_by_band, strict=True)}
+        middle = _sections(view, srf, None, (), evidence, by_band)
         scores = ("Scores", _scores(result) + notes(result.notes))
         sections = [*middle[:1], scores, *middle[1:], _provenance(view, ())]
         lead = f"Held against {result.lr_hsi} and {result.hr_msi}"
@@ -101,13 +102,15 @@ def _sections(
     uncertainty: Path | None,
     facts: Sequence[tuple[str, object]],
     evidence: PairEvidence | None = None,
+    by_band: Mapping[int, float | None] | None = None,
 ) -> list[Section]:
-    """The verdict first, then what the rasters show."""
+    """The verdict first, then what the rasters show; `by_band`: RMSE at LR by band of the LR-HSI, where known."""
     try:
         response, untold = msi_response(view, srf), ""
     except InputError as error:
         response, untold = None, notes([f"Not held against the HR-MSI: {error}"])
     maps = survey_pair(view, response)
+    chart = "" if by_band is None else pair_sections.spectral_errors(view, by_band, maps.under)
     fused, lr = view.reader, PlacedReader(view)
     with ExitStack() as stack:
         msi = stack.enter_context(view.pair.reopened_msi())
@@ -117,7 +120,7 @@ def _sections(
         return [
             ("Verdict", pair_sections.verdict(fused, evidence)),
             ("Pictures", pair_sections.pictures(view, lr, msi)),
-            ("Agreement with the inputs", pair_sections.agreement(view, maps) + untold),
+            ("Agreement with the inputs", pair_sections.agreement(view, maps) + chart + untold),
             ("Uncertainty", pair_sections.uncertainty(deviations, fused.info.grid)),
             ("Geometry", pair_sections.geometry(view, msi)),
             ("Spectra", spectra(SpectraSource(lr, fused, deviations, maps.under))),

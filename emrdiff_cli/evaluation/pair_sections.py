@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.band_numbers import numbered_bands
+from emrdiff_cli.evaluation.band_axis import BandAxis
 from emrdiff_cli.evaluation.pair_evidence import PairEvidence
 from emrdiff_cli.evaluation.pair_maps import PairMaps
 from emrdiff_cli.evaluation.pair_view import PairView
@@ -29,7 +30,8 @@ from emrdiff_cli.pair.geometry_notes import described
 from emrdiff_cli.raster.reading import RasterReader
 from emrdiff_cli.raster_info import Grid, RasterInfo
 from emrdiff_cli.report import panels
-from emrdiff_cli.report.colour import Limits, colour_map
+from emrdiff_cli.report.charts import Chart
+from emrdiff_cli.report.colour import LINE_COLOURS, Limits, colour_map
 from emrdiff_cli.report.page import figure, image, notes, row, table
 from emrdiff_cli.report.tables import cell, header, wide
 
@@ -130,6 +132,18 @@ def agreement(view: PairView, maps: PairMaps) -> str:
             f"{maps.usual:.3g} (the median): there the fused bands contradict it beyond its noise."
         )
     return row([text for text in figures if text], 3) + notes(said)
+
+
+def spectral_errors(
+    view: PairView, by_band: Mapping[int, float | None], under: Sequence[Sequence[int]]
+) -> str:
+    """A chart of the RMSE at LR by band of the LR-HSI (0-based); `under`: the bands under each of the MSI's."""
+    axis = BandAxis(view.pair.lr_info.bands)
+    line = axis.line("fused", by_band, LINE_COLOURS[1], absent=axis.bands.bad)
+    msi = axis.msi_spans(under)
+    chart = Chart(axis.label, "RMSE at LR (data units)", (line,), msi=msi, from_zero=True)
+    caption = "the cube through the PSF less the LR-HSI" + ("; blue: the MSI's bands" if msi else "")
+    return figure(chart.svg(1000, 240), caption, "RMSE of each band,")
 
 
 def _map(values: NDArray[np.float32], grid: Grid, label: str, title: str, caption: str) -> str:

@@ -63,6 +63,7 @@ def test_an_evaluation_without_a_reference_has_a_page(
         *("Scores", "Pictures", "Agreement with the inputs", "Geometry", "Spectra", "Values", "Provenance"),
     ]
     assert "Share of impossible values" in page.section("Values")
+    assert polylines(page.section("Agreement with the inputs")) == [len(page.record["bands"])]
     assert METRICS["spectral_rmse"].texts([page.record["spectral_rmse"]])[0] in page.section("Scores")
 
 

@@ -101,7 +101,7 @@ _TABLE = (
         unit="",
         better="higher",
         convention="(1 - D_lambda_K)(1 - mean D_sR)",
-        meaning="both kinds of agreement in one number; 1 is wholly",
+        meaning="both kinds of agreement in one number; 1 is full agreement",
         decimals=4,
         value=lambda seen: seen.hqnr_msi,
     ),
