@@ -32,6 +32,13 @@ from tests.support.pairs import BY, displaced, write_pair
 from tests.support.scoring_rasters import ground, place, write_raster
 
 SHAPE = (6, 40, 48)
+CONFIGURATION = {
+    "kappa": 1.0,
+    "widths": (16, 32),
+    "residual": True,
+    "msi": None,
+    "by_step": {"first": 0.1, "last": 2},
+}
 NANOMETRES = [450.0, 550.0, 600.0, 650.0, 700.0, 850.0]
 
 
@@ -275,7 +282,7 @@ def test_the_curves_of_a_training(tmp_path: Path) -> None:
     curves = [(0, (20.0, 21.0)), (1000, (22.0, 24.5)), (2000, (22.5, 23.0))]
     path = tmp_path / "report.html"
     path.write_text(
-        training_report("m", losses, curves, 24.6, 20.5, {"model": {"kappa": 1.0}}), encoding="utf-8"
+        training_report("m", losses, curves, 24.6, 20.5, {"model": CONFIGURATION}), encoding="utf-8"
     )
     page = Page(path)
     page.assert_self_contained()
@@ -285,7 +292,9 @@ def test_the_curves_of_a_training(tmp_path: Path) -> None:
     assert polylines(validation) == [3, 3, 3]
     assert polylines(loss) == [834]
     assert page.record["loss"][-1] == [2500, 1 / 2500]
-    assert "kappa" in page.section("Model")
+    assert re.findall(r"<td>(.*?)</td>", page.section("Model")) == [
+        *("1", "16, 32", "yes", "\u2013", "first 0.1; last 2")
+    ]
 
 
 def test_lines_are_broken_by_gaps_and_by_what_is_not_finite() -> None:
