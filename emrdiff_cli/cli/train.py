@@ -10,7 +10,7 @@ import typer
 
 from emrdiff_cli.cli import completion, panels
 from emrdiff_cli.cli.options import Device, Overwrite, PsfFwhm, Quiet, Registration, Shift, asked_geometry
-from emrdiff_cli.cli.progress import Report, progress
+from emrdiff_cli.cli.progress import Report, duration, progress
 from emrdiff_cli.errors import ConfigError, UsageError
 from emrdiff_cli.pair.modes import AskedGeometry
 
@@ -180,7 +180,7 @@ def train(
             geometry = asked_geometry(register, shift, psf_fwhm)
             examples = _read_examples(archive, ratio, srf, scene, geometry, validation, quiet)
             job = _prepare(examples, values, quiet, group)
-        _run(job, output, device, resume, note, quiet, group)
+        _run(job, output, device, resume, note, scene, quiet, group)
 
 
 def _prepare(
@@ -195,7 +195,14 @@ def _prepare(
 
 
 def _run(
-    job: Job, output: Path, device: str, resume: bool, note: str, quiet: bool, group: ProcessGroup
+    job: Job,
+    output: Path,
+    device: str,
+    resume: bool,
+    note: str,
+    scene: tuple[Path, Path] | None,
+    quiet: bool,
+    group: ProcessGroup,
 ) -> None:
     from emrdiff_cli.training.model_folder import run_job
 
@@ -211,7 +218,7 @@ def _run(
     if compared is not None and not quiet:
         typer.echo(f"{output}: model and card written", err=True)
         typer.echo(f"Note: {compared.sentence}", err=True)
-        typer.echo(f"Next: {compared.next_step(str(output))}", err=True)
+        typer.echo(f"Next: {compared.next_step(str(output), scene)}", err=True)
 
 
 def _gather(
@@ -278,8 +285,7 @@ def _read_examples(
 
 def _watcher(report: Report, quiet: bool) -> Any:
     def watch(status: TrainingStatus) -> None:
-        note = f"loss {status.loss:.4f}, {status.seconds_left / 60:.0f} min left"
-        report(status.iteration, status.iterations, note)
+        report(status.iteration, status.iterations, f"loss {status.loss:.4f}", left=status.seconds_left)
         if status.validation is not None and not quiet:
             curve = " ".join(f"{value:.2f}" for value in status.validation.psnr_by_step_db)
             typer.echo(
@@ -287,5 +293,8 @@ def _watcher(report: Report, quiet: bool) -> Any:
                 f"{curve}; end point {status.validation.end_point_db:.2f}",
                 err=True,
             )
+        if status.iteration == status.iterations and not quiet:
+            left = f"{duration(status.seconds_left)} left"
+            typer.echo(f"train: the weights that validated best are settled and scored, {left}", err=True)
 
     return watch

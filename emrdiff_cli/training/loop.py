@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import pickle
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,14 +32,12 @@ from emrdiff_cli.core.diffusion.learning import (
 )
 from emrdiff_cli.core.diffusion.supervision import (
     TrainingSample,
-    at_lr,
     end_point_image,
     fuse_sample,
-    fused_without_model,
     mean_psnr,
+    mean_sam_deg,
     training_scene,
 )
-from emrdiff_cli.core.evidence.covariance_choice import covariance_for
 from emrdiff_cli.errors import InputError, ModelError, WriteError
 from emrdiff_cli.runtime.atomic import replacing
 from emrdiff_cli.training.process_group import ALONE, ProcessGroup
@@ -49,50 +46,29 @@ from emrdiff_cli.zoo import WEIGHTS
 STATE = "training-state.pt"
 _GRADIENT_LIMIT = 1.0
 _GATE_BATCHES = 16
+_FORWARD = 1 / 3  # of an iteration, which goes backward too
 _REPORTS_ON_DEVICE = 10  # iterations between reports, each of which waits for the device
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean PSNR (dB) over the held-out samples after each sampling step, and of the end point alone."""
+    """Mean PSNR (dB) over the held-out samples after each sampling step, and of the end point alone.
+
+    `sam_deg`: their mean spectral angle after the last step.
+    """
 
     iteration: int
     psnr_by_step_db: tuple[float, ...]
     end_point_db: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """PSNR (dB) of a model and of kriging on what was held out: the model's whole worth."""
-
-    psnr_db: float
-    kriging_db: float
-
-    @property
-    def gain_db(self) -> float:
-        """By how many dB the model is better."""
-        return self.psnr_db - self.kriging_db
-
-    def next_step(self, folder: str) -> str:
-        """The command that fuses by the better of the two; `folder`: the model's."""
-        asked = f"--model {shlex.quote(folder)}" if self.gain_db > 0 else "--method kriging"
-        return f"emrdiff fuse LR_HSI HR_MSI OUTPUT {asked}"
-
-    @property
-    def sentence(self) -> str:
-        """Which of the two is better, and by how much."""
-        told = f"({self.psnr_db:.2f} and {self.kriging_db:.2f} dB)"
-        if self.gain_db > 0:
-            return f"on what was held out the model is {self.gain_db:.2f} dB better than kriging {told}"
-        return (
-            f"on what was held out the model is {-self.gain_db:.2f} dB worse than kriging {told}, which needs no "
-            "training"
-        )
+    sam_deg: float = math.nan
 
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """Report of an iteration: the running loss, seconds left, the newest validation."""
+    """Report of an iteration: the running loss, the newest validation, and the seconds left.
+
+    Those of validations to come count, and those of what follows on the last iteration.
+    """
 
     iteration: int
     iterations: int
@@ -108,6 +84,33 @@ class TrainingSet:
     learned: Sequence[TrainingSample]
     held_out: Sequence[TrainingSample]
     peak: float
+
+
+class _Pace:
+    """How long iterations and validations take, and from that the seconds left."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._began = self._first = self._validating = 0.0
+        self._each: float | None = None  # validation, the newest
+
+    def begin(self, iteration: int) -> None:
+        """Count from here."""
+        self._began, self._first, self._validating = time.monotonic(), iteration, 0.0
+
+    def validated(self, validate: Callable[[], None]) -> None:
+        """Take the time of a validation."""
+        began = time.monotonic()
+        validate()
+        self._each = time.monotonic() - began
+        self._validating += self._each
+
+    def left(self, iteration: int) -> float:
+        """Seconds of the iterations and validations to come, of settling the gates and of the last validation."""
+        last, every = self._config.iterations, self._config.validate_every
+        each = (time.monotonic() - self._began - self._validating) / max(1, iteration - self._first)
+        validations = last // every - iteration // every + (last % every > 0) * (iteration < last) + 1
+        return each * (last - iteration + _GATE_BATCHES * _FORWARD) + (self._each or each) * validations
 
 
 @dataclass
@@ -154,10 +157,11 @@ def train(
             require_state(folder)
             _restore(run, folder / STATE, key, device)
     scenes = [training_scene(model_config, config, sample, device) for sample in training_set.learned]
+    pace = _Pace(config)
     if group.leads and not run.history:
-        _validate(run, training_set)
+        pace.validated(lambda: _validate(run, training_set))
         _save_state(run, folder / STATE, key)
-    started, first = time.monotonic(), run.iteration
+    pace.begin(run.iteration)
     every = 1 if device.type == "cpu" else _REPORTS_ON_DEVICE
     while run.iteration < config.iterations:
         _iterate(run, scenes, config, group)
@@ -165,12 +169,11 @@ def train(
             continue
         due = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
         if due:
-            _validate(run, training_set)
+            pace.validated(lambda: _validate(run, training_set))
         if run.iteration % config.checkpoint_every == 0:
             _save_state(run, folder / STATE, key)
         if report is not None and (due or run.iteration % every == 0):
-            pace = (time.monotonic() - started) / (run.iteration - first)
-            left = pace * (config.iterations - run.iteration)
+            left = pace.left(run.iteration)
             newest = run.history[-1] if due else None
             report(TrainingStatus(run.iteration, config.iterations, _running_loss(run), left, newest))
     if not group.leads:
@@ -196,26 +199,16 @@ def validate(
     model: EMRDiff, training_set: TrainingSet, iteration: int = 0, steps: int | None = None
 ) -> Validation:
     """Score the model on the held-out samples after each sampling step."""
-    curves = [
-        [mean_psnr(image, sample, training_set.peak) for image in fuse_sample(model, sample, steps=steps)]
-        for sample in training_set.held_out
-    ]
+    curves, angles = [], []
+    for sample in training_set.held_out:
+        images = fuse_sample(model, sample, steps=steps)
+        curves.append([mean_psnr(image, sample, training_set.peak) for image in images])
+        angles.append(mean_sam_deg(images[-1], sample))
     starts = [
         mean_psnr(end_point_image(sample), sample, training_set.peak) for sample in training_set.held_out
     ]
     mean = tuple(sum(values) / len(values) for values in zip(*curves, strict=True))
-    return Validation(iteration, mean, sum(starts) / len(starts))
-
-
-def against_kriging(best: Validation, training_set: TrainingSet) -> Comparison:
-    """The model's last validation beside kriging, untrained, on the same held-out samples."""
-    kriged = []
-    for sample in training_set.held_out:
-        pair = sample.pair
-        covariance = covariance_for(at_lr(pair)[0], pair.strips, pair.resampling)
-        fused = fused_without_model(pair, "kriging", covariance)
-        kriged.append(mean_psnr(fused, sample, training_set.peak))
-    return Comparison(best.psnr_by_step_db[-1], sum(kriged) / len(kriged))
+    return Validation(iteration, mean, sum(starts) / len(starts), sum(angles) / len(angles))
 
 
 def _finished(

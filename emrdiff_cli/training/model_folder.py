@@ -20,14 +20,13 @@ from emrdiff_cli.raster.files import refuse_inputs_as_outputs
 from emrdiff_cli.report.page import REPORT
 from emrdiff_cli.runtime.atomic import check_target, make_folder, sweep_parts, write_whole
 from emrdiff_cli.runtime.sole_run import sole_run
+from emrdiff_cli.training.comparison import Comparison, kriging_scores
 from emrdiff_cli.training.examples import LONGEST_SIDE, Examples, make_samples
 from emrdiff_cli.training.loop import (
     STATE,
-    Comparison,
     TrainingSet,
     TrainingStatus,
     Validation,
-    against_kriging,
     require_state,
     train,
 )
@@ -170,6 +169,8 @@ def run_job(
     with group.as_one():
         chosen = group.device(device)
         make_folder(folder)
+    # Before the training, which is not over when the last iteration is: nothing long follows on that.
+    kriged = kriging_scores(job.training_set.held_out, job.training_set.peak) if group.leads else None
     losses: list[tuple[int, float]] = []
 
     def follow(status: TrainingStatus) -> None:
@@ -180,9 +181,9 @@ def run_job(
     model, history = train(
         job.training_set, job.model, job.training, folder, chosen, report=follow, resume=resume, group=group
     )
-    if not group.leads:
+    if kriged is None:
         return None
-    compared = against_kriging(history[-1], job.training_set)
+    compared = Comparison(history[-1].psnr_by_step_db[-1], kriged[0], history[-1].sam_deg, kriged[1])
     processes = f"{group.size} processes, " if group.size > 1 else ""
     effort = f"{chosen.type}, {processes}{(time.monotonic() - started) / 60:.0f} minutes"
     card = _card(folder.name, job, model, history, compared, note, effort)
@@ -203,6 +204,8 @@ def _validated(compared: Comparison, job: Job) -> str:
         "psnr_db": round(compared.psnr_db, 4),
         "kriging_db": round(compared.kriging_db, 4),
         "gain_over_kriging_db": round(compared.gain_db, 4),
+        "sam_deg": round(compared.sam_deg, 4),
+        "kriging_sam_deg": round(compared.kriging_sam_deg, 4),
         "held_out": job.source,
     }
     return json.dumps(found, indent=1) + "\n"

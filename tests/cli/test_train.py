@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -90,6 +91,9 @@ def test_a_scene_is_put_right_before_it_is_learned_and_the_model_records_how(
     assert f"Note: {moved}" in ended.err
     told, following = ended.err.splitlines()[-2:]
     assert told.startswith("Note: on what was held out the model is ")
+    assert re.search(r"\((\S+) and (\S+) dB; spectral angle (\S+) and (\S+) degrees\)", told)
+    assert "the weights that validated best are settled and scored" in ended.err
+    assert following.startswith(f"Next: emrdiff fuse {spoilt / 'lr.tif'} {spoilt / 'msi.tif'} fused.tif --")
     better = "better than kriging" in told
     assert following.endswith(f"--model {folder}" if better else "--method kriging"), following
     assert moved in (folder / CARD).read_text()

@@ -192,6 +192,17 @@ def mean_psnr(fused: Floats, sample: TrainingSample, peak: float) -> float:
     return float(psnr_db(peak, np.maximum(error.mean(axis=1), 1e-30)).mean())
 
 
+def mean_sam_deg(fused: Floats, sample: TrainingSample) -> float:
+    """Mean spectral angle in degrees over the scored pixels, in the good bands."""
+    scored, good = sample.pair.scored, sample.pair.good
+    found, truth = (image[:, scored].astype(np.float64) for image in (fused, sample.pair.hr_hsi))
+    if good is not None:
+        found, truth = found[good], truth[good]
+    lengths = np.sqrt(np.square(truth).sum(axis=0) * np.square(found).sum(axis=0))
+    cosine = (truth * found).sum(axis=0) / np.maximum(lengths, 1e-300)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean())
+
+
 def _sample(
     config: ModelConfig,
     pair: SupervisedPair,
