@@ -16,6 +16,7 @@ from emrdiff_cli.cli.options import (
     OutputFormat,
     Overviews,
     Overwrite,
+    Qml,
     Quiet,
     Stac,
     asked_mask,
@@ -137,6 +138,7 @@ def convert(
     output_format: OutputFormat = None,
     overviews: Overviews = None,
     stac: Stac = None,
+    qml: Qml = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -187,6 +189,7 @@ def convert(
         driver=output_format or format_of(output),
         overviews=overviews,
         stac=stac,
+        qml=qml,
         overwrite=overwrite,
     )
     with progress("convert", quiet) as report:

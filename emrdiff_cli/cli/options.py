@@ -77,6 +77,14 @@ Stac = Annotated[
         rich_help_panel=panels.BESIDE,
     ),
 ]
+Qml = Annotated[
+    bool,
+    typer.Option(
+        "--qml",
+        help="Also write OUTPUT.qml, by which QGIS shows true colours, stretched.",
+        rich_help_panel=panels.BESIDE,
+    ),
+]
 HrMsi = Annotated[Path, typer.Argument(metavar="HR_MSI", help="High-resolution multispectral image.")]
 Registration = Annotated[
     Register,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emrdiff_cli.cli.options import OutputFormat, Overviews, Stac, format_of
+from emrdiff_cli.cli import panels
+from emrdiff_cli.cli.options import OutputFormat, Overviews, Overwrite, Qml, Quiet, Stac, format_of
 from emrdiff_cli.cli.progress import progress
 
 
@@ -19,16 +20,25 @@ def stitch(
     output_format: OutputFormat = None,
     overviews: Overviews = None,
     stac: Stac = None,
+    qml: Qml = False,
     raster: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Whose tiles, if the folder holds those of two rasters."),
+        typer.Option(
+            metavar="NAME",
+            help="Whose tiles, if the folder holds those of two rasters.",
+            rich_help_panel=panels.READ,
+        ),
     ] = None,
     index: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Index of the tiles; default: index.geojson in the folder."),
+        typer.Option(
+            metavar="FILE",
+            help="Index of the tiles; default: index.geojson in the folder.",
+            rich_help_panel=panels.READ,
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Blend tiles back into one raster; untouched tiles give the original, to the last bit.
 
@@ -53,6 +63,7 @@ def stitch(
             driver=output_format or format_of(output),
             overviews=overviews,
             stac=stac,
+            qml=qml,
             overwrite=overwrite,
             report=report,
         )

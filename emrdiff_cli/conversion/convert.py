@@ -40,6 +40,7 @@ from emrdiff_cli.raster.matlab import is_mat
 from emrdiff_cli.raster.metadata import value_beside
 from emrdiff_cli.raster.nodata import is_nodata
 from emrdiff_cli.raster.png_bands import PngBands, find_bands
+from emrdiff_cli.raster.qgis_style import writing_style
 from emrdiff_cli.raster.reading import RasterReader, bounded_cache, open_raster
 from emrdiff_cli.raster.stac_item import writing_item
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
@@ -88,7 +89,8 @@ def convert(
         listed = [] if options.wavelengths is None else [Path(options.wavelengths)]
         refuse_inputs_as_outputs(files_written(output, spec.driver, {}), [source, *image.files, *listed])
         described = writing_item(output, spec, options.stac, options.overwrite)
-        with described, VerifiedWriter(output, spec, options.overwrite) as writer:
+        styled = writing_style(output, spec, options.qml, options.overwrite)
+        with styled, described, VerifiedWriter(output, spec, options.overwrite) as writer:
             for rows in image.strips():
                 valid = image.valid
                 mask = None if valid is None else valid[writer.rows_written :][: rows.shape[1]]

@@ -50,6 +50,7 @@ class ConversionOptions:
     driver: Driver = "GTiff"
     overviews: bool | None = None
     stac: str | None = None
+    qml: bool = False
     overwrite: bool = False
 
 

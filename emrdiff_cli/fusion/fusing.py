@@ -37,6 +37,7 @@ from emrdiff_cli.pair.spectral_coverage import (
 from emrdiff_cli.products.manifest import WORTH_READ, refuse_spoilt
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
+from emrdiff_cli.raster.qgis_style import check_style, style_path, write_style
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.stac_item import check_item, item_path, write_item
@@ -150,7 +151,7 @@ def fuse(
                     tally = write_rows(run, sampling, writer, progress)
                     files.refuse_changed()
                     _write_beside(run, output, spec, options)
-                _write_item(output, spec, options)
+                _describe(output, spec, options)
             except BaseException:
                 if run.journal is not None:
                     run.journal.drop_if_empty()
@@ -174,11 +175,16 @@ def _write_beside(run: FusionRun, output: Path, spec: RasterSpec, options: Fusio
         write_changed(run.scene, options.changed, options.overwrite)
     if options.uncertainty is not None or options.samples:
         write_uncertainty(run.scene, run.geometry, output, run.plan.area, spec, options)
+    # They describe the old output.
     if options.stac is not None:
-        item_path(output).unlink(missing_ok=True)  # the old output's
+        item_path(output).unlink(missing_ok=True)
+    if options.qml:
+        style_path(output).unlink(missing_ok=True)
 
 
-def _write_item(output: Path, spec: RasterSpec, options: FusionOptions) -> None:
+def _describe(output: Path, spec: RasterSpec, options: FusionOptions) -> None:
+    if options.qml:
+        write_style(output, spec)
     if options.stac is None:
         return
     told = ("uncertainty", "uncertainty-mean")
@@ -244,6 +250,8 @@ def _check(
     VerifiedWriter(output, spec, options.overwrite)
     if options.stac is not None:
         check_item(output, options.stac, spec.tags, options.overwrite)
+    if options.qml:
+        check_style(output, spec, options.overwrite)
     refuse_changed_mask(pair, output, options)
     refuse_small_type(pair, spec, options)
     refuse_uncertainty(pair, output, method if sampler is None else "emrdiff", spec, options)

@@ -20,6 +20,7 @@ from emrdiff_cli.methods import AUTO, METHODS, Effort, MethodChoice
 from emrdiff_cli.pair.modes import Register
 from emrdiff_cli.products.mask_classes import AskedMask
 from emrdiff_cli.raster.acquisition import parse_span
+from emrdiff_cli.raster.qgis_style import style_path
 from emrdiff_cli.raster.spec import RASTER_DTYPES, Driver, driver_of
 from emrdiff_cli.raster.stac_item import AUTO_TIME, item_path
 
@@ -65,7 +66,7 @@ class FusionOptions:
     `choose_response` takes it. `clip`: a `dtype` may cut values off. `physical`: values that cannot be are
     corrected. `changed`: where the mask of changed ground is written as well, `uncertainty`: where the standard
     deviations are, `samples_dir`: the folder of so many `samples`, drawn by `seed`. `stac`: a STAC item is, of this
-    time, as `check_item` takes it. `resume`: go on with the
+    time, as `check_item` takes it, `qml`: a style for QGIS. `resume`: go on with the
     unfinished run of the same output, if there is one. `max_memory`: bytes that the process may hold, by
     `estimate_memory`. `driver` None: as the output's name asks for; `overviews` as `RasterSpec` has them.
     `provenance`: tags of the output, on which nothing else depends. Raises UsageError.
@@ -120,6 +121,7 @@ class FusionOptions:
     samples: int = field(default=0, metadata=option("--samples", option_cells.at_least(0)))
     samples_dir: Path | None = field(default=None, metadata=option("--samples-dir", option_cells.below))
     stac: str | None = field(default=None, metadata=option("--stac", option_cells.words))
+    qml: bool = field(default=False, metadata=option("--qml", option_cells.truth))
     seed: int = field(default=0, metadata=option("--seed", option_cells.whole))
     resume: bool = field(default=False, metadata=option("--resume", option_cells.truth))
     provenance: dict[str, str] = field(default_factory=dict)
@@ -159,7 +161,8 @@ class FusionOptions:
         places = () if self.changed is None else (self.changed,)
         told = () if self.uncertainty is None else uncertainty_files(self.uncertainty)
         item = () if self.stac is None else (item_path(output),)
-        return (*places, *told, *item, *self.draw_files(output))
+        style = (style_path(output),) if self.qml else ()
+        return (*places, *told, *item, *style, *self.draw_files(output))
 
     def draw_files(self, output: Path) -> tuple[Path, ...]:
         """The files of the draws."""

@@ -19,6 +19,7 @@ from emrdiff_cli.raster.crs import same_crs
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.metadata import value_beside
+from emrdiff_cli.raster.qgis_style import writing_style
 from emrdiff_cli.raster.reading import RasterReader, open_raster
 from emrdiff_cli.raster.spec import Driver
 from emrdiff_cli.raster.stac_item import writing_item
@@ -163,6 +164,7 @@ def stitch(
     driver: Driver = "GTiff",
     overviews: bool | None = None,
     stac: str | None = None,
+    qml: bool = False,
     overwrite: bool = False,
     report: Report,
 ) -> None:
@@ -171,7 +173,7 @@ def stitch(
     The tiles may have been processed: bands, dtype, nodata and scale are theirs, as long as they agree.
     `index`: None for the folder's own. `raster`: which one's tiles; None if there is only one. Overlaps are
     blended over valid pixels, exactly where tiles agree; only one row of tiles is held. `stac`: the time of a STAC
-    item to be written beside it, as `check_item` takes it.
+    item to be written beside it, as `check_item` takes it, `qml`: with a style for QGIS.
     Raises UsageError, OutputExistsError, InputError, WriteError.
     """
     folder, output = Path(folder), Path(output)
@@ -190,7 +192,11 @@ def stitch(
     # The CRS as the tiles spell it, which the index only has to mean.
     grid = replace(tiled.grid, crs_wkt=first.grid.crs_wkt or tiled.grid.crs_wkt)
     spec = RasterSpec.like(first, grid=grid, driver=driver, tags=tags, overviews=overviews)
-    with writing_item(output, spec, stac, overwrite), VerifiedWriter(output, spec, overwrite) as writer:
+    styled, described = (
+        writing_style(output, spec, qml, overwrite),
+        writing_item(output, spec, stac, overwrite),
+    )
+    with styled, described, VerifiedWriter(output, spec, overwrite) as writer:
         _blend(folder, tiled, first, writer, report)
 
 

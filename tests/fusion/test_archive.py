@@ -107,6 +107,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "values as they come out": {"physical": False},
     "a mask that is not there": {"changed": Path("mask.tif")},
     "an item that is not there": {"stac": "2024-06-01"},
+    "a style that is not there": {"qml": True},
     "a page that is not there": {"report": Path("page")},
     "an uncertainty that is not there": {"uncertainty": Path("u.tif")},
     "draws that are not there": {"samples": 2, "samples_dir": Path("draws")},
