@@ -29,6 +29,7 @@ _OF_FILES = (
     "samples_dir",
     "report",
     "stac",
+    "qml",
     "overwrite",
     "resume",
 )
@@ -73,6 +74,7 @@ class FuseFiles(HowToFuse, total=False):
     samples_dir: Pathlike | None
     report: Pathlike | None
     stac: str | None
+    qml: bool
     overwrite: bool
     resume: bool
 

@@ -152,6 +152,7 @@ def fuse(
     samples_dir: Pathlike | None = None,
     report: Pathlike | None = None,
     stac: str | None = None,
+    qml: bool = False,
     overwrite: bool = False,
     resume: bool = False,
 ) -> Fusion[Any]:

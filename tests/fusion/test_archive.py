@@ -50,7 +50,7 @@ def test_a_part_that_is_none_is_refused(count: int, number: int) -> None:
 def test_scenes_of_one_model_share_its_weights_whatever_their_seed(tmp_path: Path) -> None:
     write_pair(tmp_path, 32, 32)
     model = str(save_random_model(tmp_path / "random"))
-    settings = FusionSettings(model=model, tile=32, overlap=8)
+    settings = FusionSettings(model=model, tile=32, overlap=8, precision="fp32")
     jobs = jobs_of([tmp_path / f"out{i}.tif" for i in range(3)], settings)
     jobs[2] = replace(jobs[2], job=replace(jobs[2].job, settings=replace(settings, seed=4)))
     before = fusion_job._weights.cache_info()
@@ -117,7 +117,7 @@ PASSING: dict[str, dict[str, Any]] = {
     "clipping": {"clip": True},
     "resume": {"resume": True},
     "memory": {"max_memory": 10**12, "batch_size": 1},
-    "device": {"device": "cpu"},
+    "device": {"device": "cpu", "num_threads": 1, "precision": "fp32"},
     "effort, with the method given": {"effort": "thorough"},
     "tiles, without a model": {"tile": 64, "overlap": 8},
     "the LR-HSI's own type": {"dtype": "int16"},
