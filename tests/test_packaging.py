@@ -9,7 +9,8 @@ from pathlib import Path
 from emrdiff_cli.version import __version__
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TOML = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = TOML["project"]
 RECIPE = (ROOT / ".ci" / "conda" / "recipe.yaml").read_text()
 
 
@@ -33,3 +34,10 @@ def test_the_container_takes_a_torch_that_is_let_in() -> None:
     allowed = next(text for text in PROJECT["dependencies"] if text.startswith("torch"))
     low, high = (tuple(map(int, part)) for part in re.findall(r"(\d+)\.(\d+)", allowed))
     assert [low <= tuple(map(int, found)) < high for found in version] == [True]
+
+
+def test_every_folder_of_the_package_is_listed() -> None:
+    """One that is not is left out by a build, or put in with a warning that a later one will not."""
+    paths = [path.relative_to(ROOT) for path in (ROOT / "emrdiff_cli").rglob("*") if path.is_file()]
+    folders = {".".join(path.parent.parts) for path in paths if "__pycache__" not in path.parts}
+    assert folders == set(TOML["tool"]["setuptools"]["packages"]) - {"emrdiff_cli._models"}
