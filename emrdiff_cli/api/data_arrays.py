@@ -83,6 +83,11 @@ def has_place(cube: xr.DataArray, name: str) -> bool:
     return _transform(cube, _axes(cube, name), name) is not None
 
 
+def has_crs(cube: xr.DataArray) -> bool:
+    """Whether a DataArray has a CRS."""
+    return _placed(cube).crs is not None
+
+
 def data_array_of(
     image: Image, like: xr.DataArray, on: xr.DataArray, name: str, *, same_bands: bool = True
 ) -> xr.DataArray:
@@ -151,6 +156,11 @@ def _transform(cube: xr.DataArray, axes: _Axes, name: str) -> Affine | None:
     None without coordinates and without one. Raises InputError for coordinates that are not evenly spaced.
     """
     place = _placed(cube)
+    for dim in (axes.y, axes.x):
+        if dim in cube.coords and cube.coords[dim].dtype.kind not in "iuf":
+            raise InputError(
+                f"{name}: its coordinates {dim} are no numbers: give it those of its pixels' centres"
+            )
     recorded: Affine = place.transform()
     if axes.x not in cube.coords or axes.y not in cube.coords:
         return None if recorded == Affine.identity() else recorded
@@ -170,11 +180,19 @@ def _transform(cube: xr.DataArray, axes: _Axes, name: str) -> Affine | None:
 
 
 def _refuse_uneven(cube: xr.DataArray, dim: Hashable, name: str) -> None:
-    at = np.asarray(cube.coords[dim].to_numpy(), np.float64)
+    stored = cube.coords[dim].to_numpy()
+    if stored.dtype.kind not in "iuf":
+        raise InputError(
+            f"{name}: its coordinates {dim} are no numbers: give it those of its pixels' centres"
+        )
+    at = stored.astype(np.float64)
     if len(at) < 2:
         return
+    step = abs(at[-1] - at[0]) / (len(at) - 1)
+    # Those of float32 are rounded to a visible share of a pixel.
+    rounded = 0.0 if stored.dtype.kind != "f" else 2 * np.finfo(stored.dtype).eps * np.abs(at).max()
     off = np.abs(at - np.linspace(at[0], at[-1], len(at))).max()
-    if not off < _EVEN * abs(at[1] - at[0]):
+    if not off < max(_EVEN * step, min(rounded, step / 4)):
         raise InputError(f"{name}: its coordinates {dim} are not evenly spaced: bring it to a grid first")
 
 

@@ -12,7 +12,7 @@ import rasterio
 from affine import Affine
 
 from emrdiff_cli import check, degrade, evaluate, fuse, psnr, simulate
-from emrdiff_cli.errors import EmrdiffError, InputError, UsageError
+from emrdiff_cli.errors import EmrdiffError, GridError, InputError, UsageError
 from tests.support.pairs import displaced
 from tests.support.rasters import NORTH_UP
 from tests.support.scenes import read, textured, write_cube
@@ -87,6 +87,11 @@ def test_grids_are_those_of_the_coordinates(tmp_path: Path) -> None:
     np.testing.assert_allclose(upward.cube.sel(y=usual.y), usual, atol=2e-5)
     renamed = pair.lr_hsi.rename(band="wl", y="latitude", x="longitude")
     assert fuse(renamed, pair.hr_msi, method="glp").cube.dims == ("wl", "latitude", "longitude")
+    single = [
+        cube.assign_coords(x=cube.x.astype("f4"), y=cube.y.astype("f4"))
+        for cube in (pair.lr_hsi, pair.hr_msi)
+    ]
+    np.testing.assert_allclose(fuse(single[0], single[1], method="glp").cube, usual, atol=0.03)
     bare = [cube.drop_vars(("x", "y", "spatial_ref")) for cube in (pair.lr_hsi, pair.hr_msi)]
     for cube in bare:
         cube.attrs.pop("_FillValue", None)
@@ -106,6 +111,8 @@ CUBE = xr.DataArray(
         (CUBE.isel(x=[0, 1, 2, 4]), InputError, "coordinates x are not evenly spaced"),
         (CUBE.assign_attrs(scale_factor=1e-4), InputError, "was applied already; drop the attribute"),
         (CUBE.assign_attrs(scale_factor=(0.1, 0.2)), InputError, "different scale_factor"),
+        (CUBE.assign_coords(x=list("abcdef")), InputError, "coordinates x are no numbers"),
+        (CUBE.rio.write_crs(32633), GridError, r"hr_msi has no CRS but lr_hsi has: .*hr_msi\.rio\.write_crs"),
         (CUBE.to_dataset(name="lr"), UsageError, "is an xarray Dataset"),
     ],
 )
