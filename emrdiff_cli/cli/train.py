@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from emrdiff_cli.cli import completion, panels
-from emrdiff_cli.cli.options import Device, Overwrite, PsfFwhm, Quiet, Registration, Shift, asked_geometry
+from emrdiff_cli.cli.options import (
+    Device,
+    NumThreads,
+    Overwrite,
+    PsfFwhm,
+    Quiet,
+    Registration,
+    Shift,
+    asked_geometry,
+)
 from emrdiff_cli.cli.progress import Report, duration, progress
 from emrdiff_cli.errors import ConfigError, UsageError
 from emrdiff_cli.pair.modes import AskedGeometry
@@ -142,6 +151,7 @@ def train(
         ),
     ] = "",
     device: Device = "auto",
+    num_threads: NumThreads = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with an interrupted training.", rich_help_panel=panels.WRITTEN),
@@ -167,12 +177,18 @@ def train(
     from emrdiff_cli.runtime.torch_library import require_torch
 
     require_torch()
+    import torch
+
+    from emrdiff_cli.core.side_by_side import working_side_by_side
+    from emrdiff_cli.runtime.threads import thread_count
     from emrdiff_cli.training.model_folder import check_free, sole_training
     from emrdiff_cli.training.process_group import assembled_group
 
     flags = {"iterations": iterations, "batch": batch, "patch": patch, "seed": seed}
     inputs = [*(scene or ()), *([config] if config else []), *([Path(srf)] if srf else [])]
-    with assembled_group() as group, sole_training(output, group):
+    threads = thread_count(num_threads)
+    torch.set_num_threads(threads)
+    with assembled_group() as group, sole_training(output, group), working_side_by_side(threads):
         quiet = quiet or not group.leads
         with group.as_one():
             check_free(output, resume, overwrite, inputs)

@@ -15,6 +15,7 @@ from emrdiff_cli.core.metrics.cube import KEYS
 from emrdiff_cli.core.sensor.degradation import DegradedImage, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import observe_msi
+from emrdiff_cli.core.side_by_side import working_side_by_side
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.evaluation.full_reference import Evaluation, evaluate
 from emrdiff_cli.evaluation.recorded_pair import lr_on_grid, psf_sigmas
@@ -31,6 +32,7 @@ from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid, RasterInfo
+from emrdiff_cli.runtime.threads import thread_count
 
 Field = NDArray[np.float32]
 
@@ -90,7 +92,7 @@ def wald_test(
     not wholly on valid pixels are left out. `mask`: as `open_pair` takes it. Raises InputError for a pair too
     small to be degraded, and what fusion raises.
     """
-    with TemporaryDirectory(prefix="emrdiff-wald-") as folder:
+    with TemporaryDirectory(prefix="emrdiff-wald-") as folder, working_side_by_side(thread_count()):
         lr, msi, truth = (Path(folder) / f"{part}.tif" for part in ("lr_hsi", "hr_msi", "truth"))
         with open_pair(Path(lr_hsi), Path(hr_msi), mask=mask) as stated:
             found, masked = register(stated, *geometry), mask_notes(stated, stated.mask_shares())

@@ -13,6 +13,7 @@ from typing import Any
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.evidence.verdict import Candidate, Verdict
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
+from emrdiff_cli.core.side_by_side import working_side_by_side
 from emrdiff_cli.errors import ModelError, UsageError
 from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
@@ -45,6 +46,7 @@ from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import RasterInfo
 from emrdiff_cli.runtime.interruption import deferred
 from emrdiff_cli.runtime.sole_run import sole_run
+from emrdiff_cli.runtime.threads import thread_count
 from emrdiff_cli.zoo import hsi_order
 
 __all__ = ["FusionOptions", "FusionReport", "check_fit", "fuse", "tile_size"]
@@ -134,7 +136,11 @@ def fuse(
     if sampler is not None and sampling is None:
         sampling = partial(sample_rows, sampler)
     started = time.monotonic()
-    with bounded_cache(CACHE_MEGABYTES), opened(lr_path, msi_path, options) as pair:
+    with (
+        bounded_cache(CACHE_MEGABYTES),
+        working_side_by_side(thread_count(options.num_threads)),
+        opened(lr_path, msi_path, options) as pair,
+    ):
         choice = _check(pair, output, sampler, end_point, options)
         _refuse_spoilt(pair, options)
         masked = pair.mask_shares()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emrdiff_cli import zoo
 from emrdiff_cli.core.evidence.verdict import Candidate
+from emrdiff_cli.core.side_by_side import working_side_by_side
 from emrdiff_cli.errors import EmrdiffError, ModelError, OutputExistsError, TorchError, UsageError
 from emrdiff_cli.fusion.fusing import FusionReport, check_fit, fuse, tile_size
 from emrdiff_cli.fusion.fusion_plan import FusionPlan, plan
@@ -27,7 +28,7 @@ from emrdiff_cli.raster.identity import State, file_sha256, file_state
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.raster_info import Window
 from emrdiff_cli.report.page import check_report, report_file
-from emrdiff_cli.runtime.threads import limited_threads, thread_count
+from emrdiff_cli.runtime.threads import thread_count
 from emrdiff_cli.runtime.torch_library import has_torch, require_torch
 from emrdiff_cli.zoo import ZooModel
 
@@ -181,7 +182,7 @@ def plan_job(job: FusionJob, chosen: ChosenModel | None, *, trial: bool = True) 
 
     def estimate(pair: PairReader, area: Window, tiles: int) -> TimeEstimate | None:
         try:
-            with limited_threads(thread_count(job.settings.num_threads)):
+            with working_side_by_side(thread_count(job.settings.num_threads)):
                 return estimate_time(pair, area, tiles, method, make, job.settings)
         except (EmrdiffError, MemoryError) as error:
             notes.append(f"how long it would take was not tried out: {error}")
@@ -218,13 +219,6 @@ def run_job(
 
     With `workers` they run the model, and this process does the rest; a method without a model is all its.
     """
-    with limited_threads(thread_count(job.settings.num_threads)):
-        return _run_chosen(job, chosen, progress, workers)
-
-
-def _run_chosen(
-    job: FusionJob, chosen: ChosenModel | None, progress: Progress | None, workers: Workers | None
-) -> FusionReport:
     if chosen is None:
         return _fuse_without_model(job, None, _passed_over(job), progress)
     try:

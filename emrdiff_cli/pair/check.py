@@ -18,6 +18,7 @@ from emrdiff_cli.core.sensor.holes import valid_pixels
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.core.sensor.survey import BandStates, BandSurvey
+from emrdiff_cli.core.side_by_side import working_side_by_side
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.pair.check_geometry import (
     block_check,
@@ -50,6 +51,7 @@ from emrdiff_cli.raster.crs import crs_label, same_crs
 from emrdiff_cli.raster.fill_warnings import fill_warnings
 from emrdiff_cli.raster.reading import read_info
 from emrdiff_cli.raster_info import RasterInfo, Window
+from emrdiff_cli.runtime.threads import thread_count
 
 __all__ = ["Check", "check", "find_shift"]
 
@@ -80,7 +82,10 @@ def check(
     choice = choose_response(srf, lr, msi)
     result = _known(lr, msi)
     try:
-        with open_pair(lr_path, msi_path, src_nodata=src_nodata, mask=mask) as pair:
+        with (
+            working_side_by_side(thread_count()),
+            open_pair(lr_path, msi_path, src_nodata=src_nodata, mask=mask) as pair,
+        ):
             result = _placed(result, pair)
             result = _masked(result, pair)
             result = _surveyed(result, pair, progress)

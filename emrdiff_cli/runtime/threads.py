@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from threadpoolctl import threadpool_limits
 
 _GROUP = Path("/sys/fs/cgroup")
 
@@ -33,10 +29,3 @@ def group_quota(group: Path = _GROUP) -> int | None:
         return max(1, math.ceil(int(quota) / int(period))) if int(quota) > 0 else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
-
-
-@contextmanager
-def limited_threads(count: int) -> Iterator[None]:
-    """Hold BLAS, and what works side by side, to so many threads."""
-    with threadpool_limits(count, user_api="blas"):
-        yield
