@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +45,10 @@ class Basis:
         """(B, ...) -> (k, ...): coefficients of the spectra."""
         if self.is_identity:
             return np.asarray(spectra, dtype=np.float32)
-        flat = spectra.reshape(len(spectra), -1) - self.mean[:, None]
-        coefficients = (self.vectors.T @ flat).astype(np.float32)
+        flat = spectra.reshape(len(spectra), -1)
+        coefficients = np.empty((self.vectors.shape[1], flat.shape[1]), np.float32)
+        for part in _parts(flat.shape[1]):
+            coefficients[:, part] = self.vectors.T @ (flat[:, part] - self.mean[:, None])
         return coefficients.reshape(-1, *spectra.shape[1:])
 
     def expand(self, coefficients: Floats) -> NDArray[np.float32]:
@@ -53,7 +56,8 @@ class Basis:
         if self.is_identity:
             return np.asarray(coefficients, dtype=np.float32)
         flat = coefficients.reshape(len(coefficients), -1).astype(np.float32)
-        spectra = self.vectors @ flat + self.mean[:, None]
+        spectra: NDArray[np.float32] = self.vectors @ flat
+        spectra += self.mean[:, None]
         return spectra.reshape(-1, *coefficients.shape[1:])
 
 
@@ -68,23 +72,42 @@ def find_basis(pixels: Floats, size: int, used: NDArray[np.bool_] | None = None)
     With `used` (B,) those of the bands used alone; mean and vectors are 0 in the others, which lie outside.
     Raises InputError when there are fewer pixels than directions.
     """
-    if used is not None and not used.all():
-        return _embedded(find_basis(pixels[used], size), used)
-    bands, count = pixels.shape
+    return find_image_basis(pixels[:, None], np.ones((1, pixels.shape[1]), bool), size, used)
+
+
+def find_image_basis(
+    image: Floats, valid: NDArray[np.bool_], size: int, used: NDArray[np.bool_] | None = None
+) -> Basis:
+    """`find_basis` of the `valid` (h, w) pixels of an image (B, h, w), of which no copy is made."""
+    chosen = np.arange(len(image)) if used is None else np.flatnonzero(used)
+    bands, count = len(chosen), int(valid.sum())
     if size > min(bands, count - 1):
         raise InputError(
             f"a subspace of {size} dimensions needs more than {size} valid LR pixels and at least "
             f"{size} bands; this LR-HSI has {count} and {bands}"
         )
-    mean = pixels.mean(axis=1, dtype=np.float64)
+    rows, cols = np.nonzero(valid)
+
+    def pixels() -> Iterator[Floats]:
+        for part in _parts(count):
+            yield image[:, rows[part], cols[part]][chosen]
+
+    mean = sum(part.sum(axis=1, dtype=np.float64) for part in pixels()) / count
     scatter = np.zeros((bands, bands))
-    for start in range(0, count, _PIXELS_AT_ONCE):
-        centred = pixels[:, start : start + _PIXELS_AT_ONCE] - mean[:, None]
+    for part in pixels():
+        centred = part - mean[:, None]
         scatter += centred @ centred.T
     _, vectors = np.linalg.eigh(scatter)
     leading = vectors[:, ::-1][:, :size]
     signs = np.where(leading.sum(axis=0) < 0, -1.0, 1.0)
-    return Basis(mean.astype(np.float32), (leading * signs).astype(np.float32))
+    found = Basis(mean.astype(np.float32), (leading * signs).astype(np.float32))
+    return found if used is None or used.all() else _embedded(found, used)
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """So many pixels, by parts."""
+    for start in range(0, count, _PIXELS_AT_ONCE):
+        yield slice(start, start + _PIXELS_AT_ONCE)
 
 
 def _embedded(basis: Basis, used: NDArray[np.bool_]) -> Basis:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -13,7 +13,7 @@ from emrdiff_cli.core.evidence.covariance_choice import covariance_for
 from emrdiff_cli.core.methods.covariance import Covariance
 from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
-from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_invalid
+from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_invalid, unusable_bands
 from emrdiff_cli.core.sensor.missing_bands import MissingBands, fill_missing
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Strip, observe_msi
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
@@ -104,16 +104,18 @@ def observe_scene(pair: PairReader) -> ObservedScene:
     of_msi = _MsiSurvey(pair.alignment.hr_window.height)
     seen = observe_msi(partial(_surveyed, pair, of_msi), pair.resampling.down)
     filled, missing = fill_missing(values, known.bad, seen.msi_at_lr)
-    hsi, lr_valid, unusable = fill_invalid(filled, known.bad, known.wavelengths_nm)
-    del filled
-    passed, of_lr = _passed(values, unusable), probable_fill(_varied(values[~unusable]))
-    lost_lr = float((np.isfinite(values[~unusable]).any(axis=0) & ~lr_valid).mean())
+    unusable = unusable_bands(filled, known.bad)
+    passed, of_lr = _passed(values, unusable), probable_fill(_varied(values, ~unusable))
+    somewhere = _any_finite(values, ~unusable)
     del values
+    hsi, lr_valid, _ = fill_invalid(filled, known.bad, known.wavelengths_nm)
+    del filled
+    lost_lr = float((somewhere & ~lr_valid).mean())
     possible = PossibleValues.of(hsi, lr_valid, pair.resampling.down)
     hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr)
     lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
-    _refuse_flat(pair.lr_info, hsi[~unusable][:, lr.valid])
-    _refuse_flat(pair.msi_info, lr.msi[:, lr.valid])
+    _refuse_flat(pair.lr_info, (hsi[band][lr.valid] for band in np.flatnonzero(~unusable)))
+    _refuse_flat(pair.msi_info, (band[lr.valid] for band in lr.msi))
     lr, ground = _without_changes(lr, ~unusable)
     fill, lost = (of_lr, of_msi.fill.result()), Lost(lost_lr, of_msi.lost_share)
     return ObservedScene(pair, seen, lr, lr_valid, unusable, passed, ground, fill, possible, missing, lost)
@@ -147,10 +149,18 @@ def _surveyed(pair: PairReader, survey: _MsiSurvey) -> Iterator[Strip]:
         yield Strip(top, fill_holes(values, valid), valid)
 
 
-def _varied(values: Field) -> Field:
-    """The bands that are not of one value alone."""
-    varied: Field = values[np.nanmin(values, axis=(1, 2)) < np.nanmax(values, axis=(1, 2))]
-    return varied
+def _varied(values: Field, usable: NDArray[np.bool_]) -> Field:
+    """The usable bands that are not of one value alone."""
+    bands = [band for band in np.flatnonzero(usable) if np.nanmin(values[band]) < np.nanmax(values[band])]
+    return values if len(bands) == len(values) else values[bands]
+
+
+def _any_finite(values: Field, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels (h, w) that have a value in any of the usable bands."""
+    found = np.zeros(values.shape[1:], bool)
+    for band in values[usable] if not usable.all() else values:
+        found |= np.isfinite(band)
+    return found
 
 
 def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, ChangedGround]:
@@ -161,9 +171,10 @@ def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, C
     return changes.applied(lr), ChangedGround(changes.changed, lr.valid)
 
 
-def _refuse_flat(info: RasterInfo, values: Field) -> None:
-    """Raise NothingToFuseError where every band (rows of `values`) is of one value, but for float32's rounding."""
-    if values.size and (np.ptp(values, axis=1) <= _ROUNDING * np.abs(values).max(axis=1)).all():
+def _refuse_flat(info: RasterInfo, bands: Iterable[Field]) -> None:
+    """Raise NothingToFuseError where every band's values (n,) are one, but for float32's rounding."""
+    flat = [band.size and np.ptp(band) <= _ROUNDING * np.abs(band).max() for band in bands]
+    if flat and all(flat):
         raise NothingToFuseError(
             f"{info.path.name}: every band is of one value alone where the two rasters meet, so there is nothing "
             "to fuse: look at it with `emrdiff quicklook`"

@@ -61,6 +61,7 @@ def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> Prepar
         valid=valid,
         overlap=psf_overlap(resampling.down),
         brightness=kernel.relative_brightness(injection.msi),
+        axes=axes,
     )
     return PreparedKriging(data, kernel, neighbourhood, axes, injection)
 
@@ -71,24 +72,25 @@ def fit_kriging(scene: SceneToFit, covariance: Covariance | None = None) -> Deta
     `covariance`: None for the scene's. Where the scene asks for it, the detail agrees with the MSI's.
     """
     covariance = covariance or scene.covariance
-    prepared = prepare_kriging(scene, covariance)
     agreement = None
     if scene.agreeing:
         agreement = MsiAgreement.of(scene.lr, scene.linear.unexplained, scene.resampling)
-    return injected(prepared, krige(prepared.data, covariance), scene, agreement)
+    prepared = prepare_kriging(scene, covariance)
+    kriged = krige(prepared.data, covariance, kept=None if agreement is None else agreement.kept)
+    nothing = np.empty((0, *scene.lr.valid.shape), np.float32)
+    prepared = replace(prepared, data=replace(prepared.data, features=nothing))  # makes room
+    if agreement is not None:
+        prepared = replace(prepared, injection=agreement.applied(prepared.injection))
+    return injected(prepared, kriged, scene)
 
 
-def injected(
-    prepared: PreparedKriging, kriged: Kriged, scene: SceneToFit, agreement: MsiAgreement | None = None
-) -> DetailInjection:
-    """The scene-wide map's detail and a kriged prediction, in `agreement` with the MSI, back-projected."""
+def injected(prepared: PreparedKriging, kriged: Kriged, scene: SceneToFit) -> DetailInjection:
+    """The scene-wide map's detail and a kriged prediction, back-projected."""
     injection = prepared.injection
     at_lr = np.zeros_like(injection.base)
     colour = ColourTerm(prepared.kernel, kriged.weights, prepared.neighbourhood, at_lr)
-    slopes = np.empty_like(kriged.slopes)
-    for row in range(slopes.shape[2]):
-        slopes[:, :, row] = prepared.axes.T @ kriged.slopes[:, :, row]
+    slopes = kriged.slopes
     if kriged.shape.any():
-        slopes += kriged.shape[:, None] / np.float32(len(prepared.axes) * prepared.kernel.brightness)
+        slopes = slopes + kriged.shape[:, None] / np.float32(len(prepared.axes) * prepared.kernel.brightness)
     detail = replace(injection, local_slopes=slopes, colour=colour)
-    return consistent(agreement.applied(detail) if agreement else detail, scene, kriged.texture)
+    return consistent(detail, scene, kriged.texture)

@@ -40,7 +40,8 @@ class KrigingData:
     axes of unit variance; `features` of colour (n, h, w), the means of the HR pixels' under the PSF;
     `whitening` (n, n), to features whose products are the colour kernel; `valid` (h, w); `overlap`, the correlation
     of white HR texture between LR pixels by their distance along rows and along columns (core.texture);
-    `brightness` (h, w), the MSI's, 1 in the mean.
+    `brightness` (h, w), the MSI's, 1 in the mean; `axes` (m, m) from the MSI's bands to those of `msi`, None where
+    it is on the bands.
     """
 
     residual: Floats
@@ -51,6 +52,7 @@ class KrigingData:
     valid: NDArray[np.bool_]
     overlap: tuple[Doubles, Doubles]
     brightness: Floats
+    axes: Field | None = None
 
 
 class Kriged(NamedTuple):
@@ -66,14 +68,25 @@ class Kriged(NamedTuple):
     shape: Field
 
 
-def krige(data: KrigingData, covariance: Covariance = USUAL, sampled: int = _SAMPLED) -> Kriged:
-    """The predictor of the residual from the valid LR pixels; nuggets and texture are told by so many blocks."""
-    return predictor(GaussianProcess.likeliest(data, covariance, sampled), sampled)
+def krige(
+    data: KrigingData,
+    covariance: Covariance = USUAL,
+    sampled: int = _SAMPLED,
+    kept: Floats | None = None,
+) -> Kriged:
+    """The predictor of the residual from the valid LR pixels; nuggets and texture are told by so many blocks.
+
+    `kept` (k, k): what the predicted channels are multiplied by.
+    """
+    return predictor(GaussianProcess.likeliest(data, covariance, sampled), sampled, kept)
 
 
-def predictor(field: GaussianProcess, sampled: int = _SAMPLED) -> Kriged:
-    """The predictor of a field's residual."""
+def predictor(field: GaussianProcess, sampled: int = _SAMPLED, kept: Floats | None = None) -> Kriged:
+    """The predictor of a field's residual; `kept` (k, k) as for `krige`."""
     data = field.data
+    mixing = np.eye(len(data.residual)) if kept is None else kept
+    own_axes = np.eye(len(data.msi)) if data.axes is None else data.axes
+    on_channels, on_bands = mixing.T.astype(np.float32), own_axes.T.astype(np.float32)
     k, (height, width) = len(data.residual), data.valid.shape
     nodes = (-(-height // NODE_SPACING), -(-width // NODE_SPACING))
     weights = np.zeros((*nodes, len(data.features), k), np.float32)
@@ -86,12 +99,15 @@ def predictor(field: GaussianProcess, sampled: int = _SAMPLED) -> Kriged:
             block = field.block(top, left, whitened=whitened)
             if not len(block.places):
                 continue
-            alpha = (block.alpha(field.nuggets) * field.spread).astype(np.float32)
+            # Linear in the weights: so mixed, they predict what is mixed of the channels.
+            alpha = (block.alpha(field.nuggets) * field.spread).astype(np.float32) @ on_channels
             inside = list(nodes_in(top, left, nodes))
             places = np.array([[node_place(row), node_place(col)] for row, col in inside]).reshape(-1, 2)
             for node, at_node in zip(inside, block.feature_weights(places, alpha), strict=True):
                 weights[node] = data.whitening.T @ at_node
-            slopes[:, :, *block.core] = block.slopes(alpha)
+            on_axes = block.slopes(alpha)
+            of_bands = on_bands @ on_axes.reshape(*on_axes.shape[:2], -1)
+            slopes[:, :, *block.core] = of_bands.reshape(on_axes.shape)
             if field.covariance.shape_sill:
                 shape[:, *block.core] = block.shape(alpha)
 

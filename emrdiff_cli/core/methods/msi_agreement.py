@@ -9,7 +9,6 @@ the MSI's own responses alone. Where R fits badly, for the noise or the response
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,17 +83,15 @@ class MsiAgreement:
         total = wrong * weights @ weights.T + noise
         return cls(weights, wrong * weights.T @ np.linalg.pinv(total, hermitian=True))
 
+    @property
+    def kept(self) -> Doubles:
+        """(k, k): what is left of detail beside the MSI's, I - G R."""
+        return np.asarray(np.eye(len(self.gain)) - self.gain @ self.weights)
+
     def applied(self, injection: DetailInjection) -> DetailInjection:
-        """The injection whose detail agrees; its base is as before, and back-projection has yet to follow."""
-        kept = np.eye(len(self.gain)) - self.gain @ self.weights
-        changes: dict[str, Any] = {"slopes": (kept @ injection.slopes + self.gain).astype(np.float32)}
-        if injection.local_slopes is not None:
-            local, on_channels = np.empty_like(injection.local_slopes), kept.astype(np.float32)
-            for row in range(local.shape[2]):
-                of_row = injection.local_slopes[:, :, row].reshape(len(kept), -1)
-                local[:, :, row] = (on_channels @ of_row).reshape(local[:, :, row].shape)
-            changes["local_slopes"] = local
-        if (colour := injection.colour) is not None:
-            flat = colour.weights.reshape(-1, len(kept)) @ kept.T.astype(np.float32)
-            changes["colour"] = replace(colour, weights=flat.reshape(colour.weights.shape))
-        return replace(injection, **changes)
+        """The injection whose slopes agree; local detail has to be multiplied by `kept` where it comes from.
+
+        Its base is as before, and back-projection has yet to follow.
+        """
+        slopes = (self.kept @ injection.slopes + self.gain).astype(np.float32)
+        return replace(injection, slopes=slopes)

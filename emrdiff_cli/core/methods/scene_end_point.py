@@ -14,7 +14,7 @@ from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
-from emrdiff_cli.core.subspace import Basis, find_basis, identity_basis
+from emrdiff_cli.core.subspace import Basis, find_image_basis, identity_basis
 from emrdiff_cli.methods import METHODS, EndPoint
 
 Floats = NDArray[np.floating[Any]]
@@ -58,7 +58,7 @@ def choose_basis(scene: LrScene, subspace: int, used: NDArray[np.bool_] | None =
     """
     if subspace in (0, len(scene.hsi)):
         return identity_basis(len(scene.hsi))
-    return find_basis(scene.hsi[:, scene.valid], subspace, used)
+    return find_image_basis(scene.hsi, scene.valid, subspace, used)
 
 
 def own_basis(scene: LrScene) -> Basis:
@@ -81,12 +81,20 @@ def find_end_point(
     `agreeing`: whether kriging's detail is made to agree with the MSI; that which models start from is not.
     """
     lr = basis.project(scene.hsi)
-    outside = None if basis.is_full else scene.hsi - basis.expand(lr)
     in_basis = replace(scene, hsi=lr)
     linear = regress(in_basis)
     fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear, covariance, agreeing))
+    outside = None if basis.is_full else _outside(scene.hsi, lr, basis)
     msi = np.asarray(scene.msi, np.float32)
     return SceneEndPoint(method, basis, fitted, msi, linear.unexplained, outside)
+
+
+def _outside(hsi: Floats, channels: Floats, basis: Basis) -> Field:
+    """What the coefficients (k, h, w) of an image (B, h, w) leave of it, worked out by rows."""
+    outside = np.empty(hsi.shape, np.float32)
+    for row in range(hsi.shape[1]):
+        outside[:, row] = hsi[:, row] - basis.expand(channels[:, row])
+    return outside
 
 
 def fit_method(method: EndPoint, scene: SceneToFit) -> Fitted:

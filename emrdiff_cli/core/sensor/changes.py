@@ -164,11 +164,13 @@ def _closed(changed: Mask) -> Mask:
 
 def _components(scene: LrScene) -> Doubles | None:
     """The LR-HSI's leading components (k, n) at the valid pixels, the first the largest; None with too few."""
-    pixels = scene.hsi[:, scene.valid]
-    count = min(_ALL_COMPONENTS, len(pixels), pixels.shape[1] // _PIXELS_EACH - 1)
-    if count < 1 or pixels.shape[1] < _LEAST_PIXELS:
+    rows, cols = np.nonzero(scene.valid)
+    count = min(_ALL_COMPONENTS, len(scene.hsi), len(rows) // _PIXELS_EACH - 1)
+    if count < 1 or len(rows) < _LEAST_PIXELS:
         return None
-    return find_basis(_thinned(pixels), count).project(pixels).astype(np.float64)
+    step = math.ceil(len(rows) / _FIT_PIXELS)
+    basis = find_basis(scene.hsi[:, rows[::step], cols[::step]], count)
+    return basis.project(scene.hsi)[:, scene.valid].astype(np.float64)
 
 
 def _thinned(pixels: NDArray[Real]) -> NDArray[Real]:

@@ -99,15 +99,20 @@ def _fill_of_two(image: Floats) -> tuple[ProbableFill, ...]:
     valid = np.isfinite(image).all(axis=0)
     if len(image) <= _FEW_BANDS or not valid.any():
         return ()
-    seen = image[:, valid]
-    least, greatest = seen.min(axis=1, keepdims=True), seen.max(axis=1, keepdims=True)
-    extreme = seen[:, ((seen == least) | (seen == greatest)).all(axis=0)]
+    count = int(valid.sum())
+    at_ends, all_flat = np.ones(count, bool), True
+    for seen in (band[valid] for band in image):
+        least, greatest = seen.min(), seen.max()
+        at_ends &= (seen == least) | (seen == greatest)
+        all_flat &= bool(least == greatest)
+    rows, cols = (axis[at_ends] for axis in np.nonzero(valid))
+    extreme = image[:, rows, cols]
     extreme = extreme[:, extreme[0] != extreme[-1]]
-    if (least == greatest).all() or extreme.shape[1] < max(_LEAST_PIXELS, _SHARE * seen.shape[1]):
+    if all_flat or extreme.shape[1] < max(_LEAST_PIXELS, _SHARE * count):
         return ()
     pairs = Counter(zip(extreme[0].tolist(), extreme[-1].tolist(), strict=True))
-    (value, other), count = pairs.most_common(1)[0]
-    return (ProbableFill(value, count / seen.shape[1], False, other),)
+    (value, other), most = pairs.most_common(1)[0]
+    return (ProbableFill(value, most / count, False, other),)
 
 
 def _added(known: tuple[float, int], extreme: float, same: Floats, beyond: Any) -> tuple[float, int]:

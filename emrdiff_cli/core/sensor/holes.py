@@ -14,11 +14,19 @@ Floats = NDArray[np.floating[Any]]
 
 def valid_pixels(image: Floats) -> NDArray[np.bool_]:
     """Pixels (H, W) at which every band that has any finite value has one; all False for an empty image."""
-    finite = np.isfinite(image)
-    alive = finite.any(axis=(1, 2))
-    if not alive.any():
-        return np.zeros(image.shape[1:], bool)
-    return np.asarray(finite[alive].all(axis=0))
+    valid, alive = np.ones(image.shape[1:], bool), False
+    for band in image:
+        finite = np.isfinite(band)
+        if finite.any():
+            valid, alive = valid & finite, True
+    return valid & alive
+
+
+def unusable_bands(image: Floats, bad: Sequence[int] = ()) -> NDArray[np.bool_]:
+    """The bands (C,) of an image (C, H, W) without any value, and the `bad` ones (0-based)."""
+    unusable = np.array([not np.isfinite(band).any() for band in image], bool)
+    unusable[list(bad)] = True
+    return unusable
 
 
 def fill_holes(image: Floats, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -66,11 +74,11 @@ def fill_invalid(
     Unusable are bands without any value and the `bad` ones (0-based), of which no value is used: they make no
     pixel invalid, and are interpolated between the others over `positions`.
     """
-    unusable = np.asarray(~np.isfinite(image).any(axis=(1, 2)))
-    unusable[list(bad)] = True
+    unusable = unusable_bands(image, bad)
     usable = np.where(unusable[:, None, None], np.nan, image) if unusable.any() else image
     valid = valid_pixels(usable)
-    return fill_dead_bands(fill_holes(usable, valid), unusable, positions), valid, unusable
+    filled = fill_holes(usable, valid)
+    return fill_dead_bands(filled, unusable, positions) if unusable.any() else filled, valid, unusable
 
 
 def fill_each_band(image: Floats) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -46,11 +46,11 @@ class PossibleValues:
         negative pixels has neither (noise around zero, an index); nor has any band where most bands are such
         (standardised values).
         """
-        seen = hsi[:, valid].astype(np.float64)
-        if not seen.size:
+        if not valid.any():
             return cls.unknown(len(hsi))
-        least, most = seen.min(axis=1), seen.max(axis=1)
-        signed = (seen < 0).mean(axis=1) > _USUAL
+        found = [(seen.min(), seen.max(), (seen < 0).mean()) for seen in (band[valid] for band in hsi)]
+        least, most, negative = np.array(found, np.float64).reshape(-1, 3).T
+        signed = negative > _USUAL
         if signed.mean() > 0.5:
             signed[:] = True
         peak = float(np.prod([taps.weights.max() for taps in down]))
