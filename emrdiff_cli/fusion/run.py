@@ -229,23 +229,33 @@ def _say(progress: Progress | None, pair: PairReader, what: str) -> None:
 def write_rows(
     run: FusionRun, sampling: RowSampling | None, writer: VerifiedWriter, progress: Progress | None
 ) -> Tally:
-    """Compute the rows and write them, in order; reading, the sampler and writing run beside each other."""
+    """Compute the rows and write them, in order.
+
+    Reading, the sampler, the expansion to all bands and writing run beside each other.
+    """
     tally = Tally()
     height = run.plan.area.height
     with run.scene.pair.reopened_msi() as own:
         scene = run.scene.with_pair(run.scene.pair.with_msi(own))
 
-        def write(item: tuple[int, Field]) -> None:
+        def store(rows: Expanded) -> None:
             with bounded_cache(CACHE_MEGABYTES):
-                rows = expanded(scene, run.plan.area, *item, physical=run.plan.physical)
                 tally.count(rows)
                 writer.append(rows.values)
+
+        def expand(item: tuple[int, Field]) -> None:
+            with bounded_cache(CACHE_MEGABYTES):
+                stored.put(expanded(scene, run.plan.area, *item, physical=run.plan.physical))
 
         def report(share: float) -> None:
             if progress is not None:
                 progress(height * share, height)
 
-        with closing(_rows(run, sampling, tally, report)) as rows, WriteBehind(write) as behind:
+        with (
+            WriteBehind(store, depth=1) as stored,
+            closing(_rows(run, sampling, tally, report)) as rows,
+            WriteBehind(expand) as behind,
+        ):
             for item in scene.blocks.cut(rows, run.plan.area):
                 safe_point()
                 behind.put(item)
