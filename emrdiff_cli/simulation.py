@@ -233,8 +233,8 @@ def _msi_rms(reader: RasterReader, info: RasterInfo, matrix: NDArray[np.float64]
 
 
 def _cropped(info: RasterInfo, ratio: int) -> RasterInfo:
-    if ratio < 2 or not float(ratio).is_integer():
-        raise GridError(f"ratio = {ratio}: must be a whole number, 2 or more")
+    if ratio < 2:
+        raise GridError(f"ratio = {ratio}: must be 2 or more")
     height, width = (side // ratio * ratio for side in (info.grid.height, info.grid.width))
     if not height or not width:
         raise GridError(

@@ -41,7 +41,10 @@ def wavelengths_of(
     """Wavelengths in nm of so many bands; None for none. Raises UsageError for what cannot be those."""
     if values is None:
         return None
-    found = tuple(float(value) for value in values)
+    try:
+        found = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: its wavelengths are no numbers: give one for each band, in nm") from error
     if len(found) != count:
         raise UsageError(f"{name}: {len(found)} wavelengths for {count} bands: give one for each")
     if not are_spectral(found, None):

@@ -162,10 +162,10 @@ def _transform(cube: xr.DataArray, axes: _Axes, name: str) -> Affine | None:
                 f"{name}: its coordinates {dim} are no numbers: give it those of its pixels' centres"
             )
     recorded: Affine = place.transform()
+    if not recorded.is_rectilinear:
+        return _turned(cube, axes, recorded, name)
     if axes.x not in cube.coords or axes.y not in cube.coords:
         return None if recorded == Affine.identity() else recorded
-    if not recorded.is_rectilinear:
-        return recorded
     for dim in (axes.x, axes.y):
         _refuse_uneven(cube, dim, name)
     found: Affine = place.transform(recalc=True)
@@ -177,6 +177,26 @@ def _transform(cube: xr.DataArray, axes: _Axes, name: str) -> Affine | None:
         for went, came in zip(there @ (recorded @ end), end, strict=True)
     )
     return recorded if same else found
+
+
+def _turned(cube: xr.DataArray, axes: _Axes, recorded: Affine, name: str) -> Affine:
+    """A turned transform, from the first pixel on that the centres `xc` and `yc` (y, x) of rioxarray have.
+
+    The one that is recorded is of the raster that was opened, of which the cube may be a part. Raises InputError
+    for a part that leaves pixels out.
+    """
+    centres = [cube.coords[key] for key in ("xc", "yc") if key in cube.coords]
+    if len(centres) < 2 or any(set(found.dims) != {axes.y, axes.x} for found in centres):
+        return recorded
+    x, y = (found.transpose(axes.y, axes.x).to_numpy().astype(np.float64) for found in centres)
+    col, row = ~recorded @ (float(x[0, 0]), float(y[0, 0]))
+    found = recorded @ Affine.translation(round(col - 0.5), round(row - 0.5))
+    back = ~found
+    cols, rows = back.a * x + back.b * y + back.c - 0.5, back.d * x + back.e * y + back.f - 0.5
+    off = np.abs(cols - np.arange(x.shape[1])) + np.abs(rows - np.arange(len(x))[:, None])
+    if not off.max() < _EVEN:
+        raise InputError(f"{name}: its coordinates xc and yc are not its transform's: take whole, even parts")
+    return found
 
 
 def _refuse_uneven(cube: xr.DataArray, dim: Hashable, name: str) -> None:
@@ -218,7 +238,13 @@ def _scale(cube: xr.DataArray, name: str) -> tuple[float, float]:
 
 
 def _number(cube: xr.DataArray, key: str, name: str, otherwise: float) -> float:
-    values = set(np.ravel(np.asarray(cube.attrs.get(key, otherwise), np.float64)).tolist())
+    stated = cube.attrs.get(key, otherwise)
+    try:
+        values = set(np.ravel(np.asarray(stated, np.float64)).tolist())
+    except (TypeError, ValueError):
+        values = set()
+    if not values:
+        raise InputError(f"{name}: its attribute {key} is {stated!r}, no number: correct or drop it")
     if len(values) > 1:
         raise InputError(f"{name}: its bands have different {key}: bring them to one")
     return float(values.pop())

@@ -99,6 +99,7 @@ def simulate(
     ((30, 4, 4), (4, 16, 16), ('B2', 'B3', 'B4', 'B8'))
     """
     how: dict[str, Any] = {"protocol": protocol, "noise_db": noise_db, "seed": seed}
+    ratio = _whole(ratio)
     with scratch() as held:
         if kind_of(hr_hsi, "hr_hsi") == "file":
             if out_dir is None:
@@ -171,7 +172,7 @@ def degrade(
     array([[0.5, 0.5],
            [0.5, 0.5]], dtype=float32)
     """
-    width = option_value("psf_fwhm", psf_fwhm)
+    width, ratio = option_value("psf_fwhm", psf_fwhm), _whole(ratio)
     with scratch() as held:
         if kind_of(hr_hsi, "hr_hsi") == "file":
             if output is None:
@@ -191,6 +192,13 @@ def _source(held: Scratch, hr_hsi: Any, wavelengths: Wavelengths) -> Path:
     path = held.folder / "hr_hsi"
     image_of(hr_hsi, "hr_hsi", wavelengths).as_float32().write(path)
     return path
+
+
+def _whole(ratio: Any) -> int:
+    """A ratio as a whole number. Raises UsageError."""
+    if not isinstance(ratio, int | float | np.number) or not float(ratio).is_integer() or ratio < 2:
+        raise UsageError(f"ratio={ratio!r}: must be a whole number, 2 or more")
+    return int(ratio)
 
 
 def _refuse_file_keywords(**given: object) -> None:

@@ -165,7 +165,7 @@ def test_a_cube_is_degraded_as_a_file_is(tmp_path: Path) -> None:
     exact = np.tensordot(responses / responses.sum(axis=1, keepdims=True), truth, axes=1)
     bare = simulate(truth, ratio=4, srf=responses, wavelengths=wavelengths(8))
     np.testing.assert_allclose(bare.hr_msi, exact, atol=1e-6)
-    np.testing.assert_array_equal(degrade(truth, ratio=4), bare.lr_hsi)
+    np.testing.assert_array_equal(degrade(truth, ratio=4.0), bare.lr_hsi)  # type: ignore[call-overload]
     lr = degrade(path, tmp_path / "lr.tif", ratio=4, psf_fwhm=(4, 6.5))
     np.testing.assert_array_equal(degrade(truth, ratio=4, psf_fwhm=(4, 6.5)), read(lr))
     np.testing.assert_allclose(degrade(truth, ratio=4, psf_fwhm=4), bare.lr_hsi, atol=1e-6)
@@ -197,7 +197,8 @@ LR, MSI = np.ones((4, 4, 4)), np.ones((2, 16, 16))
             InputError,
             "^hr_hsi: has no wave",
         ),
-        (lambda: degrade(LR, ratio=2.5), GridError, "a whole number"),  # type: ignore[call-overload]
+        (lambda: degrade(LR, ratio=2.5), UsageError, "a whole number"),  # type: ignore[call-overload]
+        (lambda: check(LR, MSI, wavelengths=["red"] * len(LR)), UsageError, "no numbers"),  # type: ignore[list-item]
         (lambda: degrade(LR, ratio=2, protocol="mean"), UsageError, "one of wald"),  # type: ignore[call-overload]
         (lambda: evaluate(LR), UsageError, "nothing to score against"),  # type: ignore[call-overload]
     ],

@@ -98,6 +98,16 @@ def test_grids_are_those_of_the_coordinates(tmp_path: Path) -> None:
     np.testing.assert_allclose(fuse(*bare, ratio=4, method="glp").cube, usual, atol=2e-5)
 
 
+def test_a_part_of_a_turned_raster_lies_where_its_pixels_do(tmp_path: Path) -> None:
+    """The transform that a part states is the whole's; the centres of its pixels tell."""
+    turned = NORTH_UP @ Affine.rotation(30)
+    whole = opened(write_cube(tmp_path / "cube.tif", textured(4, 24, 24), transform=turned, count=None))
+    part = degrade(whole.isel(y=slice(8, 24), x=slice(4, 20)), ratio=4)
+    assert part.rio.transform().almost_equals(turned @ Affine.translation(4, 8) @ Affine.scale(4), 1e-6)
+    with pytest.raises(InputError, match="take whole, even parts"):
+        degrade(whole.isel(x=slice(None, None, 2)), ratio=4)
+
+
 CUBE = xr.DataArray(
     np.full((4, 6, 6), 0.3), dims=("band", "y", "x"), coords={"x": np.arange(6), "y": np.arange(6)}
 )
@@ -111,6 +121,7 @@ CUBE = xr.DataArray(
         (CUBE.isel(x=[0, 1, 2, 4]), InputError, "coordinates x are not evenly spaced"),
         (CUBE.assign_attrs(scale_factor=1e-4), InputError, "was applied already; drop the attribute"),
         (CUBE.assign_attrs(scale_factor=(0.1, 0.2)), InputError, "different scale_factor"),
+        (CUBE.assign_attrs(add_offset="much"), InputError, "add_offset is 'much', no number"),
         (CUBE.assign_coords(x=list("abcdef")), InputError, "coordinates x are no numbers"),
         (CUBE.rio.write_crs(32633), GridError, r"hr_msi has no CRS but lr_hsi has: .*hr_msi\.rio\.write_crs"),
         (CUBE.to_dataset(name="lr"), UsageError, "is an xarray Dataset"),
