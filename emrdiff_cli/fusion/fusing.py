@@ -38,10 +38,10 @@ from emrdiff_cli.pair.spectral_coverage import (
 from emrdiff_cli.products.manifest import WORTH_READ, refuse_spoilt
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
-from emrdiff_cli.raster.qgis_style import check_style, style_path, write_style
+from emrdiff_cli.raster.qgis_style import check_style, write_style
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.spec import RasterSpec
-from emrdiff_cli.raster.stac_item import check_item, item_path, write_item
+from emrdiff_cli.raster.stac_item import check_item, warn_of_other_item, write_item
 from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import RasterInfo
 from emrdiff_cli.runtime.interruption import deferred
@@ -181,18 +181,18 @@ def _write_beside(run: FusionRun, output: Path, spec: RasterSpec, options: Fusio
         write_changed(run.scene, options.changed, options.overwrite)
     if options.uncertainty is not None or options.samples:
         write_uncertainty(run.scene, run.geometry, output, run.plan.area, spec, options)
-    # They describe the old output.
-    if options.stac is not None:
-        item_path(output).unlink(missing_ok=True)
-    if options.qml:
-        style_path(output).unlink(missing_ok=True)
 
 
 def _describe(output: Path, spec: RasterSpec, options: FusionOptions) -> None:
+    if options.stac is None:
+        warn_of_other_item(output)
+    else:
+        _write_item(output, options.stac, spec, options)
     if options.qml:
         write_style(output, spec)
-    if options.stac is None:
-        return
+
+
+def _write_item(output: Path, when: str, spec: RasterSpec, options: FusionOptions) -> None:
     told = ("uncertainty", "uncertainty-mean")
     beside = (
         {}
@@ -200,7 +200,7 @@ def _describe(output: Path, spec: RasterSpec, options: FusionOptions) -> None:
         else dict(zip(told, uncertainty_files(options.uncertainty), strict=True))
     )
     beside |= {} if options.changed is None else {"changed": options.changed}
-    write_item(output, options.stac, beside=beside, cog=spec.driver == "COG")
+    write_item(output, when, overwrite=options.overwrite, beside=beside, cog=spec.driver == "COG")
 
 
 def _band_order(

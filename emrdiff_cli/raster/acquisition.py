@@ -34,15 +34,17 @@ _TIME = re.compile(r"T?\s*(\d{2}:?\d{2}(?::?\d{2}(?:[.,]\d+)?)?)\s*(Z|UTC|[+-]\d
 
 
 def acquired_in(tags: Mapping[str, str]) -> Span | None:
-    """The time, UTC if it names no zone, or else the day, that `acquired_on` finds."""
+    """The time on the day that `acquired_on` finds, UTC if it names no zone; the whole day where no tag has one."""
     day = acquired_on(tags)
     if day is None:
         return None
-    for key in sorted(tags):
-        found = _DATE.search(tags[key]) if _KEY.search(key) else None
-        if found is not None and "".join(found.group(1, 3, 4)) == day.strftime("%Y%m%d"):
-            return _span(day, tags[key][found.end() :])
-    return None
+    spans = [
+        _span(day, tags[key][found.end() :])
+        for key in sorted(tags)
+        if _KEY.search(key) and (found := _DATE.search(tags[key])) is not None
+        if "".join(found.group(1, 3, 4)) == day.strftime("%Y%m%d")
+    ]
+    return next((span for span in spans if span[0] == span[1]), spans[0])
 
 
 def _span(day: date, rest: str) -> Span:
@@ -63,7 +65,7 @@ def parse_span(text: str) -> Span:
     first, _, last = text.partition("/")
     try:
         start, end = _moments(first)[0], _moments(last or first)[1]
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--stac {text}: must be auto, a day (2024-06-01), a time (2024-06-01T10:30:00Z) or START/END"
         ) from error
@@ -73,8 +75,9 @@ def parse_span(text: str) -> Span:
 
 
 def _moments(text: str) -> Span:
-    if len(text) == len("2024-06-01"):
+    try:
         return _span(date.fromisoformat(text), "")
-    moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment, moment

@@ -6,6 +6,7 @@ Its extensions are projection, eo, raster (2.0) and hsi (1.0), of stac-extension
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 import rasterio
 
-from emrdiff_cli.errors import InputError, OutputExistsError
+from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.acquisition import Span, acquired_in, parse_span
 from emrdiff_cli.raster.crs import crs_label, pixel_width_m
 from emrdiff_cli.raster.footprint import footprint
@@ -25,9 +26,11 @@ from emrdiff_cli.raster.metadata import wavelength_names
 from emrdiff_cli.raster.reading import ignoring_missing_georeference, read_info
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster_info import Grid, RasterInfo
-from emrdiff_cli.runtime.atomic import check_target, write_whole
+from emrdiff_cli.runtime.atomic import check_target, failing_as_write_error, refuse_existing, write_whole
 
 AUTO_TIME = "auto"
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA = "https://stac-extensions.github.io/{}/schema.json"
 _TIFF = "image/tiff; application=geotiff"
@@ -61,11 +64,13 @@ def write_item(
 ) -> None:
     """Describe a raster that is in place, and the rasters `beside` it by their assets' names.
 
-    Raises as `check_item`.
+    An older item goes first: where this one cannot be written, none is left that is of another raster. Raises as
+    `check_item`.
     """
     path = item_path(raster)
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path}: is there already: give --overwrite to replace it")
+    refuse_existing(path, overwrite)
+    with failing_as_write_error(path):
+        path.unlink(missing_ok=True)
     info = read_info(raster)
     content = _item(info, raster, _time(when, info.tags, raster), cog)
     for name, file in (beside or {}).items():
@@ -81,10 +86,20 @@ def writing_item(raster: Path, spec: RasterSpec, when: str | None, overwrite: bo
     """
     if when is None:
         yield
+        warn_of_other_item(raster)
         return
     check_item(raster, when, spec.tags, overwrite)
     yield
     write_item(raster, when, overwrite=overwrite, cog=spec.driver == "COG")
+
+
+def warn_of_other_item(raster: Path) -> None:
+    """Say that an item lies beside a raster that was written without one: it describes what was there before."""
+    if item_path(raster).is_file():
+        _log.warning(
+            "%s: describes what %s was before: write it anew by --stac, or remove it",
+            *(item_path(raster), raster.name),
+        )
 
 
 def _time(when: str, tags: Mapping[str, str], raster: Path) -> Span:

@@ -87,6 +87,19 @@ def test_convert_takes_the_time_from_the_tags(emrdiff: Run, tmp_path: Path, name
     assert not list(tmp_path.glob("*.aux.xml"))
 
 
+def test_an_item_of_what_was_replaced_is_named(emrdiff: Run, tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, 32, 32)
+    out, beside = tmp_path / "out.tif", tmp_path / "out.stac.json"
+    first = emrdiff("convert", lr, out, "--stac", "2024-06-01")
+    assert (first.code, "before" in first.err) == (0, False)
+    kept = beside.read_bytes()
+    for again in (("convert", lr, out), ("fuse", lr, msi, out, "--method", "bicubic")):
+        other = emrdiff(*again, "--overwrite")
+        assert other.code == 0
+        assert "out.stac.json: describes what out.tif was before: write it anew by --stac" in other.err
+        assert beside.read_bytes() == kept
+
+
 def test_stitch_describes_the_whole(emrdiff: Run, tmp_path: Path) -> None:
     lr, _ = write_pair(tmp_path, 128, 96)
     assert emrdiff("tile", lr, tmp_path / "tiles", "--size", 16, "--overlap", 4, "-q").code == 0
@@ -110,6 +123,7 @@ def test_stitch_describes_the_whole(emrdiff: Run, tmp_path: Path) -> None:
         ({"acquisition time": "20240601T140000.0+0200"}, (NOON, NOON)),
         ({"sensing_date": "2024/06/01 12:00"}, (NOON, NOON)),
         ({"acquisition_date": "2024-06-01"}, DAY),
+        ({"acquisition_date": "2024-06-01", "acquisition_time": "2024-06-01T12:00:00Z"}, (NOON, NOON)),
         ({"acquisition_date": "2024-06-01T99:00:00Z"}, DAY),
         ({"TIFFTAG_DATETIME": "2024:06:01 12:00:00"}, None),
     ],
@@ -119,10 +133,10 @@ def test_times_in_tags(tags: dict[str, str], expected: tuple[datetime, datetime]
 
 
 def test_times_of_a_user() -> None:
-    assert parse_span("2024-06-01") == DAY
+    assert parse_span("2024-06-01") == parse_span("20240601") == DAY
     assert parse_span("2024-06-01T12:00:00") == parse_span("2024-06-01T14:00:00+02:00") == (NOON, NOON)
     assert parse_span("2024-06-01T12:00:00Z/2024-06-01") == (NOON, DAY[1])
-    for wrong in ("yesterday", "2024-06-02/2024-06-01", "2024-13-01", ""):
+    for wrong in ("yesterday", "2024-06-02/2024-06-01", "2024-13-01", "", "0001-01-01T00:00+05:00"):
         with pytest.raises(UsageError, match="--stac"):
             parse_span(wrong)
 
