@@ -60,7 +60,9 @@ def read(metadata: Path) -> Product:
             "the factors: put it there, or give what was made of it another name"
         )
     header = entries(metadata)
+    # The gain's rows hold the header's count of bands to what is there, before anything is made of it.
     lines, samples, bands = (_whole(header, key, metadata) for key in ("lines", "samples", "bands"))
+    factors = _factors(gain, bands)
     return Product(
         name="AVIRIS-Classic L1B",
         path=image,
@@ -69,7 +71,7 @@ def read(metadata: Path) -> Product:
         layers=tuple(Layer(image, band) for band in range(1, bands + 1)),
         bands=_bands(header, bands, spectral, metadata),
         nodata=tuple(dict.fromkeys((_fill(header, metadata), _FILL))),
-        scales=tuple(1 / factor for factor in _factors(gain, bands)),
+        scales=tuple(1 / factor for factor in factors),
         offsets=(0.0,) * bands,
         size=(lines, samples),
         tags={

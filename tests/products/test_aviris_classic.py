@@ -74,6 +74,11 @@ def test_what_was_made_of_radiance_in_floating_point_is_divided_by_nothing(tmp_p
         ("_sc01_ort_img", None, "beside it, the pixels"),
         ("_sc01_ort_img", "short", "5 bytes where its header states 120"),
         ("_sc01_ort_img.hdr", "ENVI\nlines = 5\nbands = 3\ndata type = 2\n", "states '' samples"),
+        (
+            "_sc01_ort_img.hdr",
+            "ENVI\nsamples = 4\nlines = 5\nbands = 999999999\ndata type = 2\n",
+            "has 3 rows, 3 of numbers, for 999999999 bands",
+        ),
     ],
 )
 def test_a_line_that_is_not_whole_is_refused(
