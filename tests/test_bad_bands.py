@@ -13,7 +13,7 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.diffusion.supervision import end_point_image, mean_psnr
+from emrdiff_cli.core.diffusion.supervision import end_point_image, mean_psnr, mean_sam_deg
 from emrdiff_cli.core.sensor.holes import fill_dead_bands
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.errors import InputError
@@ -242,6 +242,10 @@ def test_validation_is_over_the_good_bands(tmp_path: Path) -> None:
     assert mean_psnr(image, sample, 1.0) == expected
     image[GOOD[0]] += 0.1
     assert mean_psnr(image, sample, 1.0) < expected
+    # A pixel without a spectrum has no angle, as in `evaluate`.
+    image[:] = sample.pair.hr_hsi
+    image[:, *np.argwhere(sample.pair.scored)[0]] = 0
+    assert mean_sam_deg(image, sample) < 1e-3
 
 
 def test_simulated_pairs_are_made_without_them(tmp_path: Path) -> None:

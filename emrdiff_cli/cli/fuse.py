@@ -118,6 +118,8 @@ def fuse(
     from emrdiff_cli.fusion.job import FusionJob
 
     _refuse_mixture(manifest, (lr_hsi, hr_msi, output), keep_going, (num_parts, part_id), dry_run)
+    if no_trial and not dry_run:
+        raise UsageError("--no-trial: is for --dry-run")
     cluster = ClusterOptions(scheduler, workers)
     if manifest is not None:
         options = ArchiveOptions(keep_going, skip_done, num_parts, part_id)

@@ -184,7 +184,7 @@ def plan_job(job: FusionJob, chosen: ChosenModel | None, *, trial: bool = True) 
         try:
             with working_side_by_side(thread_count(job.settings.num_threads)):
                 return estimate_time(pair, area, tiles, method, make, job.settings)
-        except (EmrdiffError, MemoryError) as error:
+        except (EmrdiffError, MemoryError, OSError) as error:
             notes.append(f"how long it would take was not tried out: {error}")
             return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -17,10 +18,12 @@ _SIDE = 32  # pixels of the map that is convolved
 _LEAST_GAIN = 1.3  # below, bfloat16 is not worth its rounding
 
 
+@lru_cache
 def measured_precision(device: torch.device, width: int) -> Precision:
     """The precision in which a convolution of the network's `width` is worth its rounding on the device.
 
-    The two are timed in turn and by their best, so that other work on the machine tells against neither.
+    The two are timed in turn and by their best, so that other work on the machine tells against neither; once in a
+    process, so that the scenes of an archive are alike.
     """
     import torch
 

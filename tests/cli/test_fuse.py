@@ -249,6 +249,7 @@ def test_dry_run_writes_nothing(run: Run, tmp_path: Path, pair: tuple[Path, Path
     assert sum(steps.values()) == pytest.approx(facts["time"]["seconds"], abs=0.1)
     assert steps["fitting"] > 0
     text = run(*pair, tmp_path / "out.tif", "--method", "glp", "--dry-run", "--no-trial")
+    assert "is for --dry-run" in run(*pair, tmp_path / "out.tif", "--no-trial").err
     assert "ratio 4\n" in text.out
     assert "\nMethod    glp: as asked for\n" in text.out
     assert "8 bands of 64 x 72 pixels, int16, GTiff" in text.out

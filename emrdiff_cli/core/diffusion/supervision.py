@@ -193,13 +193,14 @@ def mean_psnr(fused: Floats, sample: TrainingSample, peak: float) -> float:
 
 
 def mean_sam_deg(fused: Floats, sample: TrainingSample) -> float:
-    """Mean spectral angle in degrees over the scored pixels, in the good bands."""
+    """Mean spectral angle in degrees over the scored pixels without a spectrum of zeros, in the good bands."""
     scored, good = sample.pair.scored, sample.pair.good
     found, truth = (image[:, scored].astype(np.float64) for image in (fused, sample.pair.hr_hsi))
     if good is not None:
         found, truth = found[good], truth[good]
     lengths = np.sqrt(np.square(truth).sum(axis=0) * np.square(found).sum(axis=0))
-    cosine = (truth * found).sum(axis=0) / np.maximum(lengths, 1e-300)
+    seen = lengths > 0
+    cosine = (truth * found).sum(axis=0)[seen] / lengths[seen]
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean())
 
 
