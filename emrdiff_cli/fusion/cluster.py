@@ -6,7 +6,6 @@ A row that a lost worker had is computed again by another: what it depends on st
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 import warnings
@@ -32,6 +31,7 @@ from emrdiff_cli.fusion.prepared_scene import PreparedScene
 from emrdiff_cli.fusion.tile_rows import TileRow, Tiling, Watch
 from emrdiff_cli.fusion.worker import MakeSampler, sample_row, task_of
 from emrdiff_cli.runtime.interruption import at_once, deferred
+from emrdiff_cli.runtime.threads import usable_cores
 from emrdiff_cli.runtime.torch_library import require_torch
 from emrdiff_cli.version import __version__
 
@@ -301,7 +301,7 @@ def _worker_count(device: str) -> int:
     require_torch()
     from emrdiff_cli.fusion.sampler import gpu_count
 
-    cores, free = len(os.sched_getaffinity(0)), free_memory()
+    cores, free = usable_cores(), free_memory()
     fitting = cores if free is None else int(free // _WORKER_BYTES)
     return gpu_count(device) or max(1, min(cores, fitting))
 

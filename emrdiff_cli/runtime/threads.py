@@ -14,8 +14,13 @@ def thread_count(asked: int | None = None) -> int:
     told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked is None and told.isascii() and told.isdigit() and int(told) > 0:
         return int(told)
+    return asked or usable_cores()
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on, within its group's quota."""
     cores = len(os.sched_getaffinity(0))
-    return asked or min(cores, group_quota() or cores)
+    return min(cores, group_quota() or cores)
 
 
 def group_quota(group: Path = _GROUP) -> int | None:
