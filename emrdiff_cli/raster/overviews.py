@@ -54,9 +54,9 @@ def wrong_overviews(path: Path, spec: RasterSpec) -> str | None:
     """Say what is wrong with the overviews of a closed GeoTIFF or COG; None: nothing.
 
     A mean has to lie between the least and the greatest of the next finer level's pixels around its place, of
-    which GDAL makes it, and be valid where all of these are; a nearest neighbour has to be the raster's own, or the
-    next finer level's where bands are stored pixel by pixel. Those that the COG driver made are taken as they are.
-    Raises rasterio's errors.
+    which GDAL makes it, and be valid where all of these are; nearest neighbours have to be the raster's own or, as
+    where bands are stored pixel by pixel, the next finer level's. Those that the COG driver made are taken as they
+    are. Raises rasterio's errors.
     """
     if spec.driver == "ENVI" or (spec.driver == "COG" and geotiff_options(spec) is None):
         return None
@@ -65,14 +65,20 @@ def wrong_overviews(path: Path, spec: RasterSpec) -> str | None:
         with _opened(path) as dataset:
             if len(dataset.overviews(1)) != len(factors):
                 return "its overviews are not there"
-            of_raster = spec.undeclared_nan and not _by_pixel(dataset)
         for level in range(len(factors)):
-            finer = {} if level == 0 or of_raster else {"overview_level": level - 1}
-            with _opened(path, **finer) as fine, _opened(path, overview_level=level) as coarse:
-                fits = _holds_neighbours if spec.undeclared_nan else _holds_means
-                if not all(fits(fine, coarse, spec, strip) for strip in _strips(fine, coarse)):
-                    return f"its overview {level + 1} differs from its pixels"
+            next_finer: dict[str, int] = {} if level == 0 else {"overview_level": level - 1}
+            # Of a single band GDAL does not say how it is stored.
+            sources = [{}, next_finer] if level and spec.undeclared_nan else [next_finer]
+            if not any(_fits(path, spec, level, finer) for finer in sources):
+                return f"its overview {level + 1} differs from its pixels"
     return None
+
+
+def _fits(path: Path, spec: RasterSpec, level: int, finer: dict[str, int]) -> bool:
+    """Whether an overview may be made of the raster, or of the finer one that the options open."""
+    fits = _holds_neighbours if spec.undeclared_nan else _holds_means
+    with _opened(path, **finer) as fine, _opened(path, overview_level=level) as coarse:
+        return all(fits(fine, coarse, spec, strip) for strip in _strips(fine, coarse))
 
 
 def _opened(path: Path, **options: Any) -> Any:

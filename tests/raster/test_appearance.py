@@ -162,6 +162,25 @@ def test_an_overview_that_is_not_of_the_pixels_is_found(tmp_path: Path, nodata: 
         assert wrong_overviews(tmp_path / "a.tif", spec) is None
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("interleave", ["BAND", "PIXEL"])
+def test_neighbours_are_no_fault_however_bands_are_stored(
+    tmp_path: Path, count: int, interleave: str
+) -> None:
+    """GDAL takes them of the raster or of the next finer level, and of one band does not say which."""
+    values = np.random.default_rng(1).normal(size=(count, 5, 1201)).astype("float32")
+    options = {"INTERLEAVE": interleave}
+    spec = RasterSpec(
+        Grid(5, 1201, NORTH_UP), Bands(count), "float32", overviews=True, creation_options=options
+    )
+    with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
+        writer.append_stored(values)
+    assert wrong_overviews(tmp_path / "a.tif", spec) is None
+    with rasterio.open(tmp_path / "a.tif", "r+", overview_level=1) as dataset:
+        dataset.write(np.full((count, dataset.height, dataset.width), 9, "float32"))
+    assert wrong_overviews(tmp_path / "a.tif", spec) is not None
+
+
 def test_a_mean_that_is_the_nodata_value_is_no_fault(tmp_path: Path) -> None:
     values = np.tile(np.array([[-2, 0], [0, -2]], np.int16), (1, 300, 200))
     spec = RasterSpec(Grid(600, 400, NORTH_UP), Bands(1), "int16", -1, overviews=True)
