@@ -66,7 +66,7 @@ def _evidence(text: str) -> str:
     try:
         found = json.loads(text)["evidence"]
         rows = [(str(r["method"]), str(r["kind"]), _gain(r["gain_db"], r["gain_error_db"])) for r in found]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     if not rows:
         return ""

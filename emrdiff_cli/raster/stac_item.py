@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -156,13 +157,23 @@ def _provenance(tags: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A tag's JSON object as such, any other text as it is."""
+    """A tag's JSON object as such, numbers that are not finite as null; any other text as it is.
+
+    That of a file of strangers may be nested too deeply to be read, or to be written again: it stays text.
+    """
     if not text.startswith("{"):
         return text
     try:
-        return json.loads(text, parse_constant=lambda _: None)
-    except ValueError:
+        found = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+        json.dumps({"properties": {"value": found}}, indent=2)
+    except (ValueError, RecursionError):
         return text
+    return found
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _projection(grid: Grid, wkt: str) -> dict[str, Any]:

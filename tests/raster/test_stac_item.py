@@ -100,6 +100,23 @@ def test_an_item_of_what_was_replaced_is_named(emrdiff: Run, tmp_path: Path) -> 
         assert beside.read_bytes() == kept
 
 
+def test_json_in_a_strangers_tags_is_read_or_stays_text(emrdiff: Run, tmp_path: Path) -> None:
+    lr, _ = write_pair(tmp_path, 32, 32)
+    deep = ['{"a":' * depth + "1" + "}" * depth for depth in (400, 900, 20_000)]
+    told = {f"emrdiff_deep_{number}": text for number, text in enumerate(deep)}
+    with rasterio.open(lr, "r+") as dataset:
+        dataset.update_tags(**told, emrdiff_evidence='{"db": 1e999, "error": NaN, "n": 2}', emrdiff_cut="{")
+    assert emrdiff("convert", lr, tmp_path / "out.tif", "--stac", "2024-06-01").code == 0
+    text = (tmp_path / "out.stac.json").read_text()
+    assert '"emrdiff:cut": "{"' in text
+    assert all(f'"emrdiff:deep_{number}"' in text for number in range(3))
+    with rasterio.open(lr, "r+") as dataset:
+        dataset.update_tags(**dict.fromkeys(told, ""))
+    assert emrdiff("convert", lr, tmp_path / "b.tif", "--stac", "2024-06-01").code == 0
+    found = item(tmp_path / "b.stac.json")
+    assert found["properties"]["emrdiff:evidence"] == {"db": None, "error": None, "n": 2}
+
+
 def test_stitch_describes_the_whole(emrdiff: Run, tmp_path: Path) -> None:
     lr, _ = write_pair(tmp_path, 128, 96)
     assert emrdiff("tile", lr, tmp_path / "tiles", "--size", 16, "--overlap", 4, "-q").code == 0
