@@ -1,6 +1,7 @@
 """xarray DataArrays as images and back, as rioxarray places them: coordinates, CRS and wavelengths kept.
 
-This module alone knows xarray and rioxarray, of the extra `emrdiff[xarray]`, and imports them on demand.
+Of the package this module and `pixel_places` alone know xarray and rioxarray, of the extra `emrdiff[xarray]`, and
+import them on demand.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.api.arrays import image_of_array, wavelengths_of
 from emrdiff_cli.api.image import Image
-from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.api.pixel_places import EVEN, Axes, accessor_of, axes_of, transform_of
+from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.metadata import fits_dtype, is_structure, parse_factor
 from emrdiff_cli.raster.spectral import Stated, fwhm_nm, lengths_in_names, wavelengths_nm
 from emrdiff_cli.raster_info import Bands, Grid
@@ -28,18 +30,8 @@ if TYPE_CHECKING:
 _WAVELENGTH, _FWHM = "wavelength", "fwhm"
 _HOLES = ("_FillValue", "missing_value")
 _KEPT = {"wavelength_units", "reflectance_scale_factor"}  # of what describes a file's structure
-_EVEN = 1e-3  # pixels by which coordinates may be off an even spacing,
-_SAME = 1e-6  # and a transform off them, to be that of the coordinates
 _MOST_REFLECTANCE = 2.0
 _LARGEST_APPLIED = 0.01  # scale factors up to which values of reflectance cannot be stored ones
-
-
-class _Axes(NamedTuple):
-    """Names of a DataArray's dimensions; `band` is None for one of two dimensions."""
-
-    band: Hashable | None
-    y: Hashable
-    x: Hashable
 
 
 def image_of_data_array(
@@ -54,13 +46,13 @@ def image_of_data_array(
     values. `wavelengths` (nm): instead of those of its coordinate; `transform`: where it has no coordinates. Raises
     InputError, UsageError.
     """
-    axes = _axes(cube, name)
+    axes = axes_of(cube, name)
     leading = [] if axes.band is None else [axes.band]
     values = cube.transpose(*leading, axes.y, axes.x).to_numpy()
     image = image_of_array(values, name)
     scale, offset = _scale(cube, name)
-    crs = _placed(cube).crs
-    found = _transform(cube, axes, name)
+    crs = accessor_of(cube).crs
+    found = transform_of(cube, axes, name)
     placed = found if found is not None or transform is None else transform
     height, width = image.grid.height, image.grid.width
     return replace(
@@ -78,16 +70,6 @@ def image_of_data_array(
     )
 
 
-def has_place(cube: xr.DataArray, name: str) -> bool:
-    """Whether a DataArray says where its pixels lie."""
-    return _transform(cube, _axes(cube, name), name) is not None
-
-
-def has_crs(cube: xr.DataArray) -> bool:
-    """Whether a DataArray has a CRS."""
-    return _placed(cube).crs is not None
-
-
 def data_array_of(
     image: Image, like: xr.DataArray, on: xr.DataArray, name: str, *, same_bands: bool = True
 ) -> xr.DataArray:
@@ -98,7 +80,7 @@ def data_array_of(
     """
     import xarray as xr
 
-    axes = _axes(like, name)
+    axes = axes_of(like, name)
     band = "band" if axes.band is None else axes.band
     attributes = {key: value for key, value in like.attrs.items() if _is_kept(str(key))}
     by_band = _band_coordinates(like, axes, band, image.bands) if same_bands else None
@@ -115,105 +97,7 @@ def data_array_of(
         name=like.name,
     )
     order = like.dims if axes.band is not None else (band, axes.y, axes.x)
-    return _georeferenced(cube.transpose(*order), _placed(on).crs, image.grid)
-
-
-def _placed(cube: xr.DataArray) -> Any:
-    """The accessor of rioxarray. Raises UsageError where that is not installed."""
-    try:
-        import rioxarray  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"DataArrays need rioxarray, which cannot be imported ({error}): pip install 'emrdiff[xarray]'"
-        ) from error
-    accessor: Any = getattr(cube, "rio")  # noqa: B009 - a type checker does not know it
-    return accessor
-
-
-def _axes(cube: xr.DataArray, name: str) -> _Axes:
-    from rioxarray.exceptions import MissingSpatialDimensionError
-
-    place = _placed(cube)
-    try:
-        y, x = place.y_dim, place.x_dim
-    except MissingSpatialDimensionError as error:
-        raise InputError(
-            f"{name}: its dimensions are {', '.join(map(str, cube.dims))}: name those of space y and x, or set "
-            "them with .rio.set_spatial_dims"
-        ) from error
-    others = [dim for dim in cube.dims if dim not in (y, x)]
-    if len(others) > 1:
-        raise InputError(
-            f"{name}: has {', '.join(map(str, others))} besides {y} and {x}: choose one image, with one dimension "
-            "of bands"
-        )
-    return _Axes(others[0] if others else None, y, x)
-
-
-def _transform(cube: xr.DataArray, axes: _Axes, name: str) -> Affine | None:
-    """The transform by the coordinates; the one that is recorded where it says the same, to the last digit.
-
-    None without coordinates and without one. Raises InputError for coordinates that are not evenly spaced.
-    """
-    place = _placed(cube)
-    for dim in (axes.y, axes.x):
-        if dim in cube.coords and cube.coords[dim].dtype.kind not in "iuf":
-            raise InputError(
-                f"{name}: its coordinates {dim} are no numbers: give it those of its pixels' centres"
-            )
-    recorded: Affine = place.transform()
-    if not recorded.is_rectilinear:
-        return _turned(cube, axes, recorded, name)
-    if axes.x not in cube.coords or axes.y not in cube.coords:
-        return None if recorded == Affine.identity() else recorded
-    for dim in (axes.x, axes.y):
-        _refuse_uneven(cube, dim, name)
-    found: Affine = place.transform(recalc=True)
-    ends = ((0, 0), (cube.sizes[axes.x], cube.sizes[axes.y]))
-    there = ~found
-    same = all(
-        abs(went - came) < _SAME
-        for end in ends
-        for went, came in zip(there @ (recorded @ end), end, strict=True)
-    )
-    return recorded if same else found
-
-
-def _turned(cube: xr.DataArray, axes: _Axes, recorded: Affine, name: str) -> Affine:
-    """A turned transform, from the first pixel on that the centres `xc` and `yc` (y, x) of rioxarray have.
-
-    The one that is recorded is of the raster that was opened, of which the cube may be a part. Raises InputError
-    for a part that leaves pixels out.
-    """
-    centres = [cube.coords[key] for key in ("xc", "yc") if key in cube.coords]
-    if len(centres) < 2 or any(set(found.dims) != {axes.y, axes.x} for found in centres):
-        return recorded
-    x, y = (found.transpose(axes.y, axes.x).to_numpy().astype(np.float64) for found in centres)
-    col, row = ~recorded @ (float(x[0, 0]), float(y[0, 0]))
-    found = recorded @ Affine.translation(round(col - 0.5), round(row - 0.5))
-    back = ~found
-    cols, rows = back.a * x + back.b * y + back.c - 0.5, back.d * x + back.e * y + back.f - 0.5
-    off = np.abs(cols - np.arange(x.shape[1])) + np.abs(rows - np.arange(len(x))[:, None])
-    if not off.max() < _EVEN:
-        raise InputError(f"{name}: its coordinates xc and yc are not its transform's: take whole, even parts")
-    return found
-
-
-def _refuse_uneven(cube: xr.DataArray, dim: Hashable, name: str) -> None:
-    stored = cube.coords[dim].to_numpy()
-    if stored.dtype.kind not in "iuf":
-        raise InputError(
-            f"{name}: its coordinates {dim} are no numbers: give it those of its pixels' centres"
-        )
-    at = stored.astype(np.float64)
-    if len(at) < 2:
-        return
-    step = abs(at[-1] - at[0]) / (len(at) - 1)
-    # Those of float32 are rounded to a visible share of a pixel.
-    rounded = 0.0 if stored.dtype.kind != "f" else 2 * np.finfo(stored.dtype).eps * np.abs(at).max()
-    off = np.abs(at - np.linspace(at[0], at[-1], len(at))).max()
-    if not off < max(_EVEN * step, min(rounded, step / 4)):
-        raise InputError(f"{name}: its coordinates {dim} are not evenly spaced: bring it to a grid first")
+    return _georeferenced(cube.transpose(*order), accessor_of(on).crs, image.grid)
 
 
 def _scale(cube: xr.DataArray, name: str) -> tuple[float, float]:
@@ -251,7 +135,7 @@ def _number(cube: xr.DataArray, key: str, name: str, otherwise: float) -> float:
 
 
 def _nodata(cube: xr.DataArray, image: Image) -> float | None:
-    stated = _placed(cube).nodata
+    stated = accessor_of(cube).nodata
     if stated is None or not fits_dtype(float(stated), image.values.dtype.name):
         return image.nodata
     return float(stated)
@@ -259,7 +143,7 @@ def _nodata(cube: xr.DataArray, image: Image) -> float | None:
 
 def _bands(
     cube: xr.DataArray,
-    axes: _Axes,
+    axes: Axes,
     count: int,
     name: str,
     wavelengths: Sequence[float] | NDArray[Any] | None,
@@ -284,12 +168,12 @@ def _bands(
     )
 
 
-def _along_bands(cube: xr.DataArray, axes: _Axes, key: str) -> xr.DataArray | None:
+def _along_bands(cube: xr.DataArray, axes: Axes, key: str) -> xr.DataArray | None:
     found = cube.coords.get(key)
     return None if found is None or axes.band is None or found.dims != (axes.band,) else found
 
 
-def _stated(cube: xr.DataArray, axes: _Axes, key: str, name: str) -> Stated | None:
+def _stated(cube: xr.DataArray, axes: Axes, key: str, name: str) -> Stated | None:
     """The lengths of a coordinate of the bands, in its `units`, else in the `wavelength_units` of the cube."""
     found = _along_bands(cube, axes, key)
     if found is None or found.dtype.kind not in "iuf" or not np.isfinite(found.to_numpy()).all():
@@ -299,7 +183,7 @@ def _stated(cube: xr.DataArray, axes: _Axes, key: str, name: str) -> Stated | No
     return Stated(numbers, (unit,) * len(numbers), f"{name}: the coordinate '{key}'")
 
 
-def _good(cube: xr.DataArray, axes: _Axes) -> tuple[bool, ...] | None:
+def _good(cube: xr.DataArray, axes: Axes) -> tuple[bool, ...] | None:
     """Which bands are good, by a coordinate `good` or `bbl`."""
     for key in ("good", "bbl"):
         found = _along_bands(cube, axes, key)
@@ -315,7 +199,7 @@ def _is_kept(key: str) -> bool:
 
 
 def _band_coordinates(
-    like: xr.DataArray, axes: _Axes, band: Hashable, bands: Bands
+    like: xr.DataArray, axes: Axes, band: Hashable, bands: Bands
 ) -> dict[Hashable, Any] | None:
     """The coordinates of the bands, and of all of the cube; None where the bands are others."""
     if axes.band is None or like.sizes[axes.band] != bands.count:
@@ -323,7 +207,7 @@ def _band_coordinates(
     found: dict[Hashable, Any] = {
         key: coordinate.variable
         for key, coordinate in like.coords.items()
-        if set(coordinate.dims) <= {axes.band} and key not in ("spatial_ref", _placed(like).grid_mapping)
+        if set(coordinate.dims) <= {axes.band} and key not in ("spatial_ref", accessor_of(like).grid_mapping)
     }
     if bands.wavelengths_nm is not None and _WAVELENGTH not in found:
         found[_WAVELENGTH] = (band, list(bands.wavelengths_nm), {"units": "nm"})
@@ -338,9 +222,9 @@ def _own_coordinates(band: Hashable, bands: Bands) -> dict[Hashable, Any]:
     return found
 
 
-def _places(grid: Grid, axes: _Axes, on: xr.DataArray, name: str) -> dict[Hashable, Any]:
+def _places(grid: Grid, axes: Axes, on: xr.DataArray, name: str) -> dict[Hashable, Any]:
     """The coordinates of a grid along y and x: numbers of `on` where they are of its pixels."""
-    its = _axes(on, name)
+    its = axes_of(on, name)
     if its.x not in on.coords or its.y not in on.coords:
         return {}
     place = grid.transform
@@ -364,16 +248,16 @@ def _same_numbers(values: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
     step = (known[-1] - known[0]) / (len(known) - 1)
     first = round(float((values[0] - known[0]) / step))
     part = known[max(0, first) : max(0, first) + len(values)]
-    same = first >= 0 and len(part) == len(values) and np.abs(part - values).max() < _EVEN * abs(step)
+    same = first >= 0 and len(part) == len(values) and np.abs(part - values).max() < EVEN * abs(step)
     return np.asarray(part if same else values)
 
 
 def _georeferenced(cube: xr.DataArray, crs: Any, grid: Grid) -> xr.DataArray:
     """The cube with its CRS, its transform and NaN as its nodata."""
-    placed: Any = _placed(cube)
+    placed: Any = accessor_of(cube)
     if crs is not None:
-        placed = _placed(placed.write_crs(crs))
+        placed = accessor_of(placed.write_crs(crs))
     if grid.transform != Affine.identity():
-        placed = _placed(placed.write_transform(grid.transform))
+        placed = accessor_of(placed.write_transform(grid.transform))
     done: xr.DataArray = placed.write_nodata(np.nan)
     return done

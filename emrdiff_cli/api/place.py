@@ -27,7 +27,7 @@ def lr_transform(lr_hsi: Any, hr_msi: Any, ratio: float | None) -> Affine | None
     if kind == "file":
         raise UsageError("ratio: for arrays; files record where they lie")
     if kind == "DataArray":
-        from emrdiff_cli.api.data_arrays import has_place
+        from emrdiff_cli.api.pixel_places import has_place
 
         if has_place(lr_hsi, "lr_hsi") or has_place(hr_msi, "hr_msi"):
             raise UsageError("ratio: the DataArrays say by their coordinates where they lie: leave it out")
@@ -35,7 +35,7 @@ def lr_transform(lr_hsi: Any, hr_msi: Any, ratio: float | None) -> Affine | None
 
 
 def _refuse_one_crs(lr_hsi: Any, hr_msi: Any) -> None:
-    from emrdiff_cli.api.data_arrays import has_crs
+    from emrdiff_cli.api.pixel_places import has_crs
 
     placed = {"lr_hsi": has_crs(lr_hsi), "hr_msi": has_crs(hr_msi)}
     if len(set(placed.values())) > 1:

@@ -136,6 +136,7 @@ def test_what_cannot_be_is_one_line_of_the_family(cube: Any, kind: type[EmrdiffE
 
 def test_without_rioxarray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rioxarray", None)
+    monkeypatch.delitem(sys.modules, "rioxarray.exceptions")
     with pytest.raises(UsageError, match=r"pip install 'emrdiff\[xarray\]'"):
         degrade(CUBE, ratio=2)
 
