@@ -4,6 +4,9 @@ An MSI's detail is put into every band as sharp, and as well registered, as the 
 each in its own way. What that leaves is, to a good part, linear in the band's own detail and the MSI's around a
 pixel. How sharp an estimate does best goes with the brightness, since dark pixels are noisier; and of a lens that
 magnifies each wavelength a little differently, bands are displaced in proportion to the distance from its axis.
+
+Scenes of one camera differ in all this, least in what a band's own detail tells, and a pair does not tell how: the
+MSI's share is held back, and the whole a little (`python -m tests.benchmarks.filter_transfer`).
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from emrdiff_cli.core.sensor.resampling import Taps
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
-_RIDGE = 1e-4  # of each input's own power
 _DARK = 0.1  # of the mean brightness, added to each pixel's
 
 
@@ -73,6 +75,21 @@ class DetailSample:
     scored: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Holding:
+    """How a fit is held back: ridges, shares of an input's own power, of the band's and of the MSI's.
+
+    `trust`: the share of what fits the archive's scenes that is expected of others.
+    """
+
+    own_ridge: float = 1e-4
+    msi_ridge: float = 3e-3
+    trust: float = 0.85
+
+
+_USUAL = Holding()
+
+
 def input_count(side: int, lateral: bool) -> int:
     """Inputs of an image: side x side taps, the Laplacian by brightness and, if `lateral`, the radial slope."""
     return side * side + (2 if lateral else 1)
@@ -83,14 +100,21 @@ def fit_detail_filter(samples: Iterable[DetailSample], side: int, lateral: bool 
 
     Every scene weighs by the inverse of its residual's power in the channel, so that quiet ones count too.
     """
-    sums: Floats | None = None
     count = input_count(side, lateral)
-    for sample in samples:
-        of_scene = _products(sample, count)
+    return solve_detail_filter((detail_products(sample, count) for sample in samples), count)
+
+
+def solve_detail_filter(products: Iterable[Floats], count: int, holding: Holding = _USUAL) -> Field:
+    """(k, 1 + m, n): the filter of scenes whose `detail_products` of n = `count` inputs an image are given."""
+    sums: Floats | None = None
+    for of_scene in products:
         sums = of_scene if sums is None else sums + of_scene
     if sums is None:
         raise ValueError("no scene to fit a detail filter on")
-    return np.stack([_solve(both[:-1, :-1], both[:-1, -1]).reshape(-1, count) for both in sums])
+    ridge = np.full(sums.shape[-1] - 1, holding.msi_ridge)
+    ridge[:count] = holding.own_ridge
+    solved = [_solve(both[:-1, :-1], both[:-1, -1], ridge).reshape(-1, count) for both in sums]
+    return np.float32(holding.trust) * np.stack(solved)
 
 
 def apply_detail_filter(weights: Field, inputs: FilterInputs) -> Field:
@@ -102,8 +126,11 @@ def apply_detail_filter(weights: Field, inputs: FilterInputs) -> Field:
     return result
 
 
-def _products(sample: DetailSample, count: int) -> Floats:
-    """(k, N + 1, N + 1): sums of products of a channel's N inputs and its residual, over the residual's power."""
+def detail_products(sample: DetailSample, count: int) -> Floats:
+    """(k, N + 1, N + 1): sums of products of a channel's N inputs and its residual, over the residual's power.
+
+    N = n (1 + m), `count` = n inputs of the channel's detail first, then of each MSI band's.
+    """
     own, msi = zip(*sample.inputs.parts(count), strict=True)
     of_msi = [part[band][sample.scored] for band in range(len(msi[0])) for part in msi]
     products = []
@@ -124,7 +151,7 @@ def _shifts(image: Floats, side: int) -> Iterator[Floats]:
             yield padded[:, row : row + height, col : col + width]
 
 
-def _solve(products: Floats, right: Floats) -> Field:
+def _solve(products: Floats, right: Floats, ridge: Floats) -> Field:
     scale = np.sqrt(np.maximum(np.diag(products), 1e-30))
-    normal = products / np.outer(scale, scale) + _RIDGE * np.eye(len(scale))
+    normal = products / np.outer(scale, scale) + np.diag(ridge)
     return np.asarray(np.linalg.solve(normal, right / scale) / scale, np.float32)

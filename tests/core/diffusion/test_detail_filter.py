@@ -13,9 +13,12 @@ from emrdiff_cli.config import ModelConfig, build_config
 from emrdiff_cli.core.diffusion.detail_filter import (
     DetailSample,
     FilterInputs,
+    Holding,
     apply_detail_filter,
+    detail_products,
     fit_detail_filter,
     input_count,
+    solve_detail_filter,
 )
 from emrdiff_cli.core.methods.end_point import EndPointTile
 from emrdiff_cli.core.sensor.grid import AxisPlacement
@@ -51,7 +54,21 @@ def test_a_filter_is_found_again(side: int, lateral: bool) -> None:
     weights = 0.1 * noise(1, 4, 1 + 3, input_count(side, lateral))
     seen = [inputs(seed, 4, 3, 50, 60) for seed in (2, 3)]
     samples = [sample(s, apply_detail_filter(weights, s)) for s in seen]
-    assert fit_detail_filter(samples, side, lateral) == pytest.approx(weights, abs=1e-3)
+    plain = Holding(own_ridge=1e-6, msi_ridge=1e-6, trust=1.0)
+    count = input_count(side, lateral)
+    found = solve_detail_filter((detail_products(s, count) for s in samples), count, plain)
+    assert found == pytest.approx(weights, abs=1e-3)
+    assert fit_detail_filter(samples, side, lateral) == pytest.approx(0.85 * weights, abs=3e-3)
+
+
+def test_what_own_detail_and_the_msi_tell_alike_is_left_to_the_own() -> None:
+    """Both carry one signal, each in noise of its own: the MSI's ridge, being larger, moves its share over."""
+    signal = noise(11, 1, 80, 80)
+    seen = inputs(12, 1, 1, 80, 80)
+    seen = replace(seen, detail=signal + 0.03 * seen.detail, msi=signal + 0.03 * seen.msi)
+    own, msi = fit_detail_filter([sample(seen, signal)], 1)[0, :, 0]
+    assert own > 1.5 * msi > 0
+    assert own + msi == pytest.approx(0.85, abs=0.01)
 
 
 def test_taps_weigh_the_neighbours_as_convolution_does() -> None:
