@@ -7,7 +7,6 @@ children. `emrdiff guide python` has an example.
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from emrdiff_cli.version import __version__
@@ -51,6 +50,8 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
+    from pkgutil import resolve_name  # not before: Ctrl-C is to find next to nothing ahead of the command
+
     for module, names in _PLACES.items():
         if name in names:
             return resolve_name(f"{module}:{name}")

@@ -14,7 +14,8 @@ Precision = Literal["fp32", "bf16"]
 AskedPrecision = Literal["auto", "fp32", "bf16"]
 
 _ROUNDS = 5
-_SIDE = 32  # pixels of the map that is convolved
+_SIDE = 32  # pixels of the map that is convolved,
+_WIDEST = 256  # channels of it: a file may claim any width
 _LEAST_GAIN = 1.3  # below, bfloat16 is not worth its rounding
 
 
@@ -42,6 +43,7 @@ def _layer(device: torch.device, width: int, dtype: torch.dtype) -> Callable[[],
     def zeros(*shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
 
+    width = min(width, _WIDEST)
     seen, weight = zeros(1, width, _SIDE, _SIDE), zeros(2 * width, width, 3, 3)
     return lambda: torch.nn.functional.conv2d(seen, weight, padding=1)
 

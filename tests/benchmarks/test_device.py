@@ -119,6 +119,8 @@ def test_the_faster_precision_is_taken_where_it_is_faster_by_enough(monkeypatch:
 
     for exact, rounded, expected in ((1.0, 0.5, "bf16"), (1.0, 0.9, "fp32"), (0.1, 1.0, "fp32")):
         monkeypatch.setattr("emrdiff_cli.fusion.precision._seconds", timed(exact, rounded))
+        measured_precision.cache_clear()
         assert measured_precision(torch.device("cpu"), 8) == expected
     monkeypatch.undo()
+    measured_precision.cache_clear()
     assert measured_precision(torch.device("cpu"), 8) in ("fp32", "bf16")

@@ -110,8 +110,8 @@ class Taps:
             high = np.maximum.accumulate(highest[top : top + _BAND])
             most = max(_BAND_INPUTS, 2 * self.indices.shape[1])
             count = max(1, int(np.searchsorted(high - low, most, "right")))
-            begin, end = int(low[count - 1]), int(high[count - 1])
-            begin, end = min(begin, max(0, stop - start - 1)), max(end, begin + 1, 1)
+            begin = min(int(low[count - 1]), stop - start)  # outputs that use none of them have none
+            end = max(begin, int(high[count - 1]))
             part = self.part(top, top + count)
             weights = part.matrix(start + begin, start + end).astype(dtype)
             yield _Band(slice(top, top + count), slice(begin, end), weights)

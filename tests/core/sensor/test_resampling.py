@@ -170,6 +170,15 @@ def test_strips_of_the_input_add_up(ratio: float, offset: float, size: int) -> N
         np.testing.assert_array_equal(np.concatenate(strips, axis=1), dense(taps))
 
 
+def test_outputs_that_use_nothing_of_a_strip_get_nothing_of_it() -> None:
+    """Also between outputs that do, as where a map lies far off the image and is folded back at its edges."""
+    folded = np.array([[0, 1], *[[30, 31]] * 70, [0, 1]])
+    taps = Taps(40, folded, np.full(folded.shape, 0.5), np.ones(len(folded)))
+    image = np.random.default_rng(0).random((2, 40, 3))
+    parts = (taps.along_rows(image[:, top : top + 8], top) for top in range(0, 40, 8))
+    np.testing.assert_allclose(sum(parts), np.einsum("oi,bic->boc", dense(taps), image))
+
+
 def test_inside_tells_how_much_of_a_pixel_lies_on_the_input() -> None:
     taps = gaussian_downsampler(AxisPlacement(4.0, -4.0), 6, 16, 4 / 2.355)
     assert taps.inside[0] < 0.15
