@@ -35,20 +35,15 @@ from emrdiff_cli.raster_info import Window
 Result = TypeVar("Result")
 
 _SIDE = 40  # LR pixels of the part along each axis
-# Seconds of one machine, of which proportions alone count.
-_KRIGED_ONCE, _KRIGED_LR, _KRIGED_HR = (
-    0.95,
-    1.0e-4,
-    4e-6,
-)  # of a fit: at all, for an LR pixel, for an HR pixel
-_BLOCK_LR, _BLOCK_MOST, _FIELD_LR, _FIELD_MOST = 0.9e-4, 128**2, 0.35e-4, 40_000  # of the geometry
+# Seconds of one machine, of which proportions alone count. Of a fit: at all, for an LR pixel, for an HR pixel;
+_KRIGED_ONCE, _KRIGED_LR, _KRIGED_HR = 0.95, 1.0e-4, 4e-6
+# of the geometry: at all, for an LR pixel of a block and of the field, up to so many;
 _GEOMETRY_ONCE = 0.06
-_COVARIANCE_ONCE, _COVARIANCE_HR, _COVARIANCE_MOST = 0.8, 0.092, 1300  # by the ratio's square; LR pixels
-_EVIDENCE_ONCE, _EVIDENCE_HR, _EVIDENCE_SIDE = (
-    4.0,
-    0.02,
-    44,
-)  # of a part with so many LR pixels along its side
+_BLOCK_LR, _BLOCK_MOST, _FIELD_LR, _FIELD_MOST = 0.9e-4, 128**2, 0.35e-4, 40_000
+# of the covariance: at all, by the ratio's square, in full from so many LR pixels on;
+_COVARIANCE_ONCE, _COVARIANCE_HR, _COVARIANCE_MOST = 0.8, 0.092, 1300
+# of the evidence of a part with so many LR pixels along its side: at all, by the ratio's square.
+_EVIDENCE_ONCE, _EVIDENCE_HR, _EVIDENCE_SIDE = 4.0, 0.02, 44
 _VERIFIED = 0.1  # of the time of writing, which verifying takes at least
 _HALO = 12  # LR pixels of a part that do not count, on both sides together
 _LESS = {"fast": 0.6}  # of the blocks left out

@@ -27,7 +27,7 @@ def cog_defaults(spec: RasterSpec) -> dict[str, str]:
         "BLOCKSIZE": str(_BLOCK),
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": "ALL_CPUS",
-        "OVERVIEWS": "NONE" if spec.overviews is False else "AUTO",
+        "OVERVIEWS": "NONE" if spec.overviews is False or spec.wide_integers else "AUTO",
         "OVERVIEW_RESAMPLING": "NEAREST" if spec.undeclared_nan else "AVERAGE",
     }
 

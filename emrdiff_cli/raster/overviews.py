@@ -35,7 +35,7 @@ def overview_factors(spec: RasterSpec) -> list[int]:
     asked = side > _LONG_SIDE if spec.overviews is None else spec.overviews
     if spec.driver == "COG":
         asked = overviews_of_cog(spec)
-    if spec.driver == "ENVI" or not asked:
+    if spec.driver == "ENVI" or spec.wide_integers or not asked:
         return []
     factors = [2**power for power in range(1, 32) if side > _LEAST_SIDE * 2 ** (power - 1)]
     return [factor for factor in factors if factor <= short]

@@ -72,11 +72,20 @@ class RasterSpec:
             )
         if self.driver == "ENVI" and self.overviews:
             raise UsageError("--overviews: an ENVI file holds none: write a GeoTIFF (-f GTiff or -f COG)")
+        if self.wide_integers and self.overviews:
+            raise UsageError(
+                f"--overviews: {self.dtype} values have none: write another type, or leave it out"
+            )
         lies = self.grid.transform
         if self.driver == "ENVI" and (lies.b != 0 or lies.d != 0 or lies.a < 0):
             raise UsageError(
                 "ENVI cannot hold a rotated, sheared or mirrored grid: write a GeoTIFF (-f GTiff)"
             )
+
+    @property
+    def wide_integers(self) -> bool:
+        """Whether values are integers of 64 bits: of those with nodata GDAL 3.10 makes overviews without end."""
+        return self.dtype in ("int64", "uint64")
 
     @property
     def undeclared_nan(self) -> bool:

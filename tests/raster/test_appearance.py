@@ -181,6 +181,20 @@ def test_neighbours_are_no_fault_however_bands_are_stored(
     assert wrong_overviews(tmp_path / "a.tif", spec) is not None
 
 
+@pytest.mark.parametrize("driver", ["GTiff", "COG"])
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_of_64_bits_have_no_overviews(tmp_path: Path, dtype: str, driver: Driver) -> None:
+    """With nodata GDAL would not end, or leave some out."""
+    grid, values = Grid(2001, 9, NORTH_UP), pixels(1, 2001, 9, dtype)
+    with VerifiedWriter(tmp_path / "a.tif", RasterSpec(grid, Bands(1), dtype, 77, driver=driver)) as writer:
+        writer.append_stored(values)
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        np.testing.assert_array_equal(dataset.read(), values)
+        assert dataset.overviews(1) == []
+    with pytest.raises(UsageError, match=f"--overviews: {dtype} values have none"):
+        RasterSpec(grid, Bands(1), dtype, 77, driver=driver, overviews=True)
+
+
 def test_a_mean_that_is_the_nodata_value_is_no_fault(tmp_path: Path) -> None:
     values = np.tile(np.array([[-2, 0], [0, -2]], np.int16), (1, 300, 200))
     spec = RasterSpec(Grid(600, 400, NORTH_UP), Bands(1), "int16", -1, overviews=True)
