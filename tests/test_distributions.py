@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_package_and_the_models_whole(wheel: Path) -> None:
     inside = members(wheel)
     assert {name for name in inside if ".dist-info/" not in name} == expected
     licences = {name.partition("/licenses/")[2] for name in inside if "/licenses/" in name}
-    assert licences == {"LICENSE", "LICENSE-Apache-2.0"}
+    assert licences == {"LICENSE", "emrdiff_cli/srf_tables/LICENSE"}
     assert "emrdiff_cli/_models/chikusei-x8/model.safetensors" in expected
 
 

@@ -19,7 +19,8 @@ def thread_count(asked: int | None = None) -> int:
 
 def usable_cores() -> int:
     """The cores that this process may run on, within its group's quota."""
-    cores = len(os.sched_getaffinity(0))
+    # Not every system tells which cores a process may run on.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, group_quota() or cores)
 
 
