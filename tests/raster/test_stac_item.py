@@ -20,12 +20,41 @@ from tests.support.front_door import Run
 from tests.support.pairs import write_pair
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
+NUMBER = (int, float)
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "eo:center_wavelength": NUMBER,
+    "eo:full_width_half_max": NUMBER,
+    "hsi:wavelength_min": NUMBER,
+    "hsi:wavelength_max": NUMBER,
+    "proj:bbox": list,
+    "proj:code": (str, type(None)),
+    "proj:shape": list,
+    "proj:transform": list,
+    "proj:wkt2": str,
+    "raster:offset": NUMBER,
+    "raster:sampling": str,
+    "raster:scale": NUMBER,
+}
+"""Fields of the extensions (eo, projection and raster 2.0, hsi 1.0) that are written, by their schemas' types."""
 DAY = datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 6, 2, tzinfo=UTC) - timedelta(microseconds=1)
 
 
 def item(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text())
     return found
+
+
+def check_extensions(found: dict[str, Any]) -> None:
+    """Hold an item's fields against the schemas of its extensions, which refuse fields that they do not know."""
+    described = [found["properties"], *found["assets"].values()]
+    described += [band for asset in found["assets"].values() for band in asset.get("bands", ())]
+    used = {name.partition(":")[0] for fields in described for name in fields if ":" in name} - {"emrdiff"}
+    declared = {schema.split("/")[3] for schema in found["stac_extensions"]}
+    assert {"projection" if prefix == "proj" else prefix for prefix in used} == declared
+    for fields in described:
+        for name, value in fields.items():
+            if ":" in name and not name.startswith("emrdiff:"):
+                assert isinstance(value, FIELDS[name]), name
 
 
 def grid(crs: str, transform: Affine, height: int = 200, width: int = 100) -> Grid:
@@ -42,6 +71,7 @@ def test_fuse_describes_all_that_it_writes(emrdiff: Run, tmp_path: Path) -> None
     assert not out.exists()
     assert emrdiff(*asked, "2024-06-01").code == 0
     found = item(beside)
+    check_extensions(found)
     with rasterio.open(out) as fused:
         tags = [fused.tags(band) for band in fused.indexes]
         assert found["properties"]["proj:transform"] == list(fused.transform)[:6]
@@ -80,6 +110,7 @@ def test_convert_takes_the_time_from_the_tags(emrdiff: Run, tmp_path: Path, name
         dataset.update_tags(acquisition_time="2024-06-01T14:00:00+02:00")
     assert emrdiff("convert", lr, tmp_path / name, "-f", kind, "--stac", "auto").code == 0
     found = item(tmp_path / "b.stac.json")
+    check_extensions(found)
     assert found["properties"]["datetime"] == "2024-06-01T12:00:00Z"
     assert all((tmp_path / asset["href"]).is_file() for asset in found["assets"].values())
     assert ("cloud-optimized" in found["assets"]["data"]["type"]) == (kind == "COG")
