@@ -1,0 +1,1 @@
+"""What is learned across sensors, and how it is tried."""
