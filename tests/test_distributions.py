@@ -83,9 +83,12 @@ def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_and_the_models_whole(wheel: Path) -> None:
     expected = {f"{INSTALLED[name]}/{path}" for name in INSTALLED for path in files(ROOT, name)}
     inside = members(wheel)
-    assert {name for name in inside if ".dist-info/" not in name} == expected
     licences = {name.partition("/licenses/")[2] for name in inside if "/licenses/" in name}
     assert licences == {"LICENSE", "emrdiff_cli/srf_tables/LICENSE"}
+    assert {name for name in inside if ".dist-info/" not in name} == expected - licences
+    with zipfile.ZipFile(wheel) as archive:
+        contents = [entry.CRC for entry in archive.infolist() if entry.file_size]
+    assert len(contents) == len(set(contents))
     assert "emrdiff_cli/_models/chikusei-x8/model.safetensors" in expected
 
 
