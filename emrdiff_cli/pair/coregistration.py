@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.coarse_registration import CoarseShift
 from emrdiff_cli.core.sensor.degradation import COVERED, WALD_PSF, Psf
 from emrdiff_cli.core.sensor.displacement import DisplacementField, PlacedBlock, estimate_shift_finely
-from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.sensor.holes import fill_invalid
+from emrdiff_cli.core.sensor.leading_components import (
+    COMPONENTS,
+    in_components,
+    leading_components,
+    orthonormal,
+)
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.psf_estimation import FoundPsf, estimate_gaussian, with_profile
 from emrdiff_cli.core.sensor.registration import (
-    COMPONENTS,
     REACH,
     PairBlock,
     Point,
     Shift,
     estimate_shift,
-    leading_components,
-    orthonormal,
     see_at_lr,
 )
-from emrdiff_cli.core.tiling import tile_windows
+from emrdiff_cli.pair.blocks import best_block, pair_block, unchanged
 from emrdiff_cli.pair.far_displacement import find_far_shift
 from emrdiff_cli.pair.pair import PairReader
-from emrdiff_cli.raster_info import Window
 
-_WIDE_PSF = 1  # LR pixels more, from which a PSF wider than assumed sees them
-_SIDE = 128  # LR pixels of the block that a pair is judged by, at most
-_MSI_VALUES = 8_000_000  # that the block may hold
-_ENOUGH = 0.5  # share of valid pixels with which the first block will do
-_MOST_BLOCKS = 9  # that are looked at
-_AROUND = REACH + 3  # LR pixels of MSI around the block: the reach and the PSF's
-_SPREAD_SIDE = 64  # LR pixels of each of several blocks
-_PART_SIDE, _MOST_PARTS = 16, 6  # least LR pixels of each of many, and their number along an axis
 _ROUNDS = 5  # in which PSF and displacement are found, each with the other
 _SETTLED = 0.001  # LR pixels: a smaller change of the displacement needs no further round
 _AGREE_FINELY = 0.5  # LR pixels by which least squares may move a displacement that was found
@@ -107,18 +94,13 @@ def locate(pair: PairReader) -> Located:
     LR pixels that the rest of the block contradicts take no part; they are looked for once more in the end.
     """
     found = _locate(pair)
-    found = _settled(replace(found, block=_unchanged(found.block, found.at_lr())))
-    unchanged = _unchanged(found.block, found.at_lr())
-    return found if unchanged is found.block else _settled(replace(found, block=unchanged))
-
-
-def _unchanged(block: PairBlock, at_lr: LrScene) -> PairBlock:
-    """The block without the LR pixels that the rest of it contradicts, and those around them."""
-    changes = find_changes(at_lr)
-    if changes is None:
-        return block
-    around = ndimage.binary_dilation(changes.near, iterations=_WIDE_PSF)
-    return replace(block, valid=block.valid & ~around)
+    bands = found.block.hsi
+    few = replace(found, block=replace(found.block, hsi=in_components(bands, found.block.valid)))
+    few = _settled(replace(few, block=unchanged(few.block, few.at_lr())))
+    block = unchanged(few.block, few.at_lr())
+    if block is not few.block:
+        few = _settled(replace(few, block=block))
+    return replace(few, block=replace(few.block, hsi=bands))
 
 
 def _settled(found: Located) -> Located:
@@ -196,7 +178,7 @@ def _located_at(pair: PairReader, far: CoarseShift, near: Shift) -> Located | No
 
 def at_known_place(pair: PairReader) -> LrScene:
     """A block of a pair at LR as the pair's own geometry has it, without what the rest of it contradicts."""
-    placed = _best_block(pair)
+    placed = best_block(pair)
     block, shift = placed.pair, (0.0, 0.0)
     if pair.displacement is not None and pair.displacement.field is not None:
         middle = (
@@ -205,75 +187,8 @@ def at_known_place(pair: PairReader) -> LrScene:
         down, right = pair.displacement.field.at(*(np.array(place) for place in middle))
         shift = float(down), float(right)
     seen = see_at_lr(block, shift, pair.psf)
-    unchanged = _unchanged(block, seen)
-    return seen if unchanged is block else see_at_lr(unchanged, shift, pair.psf)
-
-
-def pair_block(pair: PairReader) -> PairBlock:
-    """The block that a pair is judged by: near the middle, of good bands, with valid pixels on both rasters."""
-    return _best_block(pair).pair
-
-
-def _best_block(pair: PairReader) -> PlacedBlock:
-    area = pair.alignment.lr_window
-    best, most = None, -1.0
-    for window in _candidates(pair):
-        block = _read_block(pair, window)
-        share = float(block.valid.mean() * block.msi_valid.mean())
-        if share > most:
-            best, most = PlacedBlock(block, area.row + window.row, area.col + window.col), share
-        if share >= _ENOUGH:
-            break
-    if best is None:
-        raise ValueError("a pair has at least one block")
-    return best
-
-
-def spread_blocks(pair: PairReader, bands: NDArray[np.intp] | None = None) -> list[PlacedBlock]:
-    """Blocks over the whole scene, placed on the LR-HSI's grid: one where it is small, else three by three.
-
-    `bands` (from 0): of the LR-HSI, None for the good ones.
-    """
-    area = pair.alignment.lr_window
-    side = min(_SPREAD_SIDE, _largest_side(pair))
-    tops, lefts = (_spread(length, side) for length in (area.height, area.width))
-    windows = [
-        Window(top, left, min(side, area.height), min(side, area.width)) for top in tops for left in lefts
-    ]
-    if max(area.height, area.width) <= min(_SIDE, _largest_side(pair)):
-        windows = [Window(0, 0, area.height, area.width)]
-    return [
-        PlacedBlock(_read_unchanged(pair, window, bands), area.row + window.row, area.col + window.col)
-        for window in windows
-    ]
-
-
-def even_blocks(pair: PairReader, bands: NDArray[np.intp] | None = None) -> Iterator[PlacedBlock]:
-    """Small blocks all over the scene, placed on the LR-HSI's grid, one after the other: up to six by six.
-
-    `bands` as `spread_blocks` takes them.
-    """
-    area, most = pair.alignment.lr_window, min(_SPREAD_SIDE, _largest_side(pair))
-    rows, cols = (_even(length, most) for length in (area.height, area.width))
-    for (top, height), (left, width) in product(rows, cols):
-        block = _read_block(pair, Window(top, left, height, width), bands)
-        yield PlacedBlock(block, area.row + top, area.col + left)
-
-
-def _even(length: int, most: int) -> list[tuple[int, int]]:
-    """Where blocks begin along an axis, and their sides, at most so long: in the middles of equal parts of it."""
-    count = max(1, min(_MOST_PARTS, length // _PART_SIDE))
-    edges = [round(i * length / count) for i in range(count + 1)]
-    sides = [min(most, stop - start) for start, stop in pairwise(edges)]
-    return [
-        ((start + stop - side) // 2, side) for (start, stop), side in zip(pairwise(edges), sides, strict=True)
-    ]
-
-
-def middle_block(pair: PairReader, bands: NDArray[np.intp] | None = None) -> PlacedBlock:
-    """That of `spread_blocks` in the scene's middle."""
-    blocks = spread_blocks(pair, bands)
-    return blocks[len(blocks) // 2]
+    kept = unchanged(block, seen)
+    return seen if kept is block else see_at_lr(kept, shift, pair.psf)
 
 
 def well_explained(block: PairBlock, shift: Point, psf: Psf) -> PairBlock:
@@ -305,55 +220,3 @@ def straightened(block: PlacedBlock, field: DisplacementField) -> PairBlock:
     msi = [ndimage.map_coordinates(band, seen, order=3, mode="nearest") for band in pair.msi]
     whole = ndimage.map_coordinates(pair.msi_valid.astype(np.float32), seen, order=1, mode="constant")
     return replace(pair, msi=np.stack(msi), msi_valid=whole > COVERED)
-
-
-def _read_unchanged(pair: PairReader, window: Window, bands: NDArray[np.intp] | None) -> PairBlock:
-    block = _read_block(pair, window, bands)
-    return _unchanged(block, see_at_lr(block, (0.0, 0.0), pair.psf))
-
-
-def _spread(length: int, side: int) -> list[int]:
-    """Where blocks of a side begin along an axis: at both ends and in the middle, without overlap."""
-    count = max(1, min(3, length // side))
-    return [round(i * (length - side) / max(1, count - 1)) for i in range(count)] if count > 1 else [0]
-
-
-def _largest_side(pair: PairReader) -> int:
-    """LR pixels of a block's side that the memory for its MSI allows."""
-    place = pair.alignment
-    each = pair.msi_info.bands.count * place.rows.ratio * place.cols.ratio
-    return max(1, min(_SIDE, int(math.sqrt(_MSI_VALUES / each))))
-
-
-def _candidates(pair: PairReader) -> list[Window]:
-    """Windows of the LR-HSI's common area, from its middle outwards."""
-    area, side = pair.alignment.lr_window, _largest_side(pair)
-
-    def distance(window: Window) -> float:
-        row, col = window.row + window.height / 2, window.col + window.width / 2
-        return math.hypot(row - area.height / 2, col - area.width / 2)
-
-    return sorted(tile_windows(area.height, area.width, side, 0), key=distance)[:_MOST_BLOCKS]
-
-
-def _read_block(pair: PairReader, window: Window, bands: NDArray[np.intp] | None = None) -> PairBlock:
-    good = pair.lr_info.bands.good
-    values = pair.read_lr(window)
-    if bands is not None:
-        values = values[bands]
-    elif good is not None and any(good):
-        values = values[np.array(good)]
-    hsi, valid, _ = fill_invalid(values)
-    area = pair.alignment.hr_window
-    top, height, rows = _around(pair.alignment.rows, window.row, window.height, area.height)
-    left, width, cols = _around(pair.alignment.cols, window.col, window.width, area.width)
-    msi, msi_valid = pair.read_msi(Window(top, left, height, width))
-    return PairBlock(hsi, valid, msi, msi_valid, rows, cols)
-
-
-def _around(place: AxisPlacement, start: int, length: int, limit: int) -> tuple[int, int, AxisPlacement]:
-    """Along one axis: first HR pixel of a block with its surroundings, their number, the block's placement."""
-    first = place.offset + place.ratio * start
-    low = max(0, min(limit - 1, math.floor(first - _AROUND * place.ratio)))
-    high = min(limit, math.ceil(first + place.ratio * (length + _AROUND)))
-    return low, max(1, high - low), AxisPlacement(place.ratio, first - low)

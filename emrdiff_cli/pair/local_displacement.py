@@ -8,7 +8,8 @@ import numpy as np
 
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.displacement import DisplacementField, PlacedBlock, estimate_shift_finely
-from emrdiff_cli.pair.coregistration import even_blocks, well_explained
+from emrdiff_cli.pair.blocks import even_blocks, good_bands
+from emrdiff_cli.pair.coregistration import well_explained
 from emrdiff_cli.pair.geometry import Point
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.pair.registration import FoundGeometry
@@ -42,7 +43,7 @@ def find_block_displacements(pair: PairReader, known: FoundGeometry) -> tuple[Bl
     used, psf = known.used, known.located.best_psf
     placed = used.applied(pair)
     field = None if placed.displacement is None else placed.displacement.field
-    bands = np.array(known.groups[0].bands, np.intp) if used.groups else None
+    bands = np.array(known.groups[0].bands, np.intp) if used.groups else good_bands(pair)
     found = (_displacement(block, placed, used.move, field, psf) for block in even_blocks(placed, bands))
     return tuple(block for block in found if block is not None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,12 +22,11 @@ from emrdiff_cli.core.sensor.displacement import (
 )
 from emrdiff_cli.core.sensor.psf_estimation import FoundPsf, estimate_psf
 from emrdiff_cli.core.sensor.registration import PairBlock, Shift
+from emrdiff_cli.pair.blocks import good_bands, joined, middle_block, spread_blocks
 from emrdiff_cli.pair.coregistration import (
     Located,
     find_shift,
     locate,
-    middle_block,
-    spread_blocks,
     straightened,
     well_explained,
 )
@@ -180,26 +179,26 @@ def _find_what_varies(
     pair: PairReader, used: PairGeometry, located: Located
 ) -> tuple[PairGeometry, Located, tuple[FoundField | None, tuple[FoundGroup, ...]]]:
     """Undo what lies apart by detector, then what varies over the scene, and find the PSF without their blur."""
-    plain = used
-    groups = _find_groups(pair, plain, located.best_psf)
+    plain, psf, detectors = used, used.psf or located.best_psf, band_groups(pair)
+    bands = good_bands(pair)
+    blocks = spread_blocks(plain.applied(pair), psf, [*detectors.values()] or [bands])
+    groups = _find_groups(pair, blocks, detectors, psf)
     used = _with_groups(plain, groups)
     if used.groups:
-        block = middle_block(used.applied(pair), _main(groups)).pair
+        bands = detectors[groups[0].name]
+        block = middle_block(used.applied(pair), psf, bands).pair
         located = _with_psf_of(located, well_explained(block, (0.0, 0.0), located.best_psf))
-        groups = _find_groups(pair, plain, located.best_psf, groups)
+        psf = plain.psf or located.best_psf
+        groups = _find_groups(pair, blocks, detectors, psf, groups)
         used = _with_groups(plain, groups)
-    main = _main(groups) if used.groups else None
-    field = _find_field(used.applied(pair), plain.psf or located.best_psf, main)
+        blocks = spread_blocks(used.applied(pair), psf, [bands])
+    field = _find_field(pair, map(joined, blocks), psf)
     used = _with_field(used, field)
     placed = used.applied(pair)
     if field is not None and field.field.varies and placed.displacement and placed.displacement.field:
-        straight = straightened(middle_block(placed, main), placed.displacement.field)
+        straight = straightened(middle_block(placed, psf, bands), placed.displacement.field)
         located = _with_psf_of(located, well_explained(straight, (0.0, 0.0), located.best_psf))
     return used, located, (field, groups)
-
-
-def _main(groups: Sequence[FoundGroup]) -> NDArray[np.intp]:
-    return np.array(groups[0].bands, np.intp)
 
 
 def _with_psf_of(located: Located, block: PairBlock) -> Located:
@@ -268,17 +267,13 @@ def _with_psf(used: PairGeometry, pair: PairReader, psf: FoundPsf, mode: Registe
     return replace(used, psf=Psf(axes=axes), known=True)
 
 
-def _find_field(placed: PairReader, psf: Psf, bands: NDArray[np.intp] | None) -> FoundField | None:
-    grid = placed.lr_info.grid
-    blocks = _explained_blocks(placed, bands, (0.0, 0.0), psf)
-    return estimate_field(blocks, (grid.height, grid.width), psf)
+def _find_field(pair: PairReader, blocks: Iterable[PlacedBlock], psf: Psf) -> FoundField | None:
+    grid = pair.lr_info.grid
+    return estimate_field(_explained(blocks, (0.0, 0.0), psf), (grid.height, grid.width), psf)
 
 
-def _explained_blocks(
-    placed: PairReader, bands: NDArray[np.intp] | None, at: Point, psf: Psf
-) -> list[PlacedBlock]:
-    """Blocks over the scene of some bands, with those MSI bands alone that these explain at a place."""
-    blocks = spread_blocks(placed, bands)
+def _explained(blocks: Iterable[PlacedBlock], at: Point, psf: Psf) -> list[PlacedBlock]:
+    """Blocks with those MSI bands alone that their LR-HSI explains at a place."""
     return [replace(block, pair=well_explained(block.pair, at, psf)) for block in blocks]
 
 
@@ -299,23 +294,25 @@ def _with_field(used: PairGeometry, field: FoundField | None) -> PairGeometry:
 
 
 def _find_groups(
-    pair: PairReader, used: PairGeometry, psf: Psf, known: Sequence[FoundGroup] = ()
+    pair: PairReader,
+    blocks: Sequence[Sequence[PlacedBlock]],
+    detectors: Mapping[str, NDArray[np.intp]],
+    psf: Psf,
+    known: Sequence[FoundGroup] = (),
 ) -> tuple[FoundGroup, ...]:
-    """The displacements of the bands of each detector from where a geometry puts all; empty unless all tell.
+    """The displacements of each detector's bands from where the blocks, one of each, lie; empty unless all tell.
 
     Each by the MSI bands that it sees as well, at the place that is `known`.
     """
-    groups = band_groups(pair)
-    if len(groups) < 2:
+    if not detectors:
         return ()
-    placed = used.applied(pair)
     grid = pair.lr_info.grid
     still = DisplacementField(np.zeros((2, 1)), (grid.height, grid.width))
     places = {group.name: group.shift for group in known}
     found = []
-    for name, bands in groups.items():
-        blocks = _explained_blocks(placed, bands, places.get(name, (0.0, 0.0)), used.psf or psf)
-        measured = estimate_group_shift(blocks, still, used.psf or psf)
+    for (name, bands), of_one in zip(detectors.items(), zip(*blocks, strict=True), strict=True):
+        seen = _explained(of_one, places.get(name, (0.0, 0.0)), psf)
+        measured = estimate_group_shift(seen, still, psf)
         if measured is None:
             return ()
         found.append(FoundGroup(name, tuple(int(band) for band in bands), *measured))

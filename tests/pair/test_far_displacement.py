@@ -18,7 +18,8 @@ from emrdiff_cli.core.sensor.registration import Shift
 from emrdiff_cli.core.sensor.resampling import apply_taps, gaussian_downsampler
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
 from emrdiff_cli.pair import far_displacement
-from emrdiff_cli.pair.coregistration import Located, find_shift, pair_block
+from emrdiff_cli.pair.blocks import pair_block
+from emrdiff_cli.pair.coregistration import Located, find_shift
 from emrdiff_cli.pair.pair import PairReader, open_pair
 from tests.support.front_door import Run
 from tests.support.pairs import BANDS, BERLIN, RATIO, SIDE, displaced, moved_copy, see, unrelated

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from emrdiff_cli.core.sensor.registration import REACH, leading_components
+from emrdiff_cli.core.sensor.leading_components import leading_components
+from emrdiff_cli.core.sensor.registration import REACH
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]

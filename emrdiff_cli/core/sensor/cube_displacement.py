@@ -18,7 +18,8 @@ from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.displacement import estimate_shift_finely
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.holes import fill_each_band, fill_invalid
-from emrdiff_cli.core.sensor.registration import PairBlock, Point, leading_components
+from emrdiff_cli.core.sensor.leading_components import leading_components
+from emrdiff_cli.core.sensor.registration import PairBlock, Point
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]

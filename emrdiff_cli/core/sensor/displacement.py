@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.degradation import Psf
 from emrdiff_cli.core.sensor.finer_msi import FinerMsi
-from emrdiff_cli.core.sensor.registration import PairBlock, Point, all_components, orthonormal
+from emrdiff_cli.core.sensor.leading_components import all_components, orthonormal
+from emrdiff_cli.core.sensor.registration import PairBlock, Point
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
@@ -138,15 +139,9 @@ def estimate_field(
     if sum(view.pixels for view in seen) < _LEAST_PIXELS:
         return None
     most = TERMS[-1]
-    coefficients = np.zeros((2, most))
-    coefficients[:, 0] = start
-    for _ in range(_ROUNDS):
-        normal = _Normal.of(seen, DisplacementField(coefficients, shape))
-        change = normal.least(range(2 * most)).reshape(2, most)
-        coefficients = coefficients + change
-        if np.abs(change).max() < _SMALL:
-            break
-    normal = _Normal.of(seen, DisplacementField(coefficients, shape))
+    around = np.zeros((2, most))
+    around[:, 0] = start
+    normal, coefficients = _descend(seen, DisplacementField(around, shape), range(2 * most))
     return _simplest([_limited(normal, coefficients, terms, shape) for terms in TERMS])
 
 
@@ -162,20 +157,12 @@ def estimate_group_shift(
     seen = [view for view in views if view is not None]
     if sum(view.pixels for view in seen) < _LEAST_PIXELS:
         return None
-    most = TERMS[-1]
-    coefficients = np.zeros((2, most))
-    coefficients[:, : field.coefficients.shape[1]] = field.coefficients
-    free, start = [0, most], coefficients[:, 0].copy()
-    for _ in range(_ROUNDS):
-        normal = _Normal.of(seen, DisplacementField(coefficients, field.shape))
-        change = normal.least(free)[free]
-        coefficients[:, 0] += change
-        if np.abs(change).max() < _SMALL:
-            break
+    free = [0, field.coefficients.shape[1]]
+    normal, coefficients = _descend(seen, field, free)
     each = np.eye(len(normal.constant), dtype=bool)
     beside = np.stack([_least(*normal.without(part), free, None)[free] for part in each])
     errors = np.sqrt((len(each) - 1) * beside.var(axis=0))
-    found = coefficients[:, 0] - start
+    found = coefficients[:, 0] - middle + normal.least(free)[free]
     return (float(found[0]), float(found[1])), (float(errors[0]), float(errors[1]))
 
 
@@ -184,16 +171,9 @@ def estimate_shift_finely(block: PairBlock, psf: Psf, start: Point) -> FoundFiel
     view = _View.of(PlacedBlock(block), block.valid.shape, psf, start)
     if view is None or view.pixels < _LEAST_PIXELS:
         return None
-    coefficients = np.array([[start[0]], [start[1]]], np.float64)
-    for _ in range(_ROUNDS):
-        normal = _Normal.of([view], DisplacementField(coefficients, block.valid.shape))
-        change = normal.least([0, TERMS[-1]])[[0, TERMS[-1]]]
-        coefficients = coefficients + change[:, None]
-        if np.abs(change).max() < _SMALL:
-            break
-    full = np.zeros((2, TERMS[-1]))
-    full[:, :1] = coefficients
-    return _limited(normal, full, 1, block.valid.shape).found
+    near = DisplacementField(np.array([[start[0]], [start[1]]], np.float64), block.valid.shape)
+    normal, coefficients = _descend([view], near, range(2))
+    return _limited(normal, coefficients, 1, near.shape).found
 
 
 @dataclass(frozen=True)
@@ -243,7 +223,7 @@ class _View:
 
 @dataclass(frozen=True)
 class _Normal:
-    """The unexplained as a quadratic of a change x of the coefficients, by part: c + 2 b x + x N x, summed."""
+    """The unexplained as a quadratic of a change x of coefficients, by part: c + 2 b x + x N x, summed."""
 
     matrix: Doubles
     vector: Doubles
@@ -268,7 +248,7 @@ class _Normal:
         spread = np.linalg.norm(msi - msi.mean(axis=1, keepdims=True), axis=1)[:, None]
         unit = np.where(spread > 0, 1 / np.maximum(spread, 1e-30), 0.0)
         rest = view.unexplained(msi * unit)
-        terms = _terms(*places, field.shape)
+        terms = _terms(*places, field.shape)[: field.coefficients.shape[1]]
         by_term = np.stack(
             [view.unexplained(slope * unit / (2 * _STEP) * term) for slope in slopes for term in terms]
         )
@@ -300,6 +280,21 @@ class _Normal:
         return float(self.constant[parts].sum() + 2 * self.vector[parts].sum(axis=0) @ change + quadratic)
 
 
+def _descend(
+    views: Sequence[_View], start: DisplacementField, free: Sequence[int] | range
+) -> tuple[_Normal, Doubles]:
+    """The quadratic form around coefficients (2, n) so near to the least that it tells the rest, and these."""
+    coefficients = start.coefficients
+    normal = _Normal.of(views, start)
+    for _ in range(_ROUNDS):
+        change = normal.least(free).reshape(coefficients.shape)
+        if np.abs(change).max() < _SMALL:
+            break
+        coefficients = coefficients + change
+        normal = _Normal.of(views, DisplacementField(coefficients, start.shape))
+    return normal, coefficients
+
+
 @dataclass(frozen=True)
 class _Limited:
     """The best field of so many terms, and what it leaves unexplained of each fold when that is held out."""
@@ -309,7 +304,7 @@ class _Limited:
 
 
 def _limited(normal: _Normal, around: Doubles, terms: int, shape: tuple[int, int]) -> _Limited:
-    """Fit a field of some `terms` by the quadratic form around coefficients (2, 6)."""
+    """Fit a field of some `terms` by the quadratic form around coefficients (2, n) of as many or more."""
     most = around.shape[1]
     free = [axis * most + term for axis in (0, 1) for term in range(terms)]
     fixed = -around.ravel()

@@ -108,9 +108,15 @@ def observe_msi(strips: Strips, down: tuple[Taps, Taps]) -> Observation:
         edges.update(strip)
     if msi is None:
         raise ValueError("the MSI has no rows")
-    # LR pixels that see holes are made of what they see besides, or of the nearest that see anything.
-    filled = fill_holes(msi.mean(_SEEN), msi.share[0] > _SEEN)
-    return Observation(filled, msi.whole(), edges.finish())
+    return Observation(*seen_by(msi), edges.finish())
+
+
+def seen_by(msi: DegradedImage) -> tuple[Field, NDArray[np.bool_]]:
+    """Z down (m, h, w) without holes, and the LR pixels wholly on valid MSI, of one mask for all bands.
+
+    LR pixels that see holes are made of what they see besides, or of the nearest that see anything.
+    """
+    return fill_holes(msi.mean(_SEEN), msi.share[0] > _SEEN), msi.whole()
 
 
 class _EdgeRange:

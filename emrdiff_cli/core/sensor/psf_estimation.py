@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.sensor.degradation import COVERED, WALD_PSF, AxisPsf, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
+from emrdiff_cli.core.sensor.leading_components import all_components, orthonormal
 from emrdiff_cli.core.sensor.optimum import valley, valley_errors
 from emrdiff_cli.core.sensor.registration import (
     WIDTHS,
     PairBlock,
     Point,
-    all_components,
     estimate_width,
-    orthonormal,
     width_surface,
 )
 
@@ -172,10 +171,13 @@ class _Profiles:
             return None
         unexplained = math.nan
         for _ in range(_ROUNDS):
+            before = tuple(self._corrections)
             for axis in (0, 1):
                 quotient = self._quotient(axis, self._directions)
                 self._corrections[axis] = quotient.correction()
                 unexplained = quotient.value(self._corrections[axis])
+            if all(map(np.array_equal, before, self._corrections)):
+                break
         rows, cols = (
             AxisPsf(psf.sigma_px, tuple(correction.tolist()) if correction.any() else (), step)
             for psf, correction, step in zip(self._axes, self._corrections, self._steps, strict=True)

@@ -9,7 +9,7 @@ what the LR-HSI's grid has to be moved by. Widths are the FWHM of a Gaussian PSF
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -17,13 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.sensor.degradation import COVERED, Psf
+from emrdiff_cli.core.sensor.degradation import COVERED, DegradedImage, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
-from emrdiff_cli.core.sensor.observation import LrScene, Strip, observe_msi
+from emrdiff_cli.core.sensor.leading_components import (
+    COMPONENTS,
+    PIXELS_EACH,
+    all_components,
+    leading_components,
+    orthonormal,
+)
+from emrdiff_cli.core.sensor.observation import LrScene, seen_by
 from emrdiff_cli.core.sensor.optimum import dip, jackknife, valley, valley_errors, without_each
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, gaussian_downsampler
 from emrdiff_cli.core.sensor.srf import FWHM_PER_SIGMA
-from emrdiff_cli.core.subspace import find_basis
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -33,10 +39,6 @@ REACH = 3  # LR pixels: the farthest displacement looked for, along each axis
 TOLERANCE = 0.1  # LR pixels: the error that `confidence` is about
 WIDTHS = (0.4, 2.5)  # the narrowest and the widest PSF looked for
 
-COMPONENTS = 8  # leading components of the LR-HSI that the MSI is regressed on,
-_MOST_COMPONENTS = 32  # and in fine: what so few leave of the spectra would be taken for an error of the PSF
-_PIXELS_EACH, _PIXELS_EACH_BEYOND = 8, 32  # LR pixels that each of them needs, and of those beyond the first
-_BASIS_PIXELS = 4096  # LR pixels on which they are found
 _INSIDE = 0.97  # share of it, on each axis, that must lie within the MSI
 _STEPS = (0.5, 0.25, 0.1)  # LR pixels between the displacements tried in each refinement
 _NEIGHBOURS = 4  # of them that are followed downhill at each step size
@@ -165,7 +167,8 @@ def width_surface(block: PairBlock, shift: Point) -> Callable[[Point, float], Fl
 
     def surface(place: Point, step: float) -> Floats:
         rows, cols = ([math.exp(at + i * step) for i in (-1, 0, 1)] for at in place)
-        return np.stack([np.stack([fit.unexplained(shift, (row, col)) for col in cols]) for row in rows])
+        tried = [(shift[0], row) for row in rows]
+        return np.stack([fit.along_rows(tried, (shift[1], col)) for col in cols], axis=1)
 
     return surface
 
@@ -186,36 +189,10 @@ def see_at_lr(block: PairBlock, shift: Point, psf: Psf) -> LrScene:
     down = psf.resolved(rows, cols).down(
         rows, cols, (height, width), (block.msi.shape[1], block.msi.shape[2])
     )
-
-    def strips() -> Iterator[Strip]:
-        yield Strip(0, np.asarray(block.msi, np.float32), block.msi_valid)
-
-    seen = observe_msi(strips, down)
-    return LrScene(np.asarray(block.hsi, np.float32), seen.msi_at_lr, block.valid & seen.covered)
-
-
-def leading_components(hsi: Floats, valid: Mask, most: int) -> Floats | None:
-    """The LR-HSI's leading components (k, h, w), k <= `most`, of unit variance; k is 0 where it is constant.
-
-    None with too few valid pixels.
-    """
-    pixels = hsi[:, valid]
-    count = min(most, len(pixels), pixels.shape[1] // _PIXELS_EACH - 1)
-    if count < 1:
-        return None
-    sample = pixels[:, :: math.ceil(pixels.shape[1] / _BASIS_PIXELS)]
-    values = find_basis(sample, count).project(hsi).astype(np.float64)
-    inside = values[:, valid]
-    centre, spread = inside.mean(axis=1), inside.std(axis=1)
-    varied = spread > max(1e-6 * float(np.abs(pixels).max()), 1e-30)
-    return np.asarray((values - centre[:, None, None])[varied] / spread[varied, None, None])
-
-
-def all_components(hsi: Floats, valid: Mask) -> Floats | None:
-    """As many leading components as the pixels support."""
-    return leading_components(
-        hsi, valid, max(COMPONENTS, min(_MOST_COMPONENTS, int(valid.sum()) // _PIXELS_EACH_BEYOND))
-    )
+    image = DegradedImage(len(block.msi), down)
+    image.add(0, np.asarray(block.msi, np.float32), block.msi_valid)
+    msi, covered = seen_by(image)
+    return LrScene(np.asarray(block.hsi, np.float32), msi, block.valid & covered)
 
 
 def _without_constant_bands(block: PairBlock) -> PairBlock:
@@ -230,7 +207,7 @@ def _without_constant_bands(block: PairBlock) -> PairBlock:
 
 
 def _least_pixels(components: Floats) -> int:
-    return _PIXELS_EACH * (len(components) + 1)
+    return PIXELS_EACH * (len(components) + 1)
 
 
 def moved(placement: AxisPlacement, shift: float) -> AxisPlacement:
@@ -317,43 +294,35 @@ class _Fit:
 
     def surface(self, point: Point, step: float, width: float) -> Floats:
         """(3, 3, parts): `unexplained` at displacements around a point."""
-        down, right = ([at + i * step for i in (-1, 0, 1)] for at in point)
-        return np.stack([self._along_rows(down, at, width) for at in right], axis=1)
+        down, right = ([(at + i * step, width) for i in (-1, 0, 1)] for at in point)
+        return np.stack([self.along_rows(down, at) for at in right], axis=1)
 
-    def unexplained(self, point: Point, width: float | Point) -> Floats:
+    def unexplained(self, point: Point, width: float) -> Floats:
         """(parts,): each part's share of the unexplained, so that their sum is 1 - R^2."""
-        return np.asarray(self._along_rows([point[0]], point[1], width)[0])
+        return np.asarray(self.along_rows([(point[0], width)], (point[1], width))[0])
 
     def r2(self, point: Point, width: float) -> float:
         """R^2, adjusted for the number of components."""
         freedom = (self.pixels - 1) / (self.pixels - 1 - self._directions.shape[1])
         return float(1 - self.unexplained(point, width).sum() * freedom)
 
-    def _along_rows(self, down: Sequence[float], right: float, width: float | Point) -> Floats:
-        """(n, parts) for n displacements along the rows that share one along the columns."""
+    def along_rows(self, down: Sequence[Point], right: Point) -> Floats:
+        """(n, parts) for n displacements and widths along the rows that share those along the columns."""
         block = self._block
-        by_rows, by_cols = width if isinstance(width, tuple) else (width, width)
-        cols = _taps(block.cols, block.valid.shape[1], block.msi.shape[2], right, by_cols)
+        cols = _taps(block.cols, block.valid.shape[1], block.msi.shape[2], *right)
         first, stop = cols.reach()
-        narrowed = block.msi[..., first:stop] @ cols.matrix(first, stop).astype(block.msi.dtype).T
+        narrowed = cols.along_cols(block.msi[..., first:stop], first)
         found = []
         for at in down:
-            rows = _taps(block.rows, block.valid.shape[0], block.msi.shape[1], at, by_rows)
+            rows = _taps(block.rows, block.valid.shape[0], block.msi.shape[1], *at)
             first, stop = rows.reach()
-            found.append(
-                self._rest(rows.matrix(first, stop).astype(narrowed.dtype) @ narrowed[:, first:stop])
-            )
+            found.append(self._rest(rows.along_rows(narrowed[:, first:stop], first)))
         return np.stack(found)
 
     def _rest(self, msi: Floats) -> Floats:
         values = _unit(msi[:, self._kept].astype(np.float64))
         rest = values - (values @ self._directions) @ self._directions.T
         return np.asarray(np.bincount(self._part, np.square(rest).mean(axis=0), _BLOCKS**2), np.float64)
-
-
-def orthonormal(inputs: Floats) -> Floats:
-    """Orthonormal directions (n, k) of the inputs (k, n) without their means."""
-    return np.asarray(np.linalg.qr((inputs - inputs.mean(axis=1, keepdims=True)).T)[0])
 
 
 def _unit(targets: Floats) -> Floats:
