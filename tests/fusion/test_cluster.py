@@ -270,10 +270,10 @@ def waiting(folder: Path, word: str) -> list[int]:
 def test_a_worker_that_is_killed_changes_nothing_and_ctrl_c_leaves_what_was_done(
     emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair, model = write_pair(tmp_path, 128, 72), save_random_model(tmp_path / "model")
+    pair, model = write_pair(tmp_path, 128, 24), save_random_model(tmp_path / "model")
     alone, folder, scratch = tmp_path / "alone.tif", tmp_path / "its", tmp_path / "scratch"
     options = ["--model", model, "--dtype", "float32", "--overwrite", "--json", "-q", "--tile", 16]
-    options += ["--overlap", 4, "--steps", 2, "--batch-size", 3]
+    options += ["--overlap", 4, "--steps", 2, "--batch-size", 3, "--precision", "fp32"]
     ended = emrdiff("fuse", *pair, alone, *options)
     assert ended.code == 0, ended
     for made in (folder, scratch):

@@ -65,7 +65,7 @@ def test_a_tile_too_large_is_an_error_with_the_way_out(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torch_without_memory_is_halved_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair, output = write_pair(tmp_path), tmp_path / "out.tif"
+    pair, output = write_pair(tmp_path, 32, 40), tmp_path / "out.tif"
     model = load_model(save_random_model(tmp_path / "model") / WEIGHTS)
     fuse(*pair, output, "glp", ModelSampler(model, torch.device("cpu")), TILES)
     whole = read(output)

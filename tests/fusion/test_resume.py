@@ -421,6 +421,7 @@ def test_the_command_is_resumed_with_a_network(
     assert "Traceback" not in err
     assert output.read_bytes() == OLD
     if number == signal.SIGINT:
+        assert err.splitlines()[-1] == "Interrupted."
         assert beside(output) == [".out.tif.journal"]
     ended = emrdiff(*command, output, "--resume")
     assert ended.code == 0, ended.err
