@@ -1,0 +1,1 @@
+"""Samplers of what a fusion may miss, learned and not, and how they are judged."""
