@@ -1,23 +1,67 @@
-"""What is learned across sensors starts from kriging as the command has it, on pairs of any condition."""
+"""What is learned across sensors: it starts from kriging as the command has it, and changes nothing at first."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from emrdiff_cli.core.diffusion.supervision import fused_without_model
+import numpy as np
+import pytest
+import torch
+
+from emrdiff_cli.core.diffusion.supervision import SupervisedPair, fused_without_model
 from tests.benchmarks.geometry_pairs import four_boxes
-from tests.benchmarks.learned.grounds import Conditions, make_pair
+from tests.benchmarks.learned.gate import KINDS, Support, strength, trials
+from tests.benchmarks.learned.grounds import Conditions, Ground, make_pair
 from tests.benchmarks.learned.kriged_scene import KrigedPair
+from tests.benchmarks.learned.residual import Inputs, ResidualNet, correction
+from tests.benchmarks.learned.training import pool, train
 from tests.support.scenes import textured
 
-BANDS, SIDE, RATIO = 40, 48, 4
+BANDS, SIDE, RATIO = 24, 80, 4
 REALISTIC = Conditions(RATIO, "box", 1.1, 1.02, 40.0, 40.0, (0.02, -0.01))
 
 
-def test_a_kriged_pair_is_fused_as_the_method_fuses_it() -> None:
-    truth = textured(BANDS, SIDE, SIDE)
-    pair = make_pair(truth, four_boxes(BANDS), REALISTIC, np.random.default_rng(0))
-    kriged = KrigedPair.of(pair)
-    np.testing.assert_allclose(
-        kriged.bands(kriged.kriged.mean), fused_without_model(pair, "kriging"), rtol=0, atol=1e-5
-    )
+@pytest.fixture(scope="module")
+def pair() -> SupervisedPair:
+    return make_pair(textured(BANDS, SIDE, SIDE), four_boxes(BANDS), REALISTIC, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def kriged(pair: SupervisedPair) -> KrigedPair:
+    return KrigedPair.of(pair)
+
+
+def test_a_kriged_pair_is_fused_as_the_method_fuses_it(pair: SupervisedPair, kriged: KrigedPair) -> None:
+    fused = kriged.bands(kriged.kriged.mean)
+    np.testing.assert_allclose(fused, fused_without_model(pair, "kriging"), rtol=0, atol=1e-5)
+
+
+def test_the_network_adds_nothing_at_first_and_is_odd_in_a_component(kriged: KrigedPair) -> None:
+    net = ResidualNet()
+    assert not correction(net, kriged.kriged).any()
+    torch.nn.init.normal_(net.last.weight)
+    own, certainty, seen = (torch.from_numpy(image) for image in Inputs.of(kriged.kriged, slice(0, 2)))
+    with torch.no_grad():
+        answer, mirrored = (net(sign * own, certainty, seen[None]) for sign in (1, -1))
+    assert answer.abs().max() > 0.01
+    torch.testing.assert_close(answer, -mirrored)
+
+
+def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    grounds = [Ground("made", "textured", textured(BANDS, SIDE, SIDE))]
+    examples = [pool(grounds, tmp_path / "made.pt", 0, 2)]
+    net = train(examples, tmp_path / "net", 0, 0.001)
+    assert net.last.weight.abs().max() > 0
+    again = train([pool([], tmp_path / "made.pt", 0, 2)], tmp_path / "net", 0, 0.001)
+    torch.testing.assert_close(again.state_dict(), net.state_dict(), rtol=0, atol=0)
+
+
+def test_the_best_share_is_found_where_the_truth_is_known(pair: SupervisedPair) -> None:
+    """A correction that is half of what is missing is to be taken twice, one that contradicts it not at all."""
+    wrong = np.random.default_rng(0).normal(size=(2, 16))
+    for share, added in ((2.0, wrong / 2), (-1.0, -wrong)):
+        found = Support.of(np.stack([(wrong * added).sum(axis=0), (added * added).sum(axis=0)]))
+        assert found.share == pytest.approx(share)
+        assert found.error == pytest.approx(0, abs=1e-9)
+        assert strength({"one": Support(1.5, 0.2), "other": found}) == np.clip(share, 0, 1)
+    assert {trial.kind for trial in trials(pair)} == set(KINDS)
