@@ -1,5 +1,6 @@
 """`python -m emrdiff_cli` is `emrdiff`: light up to here, so that Ctrl-C ends its imports without a traceback."""
 
+import gc
 import signal
 from typing import NoReturn
 
@@ -21,6 +22,9 @@ def main() -> NoReturn:
         if processes() > 1:
             end_at_once(int(ended.code or 0))
         raise
+    finally:
+        # The interpreter would look for cycles in all that there is, again and again: with torch for half a second.
+        gc.freeze()
 
 
 if __name__ == "__main__":

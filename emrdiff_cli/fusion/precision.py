@@ -16,6 +16,9 @@ AskedPrecision = Literal["auto", "fp32", "bf16"]
 _ROUNDS = 5
 _SIDE = 32  # pixels of the map that is convolved,
 _WIDEST = 256  # channels of it: a file may claim any width
+_DEVICE_SIDE = (
+    256  # of the maps that a GPU convolves: with less it does nothing but start, as fast in either type
+)
 _LEAST_GAIN = 1.3  # below, bfloat16 is not worth its rounding
 
 
@@ -28,32 +31,39 @@ def measured_precision(device: torch.device, width: int) -> Precision:
     """
     import torch
 
-    layers = [_layer(device, width, dtype) for dtype in (torch.float32, torch.bfloat16)]
     try:
-        times = [[_seconds(layer, device) for layer in layers] for _ in range(_ROUNDS)]
-    except RuntimeError:  # bfloat16 is unknown to the device
+        layers = [_layer(device, width, dtype) for dtype in (torch.float32, torch.bfloat16)]
+        # As the sampler runs it: float32 is not rounded to 10 bits.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            times = [[_seconds(layer, device) for layer in layers] for _ in range(_ROUNDS)]
+    except RuntimeError:  # bfloat16 is unknown to the device, or its memory is full
         return "fp32"
     exact, rounded = (min(column) for column in zip(*times, strict=True))
     return "bf16" if exact > _LEAST_GAIN * rounded else "fp32"
 
 
-def _layer(device: torch.device, width: int, dtype: torch.dtype) -> Callable[[], object]:
+def _layer(device: torch.device, width: int, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
     import torch
 
     def zeros(*shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
 
     width = min(width, _WIDEST)
-    seen, weight = zeros(1, width, _SIDE, _SIDE), zeros(2 * width, width, 3, 3)
+    count, side = (1, _SIDE) if device.type == "cpu" else (_WIDEST // width, _DEVICE_SIDE)
+    seen, weight = zeros(count, width, side, side), zeros(2 * width, width, 3, 3)
     return lambda: torch.nn.functional.conv2d(seen, weight, padding=1)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
     import torch
 
-    with torch.inference_mode():
-        started = time.perf_counter()
-        work()
+    def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+
+    with torch.inference_mode():
+        wait()
+        started = time.perf_counter()
+        work()
+        wait()
         return time.perf_counter() - started

@@ -23,6 +23,11 @@ from emrdiff_cli.runtime.threads import thread_count
 Field = NDArray[np.float32]
 
 
+_NO_MEMORY = (
+    *("out of memory", "not enough memory", "can't allocate memory"),
+    # cuBLAS and cuDNN without room for a handle, or for what any of their ways to convolve needs
+    *("ALLOC_FAILED", "unable to find an engine"),
+)
 _DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -123,12 +128,8 @@ def _weights_hash(model: EMRDiff) -> str:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch failed to allocate; on a CPU the message alone tells."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return any(
-        words in str(error) for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )
+    """Whether torch failed to allocate; on a CPU, and in a GPU's libraries, the message alone tells."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def gpu_count(name: str) -> int:

@@ -56,4 +56,6 @@ def lower_keys(header: Mapping[str, str]) -> dict[str, str]:
 
 def printable(text: str) -> str:
     """Drop signs that GDAL drops or stumbles over, and blanks around the text."""
-    return "".join(sign for sign in text if sign in "\t\n" or sign.isprintable()).strip()
+    if not text.isprintable():
+        text = "".join(sign for sign in text if sign in "\t\n" or sign.isprintable())
+    return text.strip()

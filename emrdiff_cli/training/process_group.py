@@ -51,7 +51,7 @@ class ProcessGroup:
         device = choose_device(name)
         if self.size == 1 or device.type == "cpu":
             return device
-        if device.index is not None:
+        if name not in ("auto", "cuda"):
             raise UsageError(
                 f"device {name!r} is one for {self.size} processes: give --device cuda, each takes its own"
             )

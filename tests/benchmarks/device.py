@@ -14,8 +14,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,14 @@ from emrdiff_cli.raster_info import Window
 from emrdiff_cli.zoo import WEIGHTS
 from tests.benchmarks import large_scene
 from tests.benchmarks.device_training import PRESETS, train_preset
-from tests.benchmarks.speed_network import CHANNELS, make_config, make_network, network_row, training_row
+from tests.benchmarks.speed_network import (
+    CHANNELS,
+    make_config,
+    make_network,
+    network_row,
+    training_row,
+    without_tf32,
+)
 from tests.support.random_model import save_random_model
 
 Row = dict[str, Any]
@@ -106,7 +112,7 @@ def agreement(plan: Plan) -> Row:
             expected = here(x_t, observed, steps)
             moved = here.to(plan.device)
             for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-                with _without_tf32():
+                with without_tf32():
                     denoise = TileNetwork(moved, dtype).denoiser(observed.to(plan.device))
                     error = denoise(x_t.to(plan.device), steps.to(plan.device)).cpu() - expected
                 told[f"{channels} {name} greatest"] = float(error.abs().max() / expected.abs().max())
@@ -116,12 +122,6 @@ def agreement(plan: Plan) -> Row:
     right = all(value < _EXACT for name, value in told.items() if "fp32" in name)
     right &= all(value < _ROUNDED for name, value in told.items() if name.endswith("bf16 rms"))
     return told | {"right": right}
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield
 
 
 def fused_alike(plan: Plan) -> Row:
@@ -310,6 +310,11 @@ def _read(path: Path) -> Any:
         return raster.read()
 
 
+def _numbered(device: torch.device) -> torch.device:
+    """The device with its number, which limits of memory ask for."""
+    return torch.device("cuda", 0) if device.type == "cuda" and device.index is None else device
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what there is time for; 1 where something is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -321,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="sizes that only try the command")
     given = parser.parse_args(arguments)
     deadline = time.time() + 60 * given.minutes
-    device = choose_device(given.device)
+    device = _numbered(choose_device(given.device))
     plan = Plan(given.folder / device.type, given.data, device, deadline, given.train_minutes, given.small)
     found = run(plan)
     return int(any(not row.get("right", True) or "failed_with" in row for row in found.values()))

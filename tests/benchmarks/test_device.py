@@ -15,14 +15,16 @@ from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.core.methods.end_point import EndPointTile
-from emrdiff_cli.fusion.precision import measured_precision
+from emrdiff_cli.errors import UsageError
+from emrdiff_cli.fusion.precision import _layer, measured_precision
 from emrdiff_cli.fusion.sampler import ModelSampler
+from emrdiff_cli.training.process_group import ProcessGroup
 from emrdiff_cli.zoo import WEIGHTS
 from tests.benchmarks import device as benchmark
 from tests.benchmarks import large_scene
 from tests.support.random_model import save_random_model
 
-CUDA: Any = SimpleNamespace(type="cuda")
+CUDA: Any = SimpleNamespace(type="cuda", index=0)
 
 
 def tiles(count: int) -> tuple[list[TileInputs], list[tuple[int, int]]]:
@@ -84,9 +86,12 @@ def test_the_limit_of_memory_is_set_seen_to_halve_and_taken_back(
         monkeypatch.setattr(torch.cuda, name, lambda *_: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 100)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=1000))
-    monkeypatch.setattr(
-        torch.cuda, "set_per_process_memory_fraction", lambda share, _device: limits.append(share)
-    )
+
+    def limit(share: float, device: torch.device) -> None:
+        assert device.index is not None, "torch refuses one without"
+        limits.append(share)
+
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limit)
     plan = benchmark.Plan(tmp_path, tmp_path, CUDA, 0.0, 0.0, small=True)
     row = benchmark.out_of_memory(plan)
     assert row["failed"] > 0
@@ -95,6 +100,33 @@ def test_the_limit_of_memory_is_set_seen_to_halve_and_taken_back(
 
 def small_model(folder: Path) -> None:
     save_random_model(folder, msi_bands=4, hsi_bands=8, ratio=8, end_point="glp")
+
+
+def test_a_device_without_a_number_gets_one_for_the_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[benchmark.Plan] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def run(plan: benchmark.Plan) -> dict[str, benchmark.Row]:
+        seen.append(plan)
+        return {}
+
+    monkeypatch.setattr(benchmark, "run", run)
+    assert benchmark.main([str(tmp_path)]) == 0
+    assert [plan.name for plan in seen] == ["cuda:0"]
+
+
+def test_each_process_of_a_training_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    group = ProcessGroup(1, 2, 1)
+    assert [group.device(name) for name in ("auto", "cuda", "cpu")] == [
+        *2 * [torch.device("cuda:1")],
+        torch.device("cpu"),
+    ]
+    with pytest.raises(UsageError, match="'cuda:0' is one for 2 processes"):
+        group.device("cuda:0")
 
 
 def test_what_fails_is_told_and_left_for_the_next_time(
@@ -122,5 +154,7 @@ def test_the_faster_precision_is_taken_where_it_is_faster_by_enough(monkeypatch:
         measured_precision.cache_clear()
         assert measured_precision(torch.device("cpu"), 8) == expected
     monkeypatch.undo()
+    on_a_gpu = _layer(torch.device("meta"), 16, torch.bfloat16)()
+    assert on_a_gpu.shape[0] * on_a_gpu.shape[2:].numel() >= 2**20, "with less it does nothing but start"
     measured_precision.cache_clear()
     assert measured_precision(torch.device("cpu"), 8) in ("fp32", "bf16")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear, nnls
 
 from emrdiff_cli.errors import InputError
 
@@ -207,6 +206,9 @@ def _solve(moments: _Moments, roughness: Floats, penalty: float) -> Floats:
 
 
 def _non_negative(factor: Field, side: Field) -> Floats:
+    # A third of a second to load, and few pairs need their response estimated.
+    from scipy.optimize import lsq_linear, nnls
+
     try:
         return np.asarray(nnls(factor, side, maxiter=_ITERATIONS * len(factor))[0])
     except RuntimeError:
