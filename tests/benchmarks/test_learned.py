@@ -10,7 +10,7 @@ import torch
 
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair, fused_without_model
 from tests.benchmarks.geometry_pairs import four_boxes
-from tests.benchmarks.learned.gate import KINDS, Support, strength, trials
+from tests.benchmarks.learned.gate import Support, support, trials
 from tests.benchmarks.learned.grounds import Conditions, Ground, make_pair
 from tests.benchmarks.learned.kriged_scene import KrigedPair
 from tests.benchmarks.learned.residual import Inputs, ResidualNet, correction
@@ -63,5 +63,8 @@ def test_the_best_share_is_found_where_the_truth_is_known(pair: SupervisedPair) 
         found = Support.of(np.stack([(wrong * added).sum(axis=0), (added * added).sum(axis=0)]))
         assert found.share == pytest.approx(share)
         assert found.error == pytest.approx(0, abs=1e-9)
-        assert strength({"one": Support(1.5, 0.2), "other": found}) == np.clip(share, 0, 1)
-    assert {trial.kind for trial in trials(pair)} == set(KINDS)
+        assert found.strength == np.clip(share, 0, 1)
+    assert Support(0.7, 0.3).strength == pytest.approx(0.4)
+    held = list(trials(pair))
+    assert len(held) == len(pair.hr_msi)
+    assert support(held, ResidualNet()) == Support(0.0, 0.0)
