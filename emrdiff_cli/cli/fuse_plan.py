@@ -62,4 +62,5 @@ def _time(time: TimeEstimate) -> str:
     told = f" ({steps})" if steps else ""
     about = "about " if time.seconds >= 1 else ""
     trial = f"by a trial of {duration(time.trial_seconds)} on {height} x {width} LR pixels"
-    return f"{about}{duration(time.seconds)}{told}, {trial}"
+    without = f", without the work of {' and '.join(time.without)}" if time.without else ""
+    return f"{about}{duration(time.seconds)}{without}{told}, {trial}"

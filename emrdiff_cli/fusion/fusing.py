@@ -38,7 +38,7 @@ from emrdiff_cli.pair.spectral_coverage import (
 from emrdiff_cli.products.manifest import WORTH_READ, refuse_spoilt
 from emrdiff_cli.raster.files import files_written, refuse_inputs_as_outputs
 from emrdiff_cli.raster.identity import InputFiles
-from emrdiff_cli.raster.qgis_style import check_style, write_style
+from emrdiff_cli.raster.qgis_style import check_style, warn_of_other_style, write_style
 from emrdiff_cli.raster.reading import bounded_cache
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.stac_item import check_item, warn_of_other_item, write_item
@@ -190,6 +190,8 @@ def _describe(output: Path, spec: RasterSpec, options: FusionOptions) -> None:
         _write_item(output, options.stac, spec, options)
     if options.qml:
         write_style(output, spec)
+    else:
+        warn_of_other_style(output)
 
 
 def _write_item(output: Path, when: str, spec: RasterSpec, options: FusionOptions) -> None:

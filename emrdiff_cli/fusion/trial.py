@@ -20,7 +20,7 @@ from emrdiff_cli.core.methods.covariance import USUAL
 from emrdiff_cli.core.sensor.grid import EDGE_SLACK, AxisPlacement
 from emrdiff_cli.fusion.evidence import sampled_cores
 from emrdiff_cli.fusion.observed_scene import observe_scene
-from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.options import FusionOptions, FusionSettings
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
 from emrdiff_cli.fusion.run import FusionRun, make_plan, write_rows
 from emrdiff_cli.fusion.tile_rows import sample_rows, tile_size, tiling_over
@@ -51,12 +51,16 @@ _LESS = {"fast": 0.6}  # of the blocks left out
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Seconds that a fusion would take, in all and by its steps; `trial_seconds` on a part were spent to tell."""
+    """Seconds that a fusion would take, in all and by its steps; `trial_seconds` on a part were spent to tell.
+
+    `without`: options that were asked for and whose work is not in it.
+    """
 
     seconds: float
     steps: dict[str, float]
     trial_seconds: float
     trial_lr_pixels: tuple[int, int]
+    without: tuple[str, ...] = ()
 
 
 class _Size(NamedTuple):
@@ -77,12 +81,12 @@ def estimate_time(
     tiles: int,
     method: MethodChoice,
     make_sampler: Callable[[], Sampler] | None,
-    options: FusionOptions,
+    options: FusionSettings,
 ) -> TimeEstimate:
     """Try a fusion on the middle of a pair and reckon what all of `area`, cut into so many `tiles`, would take.
 
     `make_sampler`: of a model, whose loading counts. The errors that `--uncertainty` and `--samples` tell of, and
-    `--report`, are not in it. Raises EmrdiffError's children as `fuse` does, of the part alone.
+    `--report`, are not in it, which it says. Raises EmrdiffError's children as `fuse` does, of the part alone.
     """
     began, steps = time.monotonic(), dict[str, float]()
     sampler = None if make_sampler is None else _timed(steps, "model", make_sampler)
@@ -117,7 +121,17 @@ def estimate_time(
         steps={name: round(seconds, 2) for name, seconds in steps.items()},
         trial_seconds=round(spent, 1),
         trial_lr_pixels=(lr.height, lr.width),
+        without=_untried(options),
     )
+
+
+def _untried(options: FusionSettings) -> tuple[str, ...]:
+    asked = {
+        "--uncertainty": options.uncertainty is not None,
+        "--samples": options.samples > 0,
+        "--report": options.report is not None,
+    }
+    return tuple(flag for flag, given in asked.items() if given)
 
 
 def _timed(steps: dict[str, float], name: str, work: Callable[[], Result]) -> Result:

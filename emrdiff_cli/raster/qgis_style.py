@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from emrdiff_cli.raster.colours import rgb_bands
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.runtime.atomic import check_target, write_whole
+
+_log = logging.getLogger(__name__)
 
 _DEVIATIONS = 2.0  # from a band's mean to the ends of its stretch
 _COLOURS = ("red", "green", "blue")
@@ -35,6 +38,8 @@ def writing_style(raster: Path, spec: RasterSpec, asked: bool, overwrite: bool) 
     yield
     if asked:
         write_style(raster, spec)
+    else:
+        warn_of_other_style(raster)
 
 
 def check_style(raster: Path, spec: RasterSpec, overwrite: bool) -> None:
@@ -48,6 +53,15 @@ def check_style(raster: Path, spec: RasterSpec, overwrite: bool) -> None:
             "--qml: no bands near 650, 550 and 450 nm, and no default bands, to show as red, green and blue"
         )
     check_target(style_path(raster), overwrite)
+
+
+def warn_of_other_style(raster: Path) -> None:
+    """Say that a style lies beside a raster that was written without one: QGIS stretches the new values by it."""
+    if style_path(raster).is_file():
+        _log.warning(
+            "%s: a style for what %s was before, by which QGIS shows it: write it anew by --qml, or remove it",
+            *(style_path(raster), raster.name),
+        )
 
 
 def write_style(raster: Path, spec: RasterSpec) -> None:

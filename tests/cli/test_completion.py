@@ -78,3 +78,34 @@ def test_the_nearest_response_is_said(emrdiff: Run, tmp_path: Path) -> None:
     ended = emrdiff("simulate", cube, tmp_path / "pair", "--ratio", 2, "--srf", "sentinal-2a:B2,B3")
     assert ended.code == 2
     assert ended.err.endswith(": did you mean sentinel-2a?\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "--scene", "lr.tif", "-o", "model"), "--scene: takes 2 values, and -o is an option: give"),
+        (
+            ("fuse", "a", "b", "c", "--report", "--overwrite"),
+            "--report: takes a value, and --overwrite is an",
+        ),
+        (("fuse", "a", "b", "c", "--co", "BIGTIFF=YES", "--srf", "-q"), "or --srf=-q if that is meant"),
+        (("convert", "a", "b", "--crs", "--no-overviews"), "--crs: takes a value, and --no-overviews is"),
+    ],
+)
+def test_an_option_is_not_taken_for_the_value_of_another(
+    emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = emrdiff(*arguments)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1), ended
+    assert said in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_spelt_like_an_option_can_be_given(
+    emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its option in one word; numbers below zero are values anyway."""
+    monkeypatch.chdir(tmp_path)
+    assert "a.tif: no such file" in emrdiff("fuse", "a.tif", "b.tif", "c.tif", "--report=--overwrite").err
+    assert "a.tif: no such file" in emrdiff("fuse", "a.tif", "b.tif", "c.tif", "--shift", "-1,-2").err

@@ -473,12 +473,15 @@ def test_a_method_left_to_the_pair_is_told_with_its_evidence(
     plan = json.loads(run(*pair, tmp_path / "other.tif", "--dry-run", "--json").out)
     assert plan["method"] == "auto"
     assert plan["time"]["steps"]["choosing the method"] > 0
+    assert plan["time"]["without"] == []
 
 
 def test_uncertainty_and_draws_settle_on_kriging(run: Run, tmp_path: Path) -> None:
     pair = write_pair(tmp_path, 48, 48)
     output, told = tmp_path / "out.tif", ("--uncertainty", tmp_path / "sd.tif", "--json")
     assert json.loads(run(*pair, output, *told, "--dry-run", "--no-trial").out)["method"] == "kriging"
+    said = run(*pair, output, *told[:-1], "--report", tmp_path / "page", "--dry-run").out
+    assert "without the work of --uncertainty and --report" in " ".join(said.split())
     report = json.loads(run(*pair, output, *told).out)
     assert (report["method"], report["verdict"]["posterior"]) == ("kriging", True)
     assert "it alone tells its uncertainty" in report["notes"][0]

@@ -47,4 +47,9 @@ def test_what_has_no_colours_or_statistics_is_refused_first(emrdiff: Run, tmp_pa
     assert not list(tmp_path.glob("b.[tbh]*"))
     again = emrdiff("convert", coloured, tmp_path / "b.tif", "--qml", "--overwrite")
     assert again.code == 0
-    assert (tmp_path / "b.qml").read_text() != "mine"
+    written = (tmp_path / "b.qml").read_text()
+    assert written != "mine"
+    assert "style" not in again.err
+    left = emrdiff("convert", coloured, tmp_path / "b.tif", "--overwrite")
+    assert "b.qml: a style for what b.tif was before" in left.err
+    assert (tmp_path / "b.qml").read_text() == written
