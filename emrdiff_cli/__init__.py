@@ -1,8 +1,8 @@
 """Hyperspectral image fusion: LR-HSI + HR-MSI -> HR-HSI.
 
-In Python, on paths, NumPy arrays and xarray DataArrays alike: `fuse`, `check`, `evaluate`, `simulate`; `krige` and
-`degrade`; the scores `psnr`, `sam`, `ergas`, `ssim`, `uiqi`, `q2n`, `cc` and `rmse`. Errors are EmrdiffError's
-children. `emrdiff guide python` has an example.
+In Python, on paths, NumPy arrays and xarray DataArrays alike: `fuse`, `check`, `evaluate`, `wald`, `simulate`;
+`krige` and `degrade`; the scores `psnr`, `sam`, `ergas`, `ssim`, `uiqi`, `q2n`, `cc` and `rmse`. Errors are
+EmrdiffError's children. `emrdiff guide python` has an example.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ __all__ = [
     "simulate",
     "ssim",
     "uiqi",
+    "wald",
 ]
 
 if TYPE_CHECKING:
     from emrdiff_cli.api.checking import check
     from emrdiff_cli.api.fusion import Fusion, fuse, krige
-    from emrdiff_cli.api.scores import cc, ergas, evaluate, psnr, q2n, rmse, sam, ssim, uiqi
+    from emrdiff_cli.api.scores import cc, ergas, evaluate, psnr, q2n, rmse, sam, ssim, uiqi, wald
     from emrdiff_cli.api.simulation import Simulation, degrade, simulate
     from emrdiff_cli.errors import EmrdiffError
 
@@ -43,7 +44,18 @@ if TYPE_CHECKING:
 _PLACES = {
     "emrdiff_cli.api.checking": ("check",),
     "emrdiff_cli.api.fusion": ("Fusion", "fuse", "krige"),
-    "emrdiff_cli.api.scores": ("cc", "ergas", "evaluate", "psnr", "q2n", "rmse", "sam", "ssim", "uiqi"),
+    "emrdiff_cli.api.scores": (
+        "cc",
+        "ergas",
+        "evaluate",
+        "psnr",
+        "q2n",
+        "rmse",
+        "sam",
+        "ssim",
+        "uiqi",
+        "wald",
+    ),
     "emrdiff_cli.api.simulation": ("Simulation", "degrade", "simulate"),
     "emrdiff_cli.errors": ("EmrdiffError",),
 }

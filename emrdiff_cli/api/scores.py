@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,18 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.api.fuse_options import Pathlike, option_value
 from emrdiff_cli.api.fusion import Fusion
-from emrdiff_cli.api.scratch import Scratch, kind_of, scratch
+from emrdiff_cli.api.place import lr_transform
+from emrdiff_cli.api.scratch import Scratch, Wavelengths, kind_of, kind_of_pair, scratch
 from emrdiff_cli.api.srf_files import response_text
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.evaluation import full_reference
+from emrdiff_cli.evaluation import full_reference, reduced_resolution
 from emrdiff_cli.evaluation.full_reference import Evaluation, chosen_metrics
 from emrdiff_cli.evaluation.no_reference import Consistency, check_consistency
+from emrdiff_cli.evaluation.pair_evidence import gather_evidence
+from emrdiff_cli.evaluation.reduced_resolution import WaldTest
+from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.methods import END_POINTS, EndPoint
+from emrdiff_cli.pair.modes import AskedGeometry, Register
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,7 +50,9 @@ def evaluate(
     mask: str | Sequence[str] = (),
 ) -> Evaluation: ...
 @overload
-def evaluate(fused: Fused, *, lr_hsi: Image, hr_msi: Image, srf: Any = None) -> Consistency: ...
+def evaluate(
+    fused: Fused, *, lr_hsi: Image, hr_msi: Image, srf: Any = None, evidence: bool = False
+) -> Consistency: ...
 def evaluate(
     fused: Any,
     reference: Any = None,
@@ -52,6 +61,7 @@ def evaluate(
     lr_hsi: Any = None,
     hr_msi: Any = None,
     srf: Any = None,
+    evidence: bool = False,
     metrics: str | Sequence[str] = "all",
     border: int = 0,
     align: bool = False,
@@ -63,8 +73,8 @@ def evaluate(
 
     As `emrdiff evaluate`, whose options the keywords are. Each may be a path, an array (bands, rows, columns) or a
     DataArray; `fused` also what `fuse` returned, which knows the pair's geometry and its ratio. Scores are in
-    `scores.overall` of an Evaluation, by metric, and in `overall` of a Consistency. Raises UsageError, InputError,
-    GridError.
+    `scores.overall` of an Evaluation, by metric, and in `overall` of a Consistency, whose `evidence` has what the
+    pair tells of each method if that is asked for. Raises UsageError, InputError, GridError.
 
     >>> import numpy as np
     >>> from emrdiff_cli import evaluate
@@ -75,16 +85,16 @@ def evaluate(
     """
     given = dict(locals())
     if reference is not None:
-        if lr_hsi is not None or hr_msi is not None or srf is not None:
+        if lr_hsi is not None or hr_msi is not None or srf is not None or evidence:
             raise UsageError(
-                "lr_hsi, hr_msi, srf: hold the fused image against its pair: leave reference out"
+                "lr_hsi, hr_msi, srf, evidence: hold the fused image against its pair: leave reference out"
             )
         return _against_reference(given)
     asked = {name for name, usual in _USUAL.items() if name != "baseline" and given[name] != usual}
     unfit = sorted(asked | ({"baseline"} if baseline is not None else set()))
     if unfit or metrics != "all":
         raise UsageError(f"{', '.join(unfit) or 'metrics'}: of a comparison with a reference: give that too")
-    return _against_pair(fused, lr_hsi, hr_msi, srf)
+    return _against_pair(fused, lr_hsi, hr_msi, srf, evidence)
 
 
 def _against_reference(given: dict[str, Any]) -> Evaluation:
@@ -114,15 +124,17 @@ def _against_reference(given: dict[str, Any]) -> Evaluation:
         )
 
 
-def _against_pair(fused: Any, lr_hsi: Any, hr_msi: Any, srf: Any) -> Consistency:
+def _against_pair(fused: Any, lr_hsi: Any, hr_msi: Any, srf: Any, evidence: bool) -> Consistency:
     if lr_hsi is None or hr_msi is None:
         raise UsageError("nothing to score against: give a reference, or lr_hsi and hr_msi")
     with scratch() as held:
         path, lr = _fused_file(held, fused, hr_msi), held.file(lr_hsi, "lr_hsi")
         msi = held.file(hr_msi, "hr_msi")
-        found = check_consistency(path, lr, msi, srf=response_text(srf, held, lr))
+        response = response_text(srf, held, lr)
+        found = check_consistency(path, lr, msi, srf=response)
         return replace(
             found,
+            evidence=gather_evidence(path, lr, msi, srf=response) if evidence else None,
             fused=Path(held.told(str(found.fused))),
             lr_hsi=Path(held.told(str(found.lr_hsi))),
             hr_msi=Path(held.told(str(found.hr_msi))),
@@ -144,6 +156,63 @@ def _fused_file(held: Scratch, value: Any, beside: Any) -> Path:
             whole[:, window.rows, window.cols] = cube
             cube = whole
     return held.file(cube, "fused", tags=value.tags)
+
+
+def wald(
+    lr_hsi: Image,
+    hr_msi: Image,
+    *,
+    method: EndPoint | None = None,
+    model: Pathlike | None = None,
+    ratio: float | None = None,
+    wavelengths: Wavelengths = None,
+    msi_wavelengths: Wavelengths = None,
+    register: Register = "auto",
+    shift: Sequence[float] | None = None,
+    psf_fwhm: float | Sequence[float] | None = None,
+    mask: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = "all",
+    peak: float | None = None,
+    device: str = "auto",
+) -> WaldTest:
+    """Wald's test of a pair: both degraded by their ratio, fused by a method or a model, scored against the LR-HSI.
+
+    As `emrdiff evaluate --wald`, whose options the keywords are; the pair, and what is for arrays alone, as `fuse`
+    has them. `evaluation.scores.overall` of the result has the scores, `evaluation.baseline` those of bicubic
+    upsampling. Raises UsageError, InputError, GridError, ModelError.
+
+    >>> import numpy as np
+    >>> from emrdiff_cli import wald
+    >>> ramp = np.linspace(0.2, 0.4, 6 * 64 * 64, dtype=np.float32).reshape(6, 64, 64)
+    >>> lr_hsi = ramp.reshape(6, 16, 4, 16, 4).mean(axis=(2, 4))
+    >>> found = wald(lr_hsi, ramp[:2], method="glp", register="off", metrics="psnr_db")
+    >>> found.evaluation.scores.overall["psnr_db"] > 40
+    True
+    """
+    if (method is None) == (model is None):
+        raise UsageError("Wald's test needs to know what fuses: give either model or method")
+    if method is not None and method not in END_POINTS:
+        raise UsageError(f"method={method!r}: must be one of {', '.join(END_POINTS)}")
+    kind_of_pair(lr_hsi, hr_msi)
+    placed = {"shift": option_value("shift", shift), "psf_fwhm": option_value("psf_fwhm", psf_fwhm)}
+    asked = FusionOptions(register=register, **placed)
+    keys = chosen_metrics(metrics if isinstance(metrics, str) else ",".join(metrics))
+    with scratch() as held:
+        lr = held.file(lr_hsi, "lr_hsi", wavelengths, lr_transform(lr_hsi, hr_msi, ratio))
+        msi = held.file(hr_msi, "hr_msi", msi_wavelengths)
+        found = reduced_resolution.wald_test(
+            *(lr, msi, method or "bicubic"),
+            None if model is None else reduced_resolution.tested_sampler(os.fspath(model), device),
+            name=None if model is None else os.fspath(model),
+            geometry=AskedGeometry(asked.register, asked.shift, asked.psf_fwhm),
+            mask=option_value("mask", mask) or (),
+            peak=peak,
+            metrics=keys,
+        )
+        tested = found.evaluation
+        named = Path(held.told(str(tested.reference)))
+        told = replace(tested, reference=named, baseline_path=named, notes=held.said(tested.notes))
+        return replace(found, evaluation=told)
 
 
 def psnr(fused: Fused, reference: Image, *, peak: float | None = None, border: int = 0) -> float:

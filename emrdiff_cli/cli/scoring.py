@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +145,6 @@ def score_inputs(
         found, gathered = _hold_against_inputs((fused, lr_hsi, hr_msi), srf, scoring, closer)
         scores, record, notes = dict(found.overall), found.record(), list(found.notes)
         if gathered is not None:
-            record |= gathered.record()
             notes.insert(0, gathered.sentence)
     if test is not None:
         tested = _wald_test(lr_hsi, hr_msi, test, scoring)
@@ -181,7 +180,7 @@ def _hold_against_inputs(
             print_evidence(gathered.verdict, on_stderr=False)
     if closer.folder is not None:
         _write_pair_page(found, srf, gathered, closer, scoring.quiet)
-    return found, gathered
+    return replace(found, evidence=gathered), gathered
 
 
 def _evidence(found: Consistency, srf: str | None, scoring: Scoring) -> PairEvidence:
@@ -209,18 +208,9 @@ def _write_pair_page(
 
 
 def _wald_test(lr_hsi: Path, hr_msi: Path, test: TestedFusion, scoring: Scoring) -> WaldTest:
-    from emrdiff_cli.evaluation.reduced_resolution import wald_test
+    from emrdiff_cli.evaluation.reduced_resolution import tested_sampler, wald_test
 
-    sampler = None
-    if test.model is not None:
-        from emrdiff_cli.runtime.torch_library import require_torch
-
-        require_torch()
-        from emrdiff_cli.checkpoint import load_model
-        from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
-        from emrdiff_cli.zoo import WEIGHTS, find
-
-        sampler = ModelSampler(load_model(find(test.model).folder / WEIGHTS), choose_device(test.device))
+    sampler = None if test.model is None else tested_sampler(test.model, test.device)
     with progress("Wald's test", scoring.quiet) as shown:
         return wald_test(
             lr_hsi,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from emrdiff_cli.evaluation.pair_view import PairView, Response, msi_response, o
 from emrdiff_cli.evaluation.recorded_pair import psf_sigmas
 from emrdiff_cli.raster.identity import file_sha256
 
+if TYPE_CHECKING:
+    from emrdiff_cli.evaluation.pair_evidence import PairEvidence
+
 Floats = NDArray[np.float64]
 
 _Report = Callable[[float, float, str], None]
@@ -38,6 +42,7 @@ class Consistency:
     in data units. `lr_pixels` and `hr_pixels` are those compared, `q2n_blocks` the 32 x 32 blocks of the former.
     `shift_lr_px`: the LR-HSI's move, down and right, and `psf_sigma_px`: of the PSF's Gaussian along rows and
     columns in MSI pixels, as the fused raster records them; else no move, and FWHM = the ratio (`psf_assumed`).
+    `evidence`: what the pair tells of each method, where that was asked for.
     """
 
     fused: Path
@@ -58,6 +63,7 @@ class Consistency:
     q2n_blocks: int
     notes: tuple[str, ...]
     sha256: Mapping[str, str] = field(default_factory=dict)
+    evidence: PairEvidence | None = None
 
     def record(self) -> dict[str, object]:
         """All of it as plain values for JSON."""
@@ -80,6 +86,7 @@ class Consistency:
             "notes": list(self.notes),
             "sha256": dict(self.sha256),
             **versions(),
+            **({} if self.evidence is None else self.evidence.record()),
         }
 
 

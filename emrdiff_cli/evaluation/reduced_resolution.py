@@ -71,6 +71,18 @@ class WaldTest:
         }
 
 
+def tested_sampler(model: str, device: str) -> Sampler:
+    """The sampler of a model, by name or folder. Raises ModelError, UsageError."""
+    from emrdiff_cli.runtime.torch_library import require_torch
+
+    require_torch()
+    from emrdiff_cli.checkpoint import load_model
+    from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
+    from emrdiff_cli.zoo import WEIGHTS, find
+
+    return ModelSampler(load_model(find(model).folder / WEIGHTS), choose_device(device))
+
+
 def wald_test(
     lr_hsi: Path | str,
     hr_msi: Path | str,

@@ -23,8 +23,10 @@ from emrdiff_cli import (
     psnr,
     sam,
     simulate,
+    wald,
 )
 from emrdiff_cli.errors import EmrdiffError, GridError, InputError, OutputExistsError, UsageError
+from tests.support.front_door import Run
 from tests.support.pairs import displaced, write_pair
 from tests.support.scenes import read, textured, wavelengths, write_cube
 
@@ -152,6 +154,29 @@ def test_scores_are_those_of_files(tmp_path: Path) -> None:
         evaluate(fused, lr_hsi=lr, hr_msi=msi, border=3)  # type: ignore[call-overload]
 
 
+def test_evidence_and_walds_test_of_arrays_are_those_of_the_command(emrdiff: Run, tmp_path: Path) -> None:
+    files = write_pair(tmp_path, 64, 64, crs=None, count=None, spectral=False)
+    lr, msi = arrays(files)
+    pair = ("--lr-hsi", files[0], "--hr-msi", files[1])
+    fused = fuse(lr, msi, method="glp", register="off")
+    fuse(*files, tmp_path / "out.tif", method="glp", register="off")
+    held = json.loads(emrdiff("evaluate", tmp_path / "out.tif", *pair, "--evidence", "--json", "-q").out)
+    found = evaluate(fused, lr_hsi=lr, hr_msi=msi, evidence=True)
+    assert found.evidence is not None
+    assert json.loads(json.dumps(found.evidence.record()["evidence"])) == held["evidence"]
+    assert evaluate(fused, lr_hsi=lr, hr_msi=msi).evidence is None
+    tested = wald(lr, msi, method="glp", register="off", psf_fwhm=4, metrics=("psnr_db", "sam_deg"))
+    options = ("--method", "glp", "--register", "off", "--psf-fwhm", 4, "--metrics", "psnr_db,sam_deg")
+    told = json.loads(emrdiff("evaluate", "--wald", *pair, *options, "--json", "-q").out)
+    by_array = json.loads(json.dumps(tested.record()))
+    by_array["baseline"]["lr_hsi"] = told["baseline"]["lr_hsi"]
+    named = {"lr_hsi", "hr_msi", "sha256"}
+    assert {key: by_array.get(key) for key in told if key not in named} == {
+        key: value for key, value in told.items() if key not in named
+    }
+    assert str(tested.evaluation.reference) == "lr_hsi"
+
+
 def test_a_cube_is_degraded_as_a_file_is(tmp_path: Path) -> None:
     truth = textured(8, 40, 48)
     truth[:, 3, 5] = np.nan
@@ -200,6 +225,9 @@ LR, MSI = np.ones((4, 4, 4)), np.ones((2, 16, 16))
         (lambda: degrade(LR, ratio=2.5), UsageError, "a whole number"),  # type: ignore[call-overload]
         (lambda: check(LR, MSI, wavelengths=["red"] * len(LR)), UsageError, "no numbers"),  # type: ignore[list-item]
         (lambda: degrade(LR, ratio=2, protocol="mean"), UsageError, "one of wald"),  # type: ignore[call-overload]
+        (lambda: wald(LR, MSI), UsageError, "either model or method"),
+        (lambda: wald(LR, MSI, method="krige"), UsageError, "one of bicubic"),
+        (lambda: wald(LR, MSI, model="none", method=None), EmrdiffError, "none"),
         (lambda: evaluate(LR), UsageError, "nothing to score against"),  # type: ignore[call-overload]
     ],
 )
