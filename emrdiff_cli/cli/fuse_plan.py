@@ -47,6 +47,7 @@ def _lines(plan: FusionPlan) -> Iterator[tuple[str, str]]:
     )
     free = "" if plan.free_memory_bytes is None else f"; {readable(plan.free_memory_bytes)} are free"
     yield "Memory", f"about {readable(plan.peak_memory_bytes)} at the peak{free}"
+    yield "Disk", f"up to {readable(plan.scratch_bytes)} in files beside the output while it is made"
     yield "Time", "not tried" if plan.time is None else _time(plan.time)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import let_go
 from emrdiff_cli.errors import InputError
 
 Floats = NDArray[np.floating[Any]]
@@ -49,6 +50,7 @@ class Basis:
         coefficients = np.empty((self.vectors.shape[1], flat.shape[1]), np.float32)
         for part in _parts(flat.shape[1]):
             coefficients[:, part] = self.vectors.T @ (flat[:, part] - self.mean[:, None])
+            let_go(spectra)
         return coefficients.reshape(-1, *spectra.shape[1:])
 
     def expand(self, coefficients: Floats) -> NDArray[np.float32]:
@@ -91,6 +93,7 @@ def find_image_basis(
     def pixels() -> Iterator[Floats]:
         for part in _parts(count):
             yield image[:, rows[part], cols[part]][chosen]
+            let_go(image)
 
     mean = sum(part.sum(axis=1, dtype=np.float64) for part in pixels()) / count
     scatter = np.zeros((bands, bands))

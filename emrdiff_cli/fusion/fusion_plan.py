@@ -10,7 +10,13 @@ from typing import Any
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.errors import WriteError
 from emrdiff_cli.fusion.fusing import end_point_of, opened, refuse_inputs
-from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, free_memory, uncompressed_bytes
+from emrdiff_cli.fusion.memory import (
+    choose_batch_size,
+    estimate_memory,
+    free_memory,
+    scratch_bytes,
+    uncompressed_bytes,
+)
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import output_area, output_spec
 from emrdiff_cli.fusion.tile_rows import tile_size, tiling_over
@@ -37,7 +43,7 @@ class FusionPlan:
 
     `lr_hsi`, `hr_msi`: what is read. `geometry`, `method_by`: what decides. `least_memory_bytes`: the peak with as
     many tiles at a time as were asked for, else one; `peak_memory_bytes` with as many as would be, `batch_size`.
-    `model`: its name. `time`: None where nothing was tried.
+    `scratch_bytes`: in files beside the output meanwhile. `model`: its name. `time`: None where nothing was tried.
     """
 
     output: str
@@ -60,6 +66,7 @@ class FusionPlan:
     least_memory_bytes: int
     peak_memory_bytes: int
     free_memory_bytes: int | None
+    scratch_bytes: int
     method_by: str = ""
     model: str | None = None
     time: TimeEstimate | None = None
@@ -122,6 +129,7 @@ def plan(
         least_memory_bytes=round(memory.of(options.batch_size or 1)),
         peak_memory_bytes=round(memory.of(batch_size)),
         free_memory_bytes=free_memory(),
+        scratch_bytes=scratch_bytes(pair, method, config),
         time=time_needed,
     )
 

@@ -16,28 +16,34 @@ from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.row_blocks import ROWS_AT_ONCE
 from emrdiff_cli.fusion.tile_rows import Tiling
 from emrdiff_cli.methods import AUTO, FAVOURITE
-from emrdiff_cli.pair.pair import CACHE_MEGABYTES, PairReader
+from emrdiff_cli.pair.pair import CACHE_MEGABYTES, LR_STRIP, PairReader
 from emrdiff_cli.raster.spec import RasterSpec
+from emrdiff_cli.runtime.scratch_file import SMALL
 
 MOST_TILES = 4  # at a time, where nothing else is asked for
 
 _FLOAT = 4  # bytes
 _PROGRAM = 150e6  # Python with GDAL,
 _TORCH = 300e6  # and what torch adds
-_LR_COPIES = 6  # of the LR-HSI in float32, while the end point is fitted
-_WEIGHT_COPIES = 2  # of kriging's weights at nodes, in the fit,
-_SLOPE_TERMS = 5  # and of its slopes, by MSI band
-_HELD_ROWS = 256  # of the output, in the writer
+_READING_COPIES = 3  # of a strip of the LR-HSI in float32, while it is read
+_CHANGE_VALUES, _CHANGE_COPIES = 50, 24  # by LR pixel and by its MSI band, while changed ground is looked for
+_KRIGING_COPIES = 10  # of the channels that are kriged and of the MSI's, at LR, while a fit is made;
+_FIT_COPIES, _FIT_MSI_COPIES = 3, 50  # of all bands and of the MSI's, by another method,
+_MODEL_COPIES = 4  # and more of all bands for a model
+_WRITING_MSI_COPIES = 10  # of the MSI's bands at LR, while rows are written
+_HELD_ROWS, _HELD_BYTES = 256, 2**27  # of the output, in the writer
 _ROW_COPIES = 6  # of a tile row's corrections, on their way to the writer
 _PREPARED = 3  # batches: one in the network, two ahead
 _MAPS = 48  # of the network's width, float32, that it holds of a tile
-_EXPANDED_COPIES = 10  # of a block of rows in all bands, while deviations are worked out,
+_WRITTEN_COPIES = 10  # of a block of rows in all bands on the way to the writer,
+_EXPANDED_COPIES = 10  # again while deviations are worked out,
 _DRAWN_COPIES = 6  # and more for a draw
 _EXCERPT_SIDE, _LANDMARKS = (
     24,
     192,
 )  # LR pixels on which MSI bands are held out, with so many functions of colour
 _CHANNELS = 32  # that are kriged, at most
+_LR_FILES, _CHANNEL_FILES = 2, 5  # copies of the LR-HSI and of the channels in files, at a time
 _NODE_SPACING, _COLOUR_MARGIN, _COLOUR_COPIES = 4, 5, 4  # of a draw's fields of colour, which lie at nodes,
 _SLOPE_MARGIN, _SLOPE_COPIES = 32, 3  # and of its slopes, at LR pixels
 _PACKED = 0.1  # least size of a compressed raster, as a share of the uncompressed
@@ -64,20 +70,24 @@ def estimate_memory(
     tiling: Tiling | None,
     options: FusionOptions | None = None,
 ) -> MemoryEstimate:
-    """The peak, whatever the height: of the scene only what is at LR grows with it.
+    """The peak: of the scene only a part of what is at LR grows with its height, the rest lies in files.
 
     `method`: the one that is run, of a model its end point counts. `options`: whether errors are told.
     """
     end = method if config is None else config.end_point
     lr, hr = pair.alignment.lr_window, pair.alignment.hr_window
     msi, bands = pair.msi_info.bands.count, spec.bands.count
-    itemsize = np.dtype(spec.dtype).itemsize
-    fixed = _PROGRAM + CACHE_MEGABYTES * 2**20
-    fixed += _LR_COPIES * bands * lr.height * lr.width * _FLOAT
-    if end in (AUTO, FAVOURITE):
-        fixed += _of_kriging(min(_CHANNELS, bands), msi) * lr.height * lr.width * _FLOAT
-    fixed += 6 * _STRIP_ROWS * hr.width * msi * _FLOAT
-    fixed += bands * hr.width * (_HELD_ROWS * itemsize + 32 * 4 * _FLOAT)
+    pixels = lr.height * lr.width * _FLOAT
+    fixed = _PROGRAM + CACHE_MEGABYTES * 2**20 + bands * pixels * pair.holds_lr
+    reading = _READING_COPIES * min(LR_STRIP, bands * pixels)
+    at_lr = max(_CHANGE_VALUES + _CHANGE_COPIES * msi, _of_fit(end, bands, msi))
+    if config is not None:
+        at_lr += _MODEL_COPIES * bands
+    fitting = at_lr * pixels + 6 * _STRIP_ROWS * hr.width * msi * _FLOAT
+    row = bands * hr.width * np.dtype(spec.dtype).itemsize
+    held = min(_HELD_ROWS * row, max(row, _HELD_BYTES))
+    writing = held + _WRITTEN_COPIES * ROWS_AT_ONCE * bands * hr.width * _FLOAT
+    fixed += max(reading, fitting, writing + _WRITING_MSI_COPIES * msi * pixels)
     if options is not None and options.tells_errors:
         fixed += _of_told_errors(pair, bands, drawn=options.samples > 0)
     if config is None or tiling is None:
@@ -91,9 +101,23 @@ def estimate_memory(
     return MemoryEstimate(fixed, _FLOAT * pixels * (_PREPARED * inputs + _MAPS * width))
 
 
-def _of_kriging(channels: int, msi: int) -> float:
-    """Values that the fit of kriging holds for each LR pixel."""
-    return _WEIGHT_COPIES * _LANDMARKS * channels / _NODE_SPACING**2 + _SLOPE_TERMS * channels * msi
+def _of_fit(end: str, bands: int, msi: int) -> float:
+    """Values that the fit of an end point holds for each LR pixel."""
+    if end in (AUTO, FAVOURITE):
+        return _KRIGING_COPIES * (min(_CHANNELS, bands) + msi)
+    return _FIT_COPIES * bands + _FIT_MSI_COPIES * msi
+
+
+def scratch_bytes(pair: PairReader, method: str, config: ModelConfig | None) -> int:
+    """Bytes that lie in files beside the output while a fusion runs; `method` as for `estimate_memory`."""
+    end = method if config is None else config.end_point
+    lr, msi, bands = pair.alignment.lr_window, pair.msi_info.bands.count, pair.lr_info.bands.count
+    channels = bands if end not in (AUTO, FAVOURITE) else min(_CHANNELS, bands)
+    values = [bands] * _LR_FILES + [channels] * _CHANNEL_FILES + [channels * msi]
+    if end in (AUTO, FAVOURITE):
+        values += [_LANDMARKS, _LANDMARKS * channels // _NODE_SPACING**2]
+    sizes = [count * lr.height * lr.width * _FLOAT for count in values]
+    return sum(size for size in sizes if size >= SMALL)
 
 
 def _of_told_errors(pair: PairReader, bands: int, drawn: bool) -> float:
@@ -141,8 +165,8 @@ def free_memory() -> int | None:
     return min(known) if known else None
 
 
-def refuse_full_disk(target: Path, spec: RasterSpec, journal_bytes: int) -> None:
-    """Raise WriteError where the disk cannot hold the output and what is kept of the run meanwhile.
+def refuse_full_disk(target: Path, spec: RasterSpec, beside: int) -> None:
+    """Raise WriteError where the disk cannot hold the output and, `beside` it, what is kept of the run meanwhile.
 
     An uncompressed output needs its size; of a compressed one no less than a tenth is assumed, of a COG,
     which is copied, twice that. More may be needed: then writing fails, and the old output stays.
@@ -151,7 +175,7 @@ def refuse_full_disk(target: Path, spec: RasterSpec, journal_bytes: int) -> None
         free = shutil.disk_usage(target.absolute().parent).free
     except OSError:
         return
-    needed = journal_bytes + output_share(spec) * uncompressed_bytes(spec)
+    needed = beside + output_share(spec) * uncompressed_bytes(spec)
     if free < needed:
         raise WriteError(
             f"{target}: {readable(free)} free on its disk, at least {readable(needed)} are needed: make room, or "

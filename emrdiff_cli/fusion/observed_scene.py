@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.covariance_choice import covariance_for
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, chosen_bands, let_go, one_by_one
 from emrdiff_cli.core.methods.covariance import Covariance
+from emrdiff_cli.core.methods.scene_end_point import own_basis
 from emrdiff_cli.core.sensor.changes import find_changes
 from emrdiff_cli.core.sensor.fill import FillSurvey, ProbableFill, probable_fill
-from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_invalid, unusable_bands
+from emrdiff_cli.core.sensor.holes import fill_each_band, fill_holes, fill_in_place, unusable_bands
 from emrdiff_cli.core.sensor.missing_bands import MissingBands, fill_missing
 from emrdiff_cli.core.sensor.observation import LrScene, Observation, Strip, observe_msi
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
+from emrdiff_cli.core.subspace import Basis
 from emrdiff_cli.errors import NothingToFuseError
 from emrdiff_cli.pair.geometry import on_grid_of
 from emrdiff_cli.pair.pair import PairReader
@@ -65,7 +68,8 @@ class Lost:
 class ObservedScene:
     """A pair at LR, put right, before any method is fitted: the same for all of them.
 
-    `seen`: the MSI's pass; `lr` holds all bands of the LR-HSI, of which some are `unusable` (B,). `fill`: probable
+    `seen`: the MSI's pass; `lr` holds all bands of the LR-HSI, of which some are `unusable` (B,), `usable_hsi` the
+    others. `fill`: probable
     fill of the LR-HSI and of the MSI. `possible`: what the values of all bands can be. `missing`: what is estimated
     in `lr` for want of a value. `lost`: shares of the LR pixels and of the MSI's that have values in some
     bands and are of no use.
@@ -75,6 +79,7 @@ class ObservedScene:
     seen: Observation
     lr: LrScene
     lr_valid: NDArray[np.bool_]
+    usable_hsi: Field
     unusable: NDArray[np.bool_]
     passed: PassedBands
     ground: ChangedGround
@@ -86,39 +91,56 @@ class ObservedScene:
     @property
     def usable_lr(self) -> LrScene:
         """The scene in its usable bands."""
-        return replace(self.lr, hsi=self.lr.hsi[~self.unusable]) if self.unusable.any() else self.lr
+        return replace(self.lr, hsi=self.usable_hsi)
+
+    @cached_property
+    def own_basis(self) -> Basis:
+        """The subspace of the usable bands."""
+        return own_basis(self.usable_lr)
 
     @cached_property
     def covariance(self) -> Covariance:
         """The covariance that the usable bands ask kriging for, in their own subspace; found at the first call."""
-        return covariance_for(self.usable_lr, self.pair.strips, self.pair.resampling)
+        return covariance_for(self.usable_lr, self.pair.strips, self.pair.resampling, self.own_basis)
 
 
-def observe_scene(pair: PairReader) -> ObservedScene:
+def observe_scene(pair: PairReader, large: LargeArrays = IN_MEMORY) -> ObservedScene:
     """See a pair at LR, in a pass over the MSI by strips; what changed between the two is found.
 
     Bands of the LR-HSI that are marked bad, or hold nothing, are passed through: none of their values enters
-    anything but themselves. Raises NothingToFuseError where there is nothing to fuse.
+    anything but themselves. `large`: where the LR-HSI is put. Raises NothingToFuseError where there is nothing to
+    fuse.
     """
-    values, known = pair.read_lr(), pair.lr_info.bands
+    hsi, known = _read_lr(pair, large), pair.lr_info.bands
     of_msi = _MsiSurvey(pair.alignment.hr_window.height)
     seen = observe_msi(partial(_surveyed, pair, of_msi), pair.resampling.down)
-    filled, missing = fill_missing(values, known.bad, seen.msi_at_lr)
-    unusable = unusable_bands(filled, known.bad)
-    passed, of_lr = _passed(values, unusable), probable_fill(_varied(values, ~unusable))
-    somewhere = _any_finite(values, ~unusable)
-    del values
-    hsi, lr_valid, _ = fill_invalid(filled, known.bad, known.wavelengths_nm)
-    del filled
+    unusable = unusable_bands(hsi, known.bad)
+    passed, of_lr = _passed(hsi, unusable), probable_fill(hsi, _varied(hsi, ~unusable))
+    somewhere = _any_finite(hsi, ~unusable)
+    missing = fill_missing(hsi, known.bad, seen.msi_at_lr)
+    lr_valid, _ = fill_in_place(hsi, known.bad, known.wavelengths_nm)
     lost_lr = float((somewhere & ~lr_valid).mean())
     possible = PossibleValues.of(hsi, lr_valid, pair.resampling.down)
-    hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr)
+    hsi, placed = on_grid_of(pair, hsi, lr_valid, seen.msi_at_lr, large)
     lr = LrScene(hsi, seen.msi_at_lr, placed & seen.covered)
-    _refuse_flat(pair.lr_info, (hsi[band][lr.valid] for band in np.flatnonzero(~unusable)))
+    usable = chosen_bands(hsi, ~unusable, large)
+    _refuse_flat(pair.lr_info, (band[lr.valid] for band in one_by_one(usable)))
     _refuse_flat(pair.msi_info, (band[lr.valid] for band in lr.msi))
-    lr, ground = _without_changes(lr, ~unusable)
+    lr, ground = _without_changes(lr, usable)
     fill, lost = (of_lr, of_msi.fill.result()), Lost(lost_lr, of_msi.lost_share)
-    return ObservedScene(pair, seen, lr, lr_valid, unusable, passed, ground, fill, possible, missing, lost)
+    return ObservedScene(
+        pair, seen, lr, lr_valid, usable, unusable, passed, ground, fill, possible, missing, lost
+    )
+
+
+def _read_lr(pair: PairReader, large: LargeArrays) -> Field:
+    """The LR-HSI (B, h, w) on the common area, NaN where invalid."""
+    area = pair.alignment.lr_window
+    values = large.zeros((pair.lr_info.bands.count, area.height, area.width))
+    for top, rows in pair.lr_strips():
+        values[:, top : top + rows.shape[1]] = rows
+        let_go(values)
+    return values
 
 
 class _MsiSurvey:
@@ -149,23 +171,27 @@ def _surveyed(pair: PairReader, survey: _MsiSurvey) -> Iterator[Strip]:
         yield Strip(top, fill_holes(values, valid), valid)
 
 
-def _varied(values: Field, usable: NDArray[np.bool_]) -> Field:
-    """The usable bands that are not of one value alone."""
-    bands = [band for band in np.flatnonzero(usable) if np.nanmin(values[band]) < np.nanmax(values[band])]
-    return values if len(bands) == len(values) else values[bands]
+def _varied(values: Field, usable: NDArray[np.bool_]) -> list[int]:
+    """The usable bands (0-based) that are not of one value alone."""
+    return [
+        number
+        for number, band in enumerate(one_by_one(values))
+        if usable[number] and np.nanmin(band) < np.nanmax(band)
+    ]
 
 
 def _any_finite(values: Field, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The pixels (h, w) that have a value in any of the usable bands."""
     found = np.zeros(values.shape[1:], bool)
-    for band in values[usable] if not usable.all() else values:
-        found |= np.isfinite(band)
+    for number, band in enumerate(one_by_one(values)):
+        if usable[number]:
+            found |= np.isfinite(band)
     return found
 
 
-def _without_changes(lr: LrScene, usable: NDArray[np.bool_]) -> tuple[LrScene, ChangedGround]:
-    """The scene with the changed pixels that its usable bands tell of."""
-    changes = find_changes(lr if usable.all() else replace(lr, hsi=lr.hsi[usable]))
+def _without_changes(lr: LrScene, usable: Field) -> tuple[LrScene, ChangedGround]:
+    """The scene with the changed pixels that its usable bands (b, h, w) tell of."""
+    changes = find_changes(replace(lr, hsi=usable))
     if changes is None:
         return lr, ChangedGround(np.zeros_like(lr.valid), lr.valid)
     return changes.applied(lr), ChangedGround(changes.changed, lr.valid)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.verdict import Verdict
+from emrdiff_cli.core.large_arrays import let_go_of
 from emrdiff_cli.core.sensor.coverage import Coverage
 from emrdiff_cli.core.sensor.grid import bounds_window
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -148,6 +149,7 @@ def expanded(
         left = scene.possible.count_beyond(values[:, part, area.cols])
     values = scene.with_passed(values, window)
     values[:, ~valid] = np.nan
+    let_go_of(scene.end)
     return Expanded(values[:, part, area.cols], fused, impossible, left)
 
 

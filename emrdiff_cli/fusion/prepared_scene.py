@@ -19,13 +19,13 @@ from emrdiff_cli.core.diffusion.msi_scale import (
     msi_factor,
     scale_relations,
 )
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.scene_end_point import (
     SceneEndPoint,
     choose_basis,
     find_end_point,
     fitted_class,
-    own_basis,
 )
 from emrdiff_cli.core.sensor.fill import ProbableFill
 from emrdiff_cli.core.sensor.missing_bands import MissingBands
@@ -33,7 +33,6 @@ from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
 from emrdiff_cli.core.sensor.offsets import common_offset, nearest_bands
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.core.subspace import Basis
 from emrdiff_cli.errors import ModelError
 from emrdiff_cli.fusion.band_order import BandOrder
 from emrdiff_cli.fusion.hole_notes import hole_notes
@@ -87,7 +86,7 @@ class PreparedScene:
     sampler. `fill`: probable fill of the LR-HSI and of the HR-MSI. `msi_factor` and
     `msi_offset`, which is taken off before, are in the pair already.
     `missing`: LR pixels without a value in some of the fused bands, nodata in these alone. `lost`: shares of the
-    pixels that have values in some bands, and are nodata in all.
+    pixels that have values in some bands, and are nodata in all. `large`: where what grows with the scene is put.
     """
 
     pair: PairReader
@@ -106,6 +105,7 @@ class PreparedScene:
     msi_factor: float = 1.0
     msi_offset: float = 0.0
     covariance: Covariance = USUAL
+    large: LargeArrays = IN_MEMORY
 
     @property
     def height(self) -> int:
@@ -256,15 +256,16 @@ def prepare_scene(
     sampler: Sampler | None,
     observed: ObservedScene | None = None,
     covariance: Covariance | None = None,
+    large: LargeArrays = IN_MEMORY,
 ) -> PreparedScene:
     """Work out everything scene-wide of a pair, in passes over the MSI by strips.
 
     `observed`: the pair at LR; None: it is observed here. `covariance`: of a kriging; None: the one that the pair
-    asks for where kriging is the method itself. A model with fixed bands sees the unusable ones
-    interpolated between the others. LR pixels that the rest of the pair contradicts take no part in what is found
-    on the scene.
+    asks for where kriging is the method itself. `large`: where what grows with the scene is put. A model with fixed
+    bands sees the unusable ones interpolated between the others. LR pixels that the rest of the pair contradicts
+    take no part in what is found on the scene.
     """
-    observed = observed or observe_scene(pair)
+    observed = observed or observe_scene(pair, large)
     seen, lr, unusable = observed.seen, observed.lr, observed.unusable
     hsi = lr.hsi
     order = BandOrder() if sampler is None else BandOrder.of(sampler.config, pair.lr_info, pair.msi_info)
@@ -278,19 +279,23 @@ def prepare_scene(
         lr = replace(lr, msi=(lr.msi * np.float32(factor)).astype(np.float32))
     all_bands = not unusable.any() or (sampler is not None and sampler.config.fixed_bands)
     fused = np.arange(len(hsi)) if all_bands else np.flatnonzero(~unusable)
-    fitted = lr if all_bands else replace(lr, hsi=hsi[fused])
+    fitted = lr if all_bands else replace(lr, hsi=observed.usable_hsi)
     arranged = order.among(fused)
     calibration = None if sampler is None else _calibration(sampler, arranged, fitted, ~unusable[fused])
-    basis = _own_basis(method, fitted) if calibration is None else calibration.basis
+    if calibration is None:
+        basis = observed.own_basis if METHODS[method].subspace else choose_basis(fitted, 0)
+    else:
+        basis = calibration.basis
     end_point = method if sampler is None else sampler.config.end_point
     if covariance is None:
         covariance = observed.covariance if sampler is None and method == "kriging" else USUAL
     return PreparedScene(
         pair=pair,
         end=find_end_point(
-            fitted, pair.strips, pair.resampling, end_point, basis, covariance, agreeing=sampler is None
+            fitted, pair.strips, pair.resampling, end_point, basis, covariance, sampler is None, large
         ),
         covariance=covariance,
+        large=large,
         channels=None if calibration is None else calibration.channels,
         edge_range=seen.edge_range,
         lr_valid=observed.lr_valid,
@@ -366,8 +371,3 @@ def _calibration(
                 "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
             )
     return order.in_files(sampler.calibration)
-
-
-def _own_basis(method: EndPoint, scene: LrScene) -> Basis:
-    """The basis that a method is fitted in without a model's: the scene's own, or all bands."""
-    return own_basis(scene) if METHODS[method].subspace else choose_basis(scene, 0)

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.verdict import Verdict
+from emrdiff_cli.core.large_arrays import LargeArrays
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
-from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk
+from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk, scratch_bytes
 from emrdiff_cli.fusion.observed_scene import ObservedScene, observe_scene
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import Expanded, expanded, output_area, output_spec, plain_rows
@@ -34,6 +35,7 @@ from emrdiff_cli.raster.writing import VerifiedWriter
 from emrdiff_cli.raster_info import Window
 from emrdiff_cli.runtime.interruption import at_once, safe_point
 from emrdiff_cli.runtime.pipeline import WriteBehind
+from emrdiff_cli.runtime.scratch_file import ScratchArrays
 from emrdiff_cli.runtime.threads import thread_count
 from emrdiff_cli.tiles.edges import edges_of
 
@@ -112,7 +114,7 @@ def make_plan(
     kept_bytes = 0
     if tiling is not None and sampler is not None and new:
         kept_bytes = 4 * len(tiling.rows) * math.prod(tiling.row_shape(sampler.config.hsi_channels))
-    refuse_full_disk(output, spec, kept_bytes)
+    refuse_full_disk(output, spec, kept_bytes + scratch_bytes(pair, method, config))
     return Plan(spec, area, tiling, batch_size, options.physical)
 
 
@@ -138,10 +140,11 @@ def begin(
     begun = _find_begun(journal, key, options)
     geometry = _settle_geometry(pair, begun, known, options, progress)
     pair, options = geometry.applied(pair), _with_decided(options, begun, geometry)
-    settled = _settle_method(pair, method, sampler, options, progress)
+    large = ScratchArrays(output.absolute().parent)
+    settled = _settle_method(pair, method, sampler, options, large, progress)
     named = settled.method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
-    scene = _settle_scene(pair, begun, settled, sampler, progress)
+    scene = _settle_scene(pair, begun, settled, sampler, large, progress)
     plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
     anew = (_NOTHING,) if options.resume and begun is None else ()
     run = FusionRun(plan, scene, geometry, None, notes=anew, verdict=settled.verdict)
@@ -191,13 +194,14 @@ def _settle_method(
     method: MethodChoice,
     sampler: Sampler | None,
     options: FusionOptions,
+    large: LargeArrays,
     progress: Progress | None,
 ) -> _SettledMethod:
     """The method asked for, or without a sampler the one that the pair's evidence names."""
     if sampler is not None or method != AUTO:
         return _SettledMethod(method)
     with at_once():
-        observed = observe_scene(pair)
+        observed = observe_scene(pair, large)
         verdict = verdict_on(observed, options.effort, lambda note: _say(progress, pair, note))
     if options.tells_errors:
         verdict = replace(verdict, method=FAVOURITE, posterior=True)
@@ -209,6 +213,7 @@ def _settle_scene(
     begun: Begun | None,
     settled: _SettledMethod,
     sampler: Sampler | None,
+    large: LargeArrays,
     progress: Progress | None,
 ) -> PreparedScene:
     """The scene of the run that was begun, or the method fitted."""
@@ -216,7 +221,7 @@ def _settle_scene(
     if scene is None:
         _say(progress, pair, "fitting the scene")
         with at_once():
-            scene = prepare_scene(pair, settled.method, sampler, settled.observed)
+            scene = prepare_scene(pair, settled.method, sampler, settled.observed, large=large)
     return scene
 
 

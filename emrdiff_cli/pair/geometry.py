@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go
 from emrdiff_cli.core.methods.guided_resampling import on_grid
 from emrdiff_cli.core.sensor.degradation import WALD_PSF, AxisPsf, Psf
 from emrdiff_cli.core.sensor.displacement import TERMS, BandShift, Displacement, DisplacementField
@@ -36,6 +37,7 @@ PSF_ERROR_TAG = "emrdiff_psf_fwhm_standard_error_of_ratio"
 FIELD_TAG = "emrdiff_displacement_field"
 GROUPS_TAG = "emrdiff_band_shifts_lr_px"
 
+_BANDS_AT_ONCE = 32  # that are moved
 _DAMAGE = (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError)
 
 
@@ -175,10 +177,13 @@ def recorded_geometry(lr: RasterInfo, msi: RasterInfo) -> PairGeometry | None:
         raise InputError(f"{lr.path}: its tag {PAIR_TAG} is damaged: cut the tiles again") from error
 
 
-def on_grid_of(pair: PairReader, hsi: Field, valid: Mask, msi_at_lr: Field) -> tuple[Field, Mask]:
+def on_grid_of(
+    pair: PairReader, hsi: Field, valid: Mask, msi_at_lr: Field, large: LargeArrays = IN_MEMORY
+) -> tuple[Field, Mask]:
     """The LR-HSI (B, h, w) of a pair, without holes, on its grid where its pixels are displaced; its valid pixels.
 
-    `msi_at_lr` (m, h, w) is the MSI degraded to that grid. As it is where nothing is displaced.
+    `msi_at_lr` (m, h, w) is the MSI degraded to that grid. As it is where nothing is displaced. `large`: where the
+    moved LR-HSI is put.
     """
     if pair.displacement is None:
         return hsi, valid
@@ -186,13 +191,15 @@ def on_grid_of(pair: PairReader, hsi: Field, valid: Mask, msi_at_lr: Field) -> t
     down = finer_down(pair.psf, place.rows, place.cols, (lr.height, lr.width), (hr.height, hr.width))
     finer = FinerMsi.of_strips(pair.strips, down)
     rows, cols = np.mgrid[: lr.height, : lr.width].astype(np.float64)
-    moved, kept = np.empty(hsi.shape, np.float32), valid.copy()
-    for bands, displacement in pair.displacement.by_group(len(hsi), rows + lr.row, cols + lr.col):
+    moved, kept = large.zeros(hsi.shape), valid.copy()
+    for group, displacement in pair.displacement.by_group(len(hsi), rows + lr.row, cols + lr.col):
         at = rows + displacement[0], cols + displacement[1]
-        moved[bands], usable = on_grid(
-            hsi[bands], valid, displacement, msi_at_lr, finer.at(*at), finer.sees(*at)
-        )
-        kept &= usable
+        displaced, sees = finer.at(*at), finer.sees(*at)
+        for start in range(0, len(group), _BANDS_AT_ONCE):
+            bands = group[start : start + _BANDS_AT_ONCE]
+            moved[bands], usable = on_grid(hsi[bands], valid, displacement, msi_at_lr, displaced, sees)
+            let_go(moved, hsi)
+            kept &= usable
     return moved, kept
 
 

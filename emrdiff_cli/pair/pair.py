@@ -35,6 +35,7 @@ SrcNodata = tuple[float | None, float | None]
 CACHE_MEGABYTES = 64  # GDAL's block cache while a pair is read
 
 _STRIP_ROWS = 256
+LR_STRIP = 2**27  # bytes of a strip of the LR-HSI, in float32
 
 
 SRC_NODATA_TAG = "emrdiff_src_nodata"
@@ -89,6 +90,11 @@ class PairReader:
     def msi_info(self) -> RasterInfo:
         """Description of the HR-MSI."""
         return self._msi.info
+
+    @property
+    def holds_lr(self) -> bool:
+        """Whether the LR-HSI, warped, is held whole in memory."""
+        return isinstance(self._lr, AlignedReader)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -207,6 +213,14 @@ class PairReader:
         if isinstance(self._lr, RasterReader):
             refuse_undeclared_nan(values, self._lr, bad_too=False)
         return values
+
+    def lr_strips(self) -> Iterator[tuple[int, Field]]:
+        """The LR-HSI on the common area from the top down: first rows and values (B, n, w), NaN where invalid."""
+        area = self.alignment.lr_window
+        most = max(1, LR_STRIP // (4 * self.lr_info.bands.count * area.width))
+        for top in range(0, area.height, most):
+            safe_point()
+            yield top, self.read_lr(Window(top, 0, min(most, area.height - top), area.width))
 
     def read_msi(self, window: Window) -> tuple[Field, Mask]:
         """The MSI (m, H, W) of a window without holes, and its valid pixels (H, W)."""

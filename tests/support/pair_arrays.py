@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays
 from emrdiff_cli.core.methods.colour_kernel import (
     ColourKernel,
     learn_kernel,
@@ -56,10 +57,10 @@ class Pair:
     def strips(self) -> Iterator[Strip]:
         yield Strip(0, self.msi, np.ones(self.msi.shape[1:], bool))
 
-    def end(self, method: str, subspace: int = 0) -> SceneEndPoint:
+    def end(self, method: str, subspace: int = 0, large: LargeArrays = IN_MEMORY) -> SceneEndPoint:
         pixels = self.lr.hsi[:, self.lr.valid]
         basis = find_basis(pixels, subspace) if subspace else identity_basis(len(self.truth))
-        return find_end_point(self.lr, self.strips, self.maps, method, basis)
+        return find_end_point(self.lr, self.strips, self.maps, method, basis, large=large)
 
     def fused(self, method: str) -> Image:
         return self.end(method).fitted.tile(self.msi, *self.maps.up).values

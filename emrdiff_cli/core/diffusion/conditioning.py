@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.diffusion.detail_filter import FilterInputs, apply_detail_filter
-from emrdiff_cli.core.methods.end_point import EndPointTile, fit_linear, regress
+from emrdiff_cli.core.methods.end_point import EndPointTile, regress
+from emrdiff_cli.core.methods.least_squares import fit_linear
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis
 from emrdiff_cli.core.sensor.edges import edge_weights, sobel_magnitude
 from emrdiff_cli.core.sensor.observation import LrScene

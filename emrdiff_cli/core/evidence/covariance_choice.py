@@ -32,6 +32,7 @@ from emrdiff_cli.core.methods.leave_one_out import leave_one_out, leave_one_out_
 from emrdiff_cli.core.methods.scene_end_point import own_basis
 from emrdiff_cli.core.sensor.degradation import WALD_PSF
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
+from emrdiff_cli.core.subspace import Basis
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.methods import FAVOURITE
 
@@ -71,9 +72,11 @@ def choose_covariance(scene: LrScene, strips: Strips, resampling: Resampling) ->
     return chosen
 
 
-def covariance_for(scene: LrScene, strips: Strips, resampling: Resampling) -> Covariance:
-    """The covariance for a scene of bands, kriged in its own subspace."""
-    in_basis = replace(scene, hsi=own_basis(scene).project(scene.hsi))
+def covariance_for(
+    scene: LrScene, strips: Strips, resampling: Resampling, basis: Basis | None = None
+) -> Covariance:
+    """The covariance for a scene of bands, kriged in its own subspace, whose `basis` may be known."""
+    in_basis = replace(scene, hsi=(basis or own_basis(scene)).project(scene.hsi))
     return choose_covariance(in_basis, strips, resampling)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import let_go_of
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, back_projected, local_detail
 from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.core.sensor.holes import fill_holes
@@ -28,13 +29,15 @@ def consistent(fitted: DetailInjection, scene: SceneToFit, share: Floats | None 
 
     `share` (k,): of what is left of each channel at LR, how much is returned; None: all of it.
     """
-    resampling = scene.resampling
+    resampling, large = scene.resampling, scene.large
     local, colour = _degraded_detail(fitted, scene)
     if fitted.colour is not None:
-        fitted = replace(fitted, colour=replace(fitted.colour, at_lr=colour))
         there_and_back = [chain(up, down) for up, down in zip(resampling.up, resampling.down, strict=True)]
-        local += colour - apply_taps(colour, *there_and_back)
-    return back_projected(fitted, local, resampling.up, resampling.down, scene.lr.valid, share)
+        for total, of_colour in zip(local, colour, strict=True):
+            total += of_colour - apply_taps(of_colour, *there_and_back)
+        fitted = replace(fitted, colour=replace(fitted.colour, at_lr=large.kept(colour)))
+        del colour
+    return back_projected(fitted, local, resampling.up, resampling.down, scene.lr.valid, share, large)
 
 
 def _cut(strips: Iterator[Strip], most: int) -> Iterator[Strip]:
@@ -55,6 +58,7 @@ def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats
         local.add(top, local_detail(fitted, detail, *up), valid)
         if fitted.colour is not None:
             colour.add(top, fitted.colour.predict(values, *up), valid)
+        let_go_of(fitted)
     if scene.lr.changed is None:
         return local.total, colour.total
     # Where the MSI shows other ground, upsampling would carry its colour into what lies around.

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Resampling, Strips
@@ -257,11 +258,15 @@ def learn_kernel(
 
 
 def degraded_features(
-    kernel: ColourKernel, neighbourhood: Field, strips: Strips, resampling: Resampling
+    kernel: ColourKernel,
+    neighbourhood: Field,
+    strips: Strips,
+    resampling: Resampling,
+    large: LargeArrays = IN_MEMORY,
 ) -> Field:
     """The features (n, h, w) of the LR pixels, means of the HR pixels' under the PSF; worked out by parts."""
     rows, cols = resampling.down
-    seen = np.zeros((len(kernel.landmarks), rows.n_out, cols.n_out), np.float32)
+    seen = large.zeros((len(kernel.landmarks), rows.n_out, cols.n_out))
     for top, values, _ in strips():
         for start in range(0, values.shape[1], _ROWS_AT_ONCE):
             part = values[:, start : start + _ROWS_AT_ONCE]
@@ -269,6 +274,7 @@ def degraded_features(
             around = neighbourhood_of(neighbourhood, *resampling.up_part(window))
             features = partial(_features_of_columns, kernel, part, around)
             _add_degraded(seen, top + start, part.shape[1], features, resampling.down)
+        let_go(seen)
     return seen
 
 

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go, one_by_one
 from emrdiff_cli.core.methods.colour_term import ColourTerm
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.least_squares import fit_by_parts, mean_and_spread
 from emrdiff_cli.core.sensor.degradation import on_image
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps, chain
@@ -29,9 +31,8 @@ Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _BACK_PROJECTIONS = 3
-_RANK_TOLERANCE = 1e-6
-_ROUNDING = 1e-6  # of the mean: a smaller spread is float32 rounding
-_CHUNK = 16  # channels whose window moments are held at once
+_CHUNK = 16  # channels whose window moments are held at once,
+_PROJECTED_AT_ONCE = 8  # and that are back-projected
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SceneToFit:
     """The data of a fit: `lr`, with the k channels as its HSI, the MSI in `strips`, and both grids' maps.
 
     `linear` is the scene-wide map, found already; `covariance` the prior of a kriging, whose detail is made to
-    agree with the MSI where `agreeing`.
+    agree with the MSI where `agreeing`. `large`: where what grows with the scene is put.
     """
 
     lr: LrScene
@@ -87,6 +88,7 @@ class SceneToFit:
     linear: LinearMap
     covariance: Covariance = USUAL
     agreeing: bool = True
+    large: LargeArrays = IN_MEMORY
 
     def unchanged_strips(self) -> Iterator[Strip]:
         """The strips, on changed LR pixels not valid."""
@@ -112,7 +114,11 @@ class SceneToFit:
         Half off the MSI it saw other ground, and its residual says nothing of what is fused.
         """
         beside = ~on_image(self.resampling.down)
-        return np.asarray(np.where(beside, self.lr.hsi - self.linear.unexplained, self.lr.hsi), np.float32)
+        base = self.large.zeros(self.lr.hsi.shape)
+        for into, channel, left in zip(base, self.lr.hsi, self.linear.unexplained, strict=True):
+            into[:] = np.where(beside, channel - left, channel)
+        let_go(base, self.lr.hsi, self.linear.unexplained)
+        return base
 
 
 class Fitted(Protocol):
@@ -174,21 +180,24 @@ class DetailInjection(Fitted):
 
 def fit_bicubic(scene: SceneToFit) -> DetailInjection:
     """The LR-HSI upsampled, without detail."""
-    lr = np.asarray(scene.lr.hsi, np.float32)
-    return replace(fit_glp(scene), base=lr, slopes=np.zeros_like(scene.linear.slopes))
+    return _injection(scene, np.asarray(scene.lr.hsi, np.float32), np.zeros_like(scene.linear.slopes))
 
 
 def fit_glp(scene: SceneToFit) -> DetailInjection:
     """The scene-wide map's detail (GLP hypersharpening, Selva et al. 2015)."""
+    return _injection(scene, scene.base, scene.linear.slopes)
+
+
+def _injection(scene: SceneToFit, base: Field, slopes: Field) -> DetailInjection:
     return DetailInjection(
-        base=scene.base,
+        base=base,
         msi=np.asarray(scene.lr.msi, np.float32),
-        slopes=scene.linear.slopes,
+        slopes=slopes,
         gate=None if scene.lr.changed is None else (~scene.lr.changed)[None].astype(np.float32),
     )
 
 
-def regress(scene: LrScene) -> LinearMap:
+def regress(scene: LrScene, large: LargeArrays = IN_MEMORY) -> LinearMap:
     """Fit the scene-wide map of the channels on the MSI at LR over the valid pixels, by least squares.
 
     Raises NothingToFuseError with too few valid LR pixels to fit.
@@ -201,37 +210,39 @@ def regress(scene: LrScene) -> LinearMap:
             f"{valid.sum()} valid LR pixels lie wholly on valid MSI pixels: {needed} or more are needed to relate "
             f"{bands} MSI bands to the LR-HSI; look at the overlap and the nodata of both with `emrdiff check`"
         )
-    slopes, intercept = fit_linear(msi[:, valid], lr[:, valid])
-    explained = np.tensordot(slopes, msi, axes=1) + intercept[:, None, None]
-    return LinearMap(slopes, (lr - explained).astype(np.float32))
+    rows, cols = np.nonzero(valid)
+    centre = np.array([channel[valid].mean(dtype=np.float64) for channel in one_by_one(lr)])
 
+    def targets(part: slice) -> Floats:
+        let_go(lr)
+        return lr[:, rows[part], cols[part]]
 
-def fit_linear(inputs: Floats, targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Least-squares slopes (k, m) and intercepts (k,) of targets (k, n) on inputs (m, n); constant inputs get 0."""
-    mean, spread = _mean_and_spread(inputs)
-    scaled = (inputs.astype(np.float64) - mean[:, None]) / spread[:, None]
-    centre = targets.mean(axis=1, dtype=np.float64)
-    solution, *_ = np.linalg.lstsq(scaled.T, (targets - centre[:, None]).T, rcond=_RANK_TOLERANCE)
-    slopes = solution.T / spread
-    return slopes.astype(np.float32), (centre - slopes @ mean).astype(np.float32)
-
-
-def _mean_and_spread(values: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each row; infinite for a row that is constant but for rounding."""
-    mean = values.mean(axis=1, dtype=np.float64)
-    spread = values.std(axis=1, dtype=np.float64)
-    return mean, np.where(spread > _ROUNDING * np.abs(mean), spread, np.inf)
+    slopes, intercept = fit_by_parts(msi[:, valid], targets, centre)
+    unexplained = large.zeros(lr.shape)
+    for channel, left in enumerate(unexplained):
+        left[:] = lr[channel] - (np.tensordot(slopes[channel], msi, axes=1) + intercept[channel])
+    let_go(unexplained, lr)
+    return LinearMap(slopes, unexplained)
 
 
 def local_regression(
-    unexplained: Floats, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow
+    unexplained: Floats,
+    msi: Floats,
+    valid: NDArray[np.bool_],
+    window: LocalWindow,
+    large: LargeArrays = IN_MEMORY,
 ) -> Field:
-    """Slopes (k, m, h, w) of the unexplained part on the MSI's anomalies, in a window around each LR pixel."""
+    """Slopes (k, m, h, w) of the unexplained part on the MSI's anomalies, in a window around each LR pixel.
+
+    `large`: where they are put.
+    """
     moments = _MsiMoments(msi, valid, window)
-    chunks = [
-        moments.slopes(unexplained[start : start + _CHUNK]) for start in range(0, len(unexplained), _CHUNK)
-    ]
-    return np.concatenate(chunks).astype(np.float32)
+    slopes = large.zeros((len(unexplained), *msi.shape))
+    for start in range(0, len(unexplained), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        slopes[part] = moments.slopes(unexplained[part])
+        let_go(slopes, unexplained)
+    return slopes
 
 
 def back_projected(
@@ -241,12 +252,14 @@ def back_projected(
     down: tuple[Taps, Taps],
     valid: NDArray[np.bool_],
     share: Floats | None = None,
+    large: LargeArrays = IN_MEMORY,
 ) -> DetailInjection:
     """Add to the base the sum of three iterations of back-projection, G <- G + (Y - G down) up.
 
     `local_detail_at_lr` (k, h, w) is the detail beyond the scene-wide map's, degraded. That alone needs the HR
     image; the iterations run at LR, since degrading what was upsampled is one map from LR to LR. Only `valid`
     LR pixels are held to their values; `share` (k,), None for 1, is how much of the remainder is returned.
+    `large`: where the new base is put.
     """
     rows, cols = (chain(first, second) for first, second in zip(up, down, strict=True))
 
@@ -254,15 +267,20 @@ def back_projected(
         return apply_taps(image, rows, cols)
 
     lost = fitted.msi - there_and_back(fitted.msi)
-    degraded = there_and_back(fitted.base) + np.tensordot(fitted.slopes, lost, axes=1) + local_detail_at_lr
-    remainder = np.where(valid, fitted.base - degraded, 0.0).astype(np.float32)
-    correction = np.zeros_like(remainder)
-    for _ in range(_BACK_PROJECTIONS):
-        correction += remainder
-        remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
-    if share is not None:
-        correction *= np.asarray(share, np.float32)[:, None, None]
-    return replace(fitted, base=fitted.base + correction)
+    shares = np.ones(len(fitted.base)) if share is None else share
+    base = large.zeros(fitted.base.shape)
+    for start in range(0, len(base), _PROJECTED_AT_ONCE):
+        part = slice(start, start + _PROJECTED_AT_ONCE)
+        own = fitted.base[part]
+        injected = np.tensordot(fitted.slopes[part], lost, axes=1) + local_detail_at_lr[part]
+        remainder = np.where(valid, own - (there_and_back(own) + injected), 0.0).astype(np.float32)
+        correction = np.zeros_like(remainder)
+        for _ in range(_BACK_PROJECTIONS):
+            correction += remainder
+            remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
+        base[part] = own + correction * shares[part, None, None].astype(np.float32)
+        let_go(base, fitted.base)
+    return replace(fitted, base=base)
 
 
 def local_detail(fitted: DetailInjection, detail: Floats, rows: Taps, cols: Taps) -> Field:
@@ -280,7 +298,7 @@ class _MsiMoments:
     def __init__(self, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow) -> None:
         self._window = window
         self._valid = valid.astype(np.float64)
-        mean, spread = _mean_and_spread(msi[:, valid])
+        mean, spread = mean_and_spread(msi[:, valid])
         varied = np.isfinite(spread)[:, None, None]
         self._centred = np.where(valid & varied, msi - mean[:, None, None], 0.0)
         self._total = np.maximum(self._mean(np.ones_like(self._valid)), 1e-12)

@@ -88,9 +88,11 @@ class _WaldTest:
 
 def _with_window(scene: SceneToFit, window: LocalWindow | None) -> DetailInjection:
     """The detail with the window's slopes (None: zero), back-projected."""
-    slopes = np.zeros((*scene.linear.slopes.shape, *scene.lr.valid.shape), np.float32)
-    if window is not None:
-        slopes = local_regression(scene.linear.unexplained, scene.lr.msi, scene.lr.valid, window)
+    lr, unexplained = scene.lr, scene.linear.unexplained
+    if window is None:
+        slopes = scene.large.zeros((len(unexplained), *lr.msi.shape))
+    else:
+        slopes = local_regression(unexplained, lr.msi, lr.valid, window, scene.large)
     return consistent(replace(fit_glp(scene), local_slopes=slopes, window=window), scene)
 
 

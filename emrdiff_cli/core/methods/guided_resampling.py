@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from emrdiff_cli.core.methods.end_point import fit_linear
+from emrdiff_cli.core.methods.least_squares import fit_linear
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import let_go
 from emrdiff_cli.core.methods.back_projection import consistent
 from emrdiff_cli.core.methods.colour_kernel import (
     ColourKernel,
@@ -54,9 +55,9 @@ def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> Prepar
     centred = injection.msi - injection.msi[:, valid].mean(axis=1)[:, None, None]
     data = KrigingData(
         residual=scene.linear.unexplained,
-        spread=injection.base[:, valid].std(axis=1, dtype=np.float64),
+        spread=np.array([channel[valid].std(dtype=np.float64) for channel in injection.base]),
         msi=np.tensordot(axes, centred, axes=1),
-        features=degraded_features(kernel, neighbourhood, scene.strips, resampling),
+        features=degraded_features(kernel, neighbourhood, scene.strips, resampling, scene.large),
         whitening=kernel.whitening(),
         valid=valid,
         overlap=psf_overlap(resampling.down),
@@ -76,7 +77,8 @@ def fit_kriging(scene: SceneToFit, covariance: Covariance | None = None) -> Deta
     if scene.agreeing:
         agreement = MsiAgreement.of(scene.lr, scene.linear.unexplained, scene.resampling)
     prepared = prepare_kriging(scene, covariance)
-    kriged = krige(prepared.data, covariance, kept=None if agreement is None else agreement.kept)
+    kept = None if agreement is None else agreement.kept
+    kriged = krige(prepared.data, covariance, kept=kept, large=scene.large)
     nothing = np.empty((0, *scene.lr.valid.shape), np.float32)
     prepared = replace(prepared, data=replace(prepared.data, features=nothing))  # makes room
     if agreement is not None:
@@ -85,12 +87,13 @@ def fit_kriging(scene: SceneToFit, covariance: Covariance | None = None) -> Deta
 
 
 def injected(prepared: PreparedKriging, kriged: Kriged, scene: SceneToFit) -> DetailInjection:
-    """The scene-wide map's detail and a kriged prediction, back-projected."""
+    """The scene-wide map's detail and a kriged prediction, back-projected; slopes on brightness join the others."""
     injection = prepared.injection
     at_lr = np.zeros_like(injection.base)
     colour = ColourTerm(prepared.kernel, kriged.weights, prepared.neighbourhood, at_lr)
-    slopes = kriged.slopes
     if kriged.shape.any():
-        slopes = slopes + kriged.shape[:, None] / np.float32(len(prepared.axes) * prepared.kernel.brightness)
-    detail = replace(injection, local_slopes=slopes, colour=colour)
+        for slopes, shape in zip(kriged.slopes, kriged.shape, strict=True):
+            slopes += shape / np.float32(len(prepared.axes) * prepared.kernel.brightness)
+            let_go(slopes, shape)
+    detail = replace(injection, local_slopes=kriged.slopes, colour=colour)
     return consistent(detail, scene, kriged.texture)

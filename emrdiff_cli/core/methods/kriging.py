@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go
 from emrdiff_cli.core.methods.colour_term import NODE_SPACING, node_place, nodes_in
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriging_block import BLOCK, Block
@@ -30,6 +31,7 @@ Field = NDArray[np.float32]
 _HALO = 6  # LR pixels around a block that it is solved with
 _SAMPLED = 16  # blocks by which the slopes' prior and the nuggets are chosen
 _LEAST_SPREAD = 1e-30
+_LET_GO = 4 * BLOCK  # rows of LR pixels that are touched before they are let go of
 
 
 @dataclass(frozen=True)
@@ -73,25 +75,31 @@ def krige(
     covariance: Covariance = USUAL,
     sampled: int = _SAMPLED,
     kept: Floats | None = None,
+    large: LargeArrays = IN_MEMORY,
 ) -> Kriged:
     """The predictor of the residual from the valid LR pixels; nuggets and texture are told by so many blocks.
 
-    `kept` (k, k): what the predicted channels are multiplied by.
+    `kept` (k, k): what the predicted channels are multiplied by. `large`: where weights and slopes are put.
     """
-    return predictor(GaussianProcess.likeliest(data, covariance, sampled), sampled, kept)
+    return predictor(GaussianProcess.likeliest(data, covariance, sampled), sampled, kept, large)
 
 
-def predictor(field: GaussianProcess, sampled: int = _SAMPLED, kept: Floats | None = None) -> Kriged:
-    """The predictor of a field's residual; `kept` (k, k) as for `krige`."""
+def predictor(
+    field: GaussianProcess,
+    sampled: int = _SAMPLED,
+    kept: Floats | None = None,
+    large: LargeArrays = IN_MEMORY,
+) -> Kriged:
+    """The predictor of a field's residual; `kept` (k, k) and `large` as for `krige`."""
     data = field.data
     mixing = np.eye(len(data.residual)) if kept is None else kept
     own_axes = np.eye(len(data.msi)) if data.axes is None else data.axes
     on_channels, on_bands = mixing.T.astype(np.float32), own_axes.T.astype(np.float32)
     k, (height, width) = len(data.residual), data.valid.shape
     nodes = (-(-height // NODE_SPACING), -(-width // NODE_SPACING))
-    weights = np.zeros((*nodes, len(data.features), k), np.float32)
-    slopes = np.zeros((k, len(data.msi), height, width), np.float32)
-    shape = np.zeros((k, height, width), np.float32)
+    weights = large.zeros((*nodes, len(data.features), k))
+    slopes = large.zeros((k, len(data.msi), height, width))
+    shape = large.zeros((k, height, width))
 
     def predict(top: int) -> None:
         whitened = field.whitened(top)
@@ -110,6 +118,8 @@ def predictor(field: GaussianProcess, sampled: int = _SAMPLED, kept: Floats | No
             slopes[:, :, *block.core] = of_bands.reshape(on_axes.shape)
             if field.covariance.shape_sill:
                 shape[:, *block.core] = block.shape(alpha)
+        if top % _LET_GO == 0:
+            let_go(weights, slopes, shape, data.features, data.residual)
 
     side_by_side(predict, range(0, height, BLOCK))
     return Kriged(weights, slopes, field.texture(sampled).astype(np.float32), shape)

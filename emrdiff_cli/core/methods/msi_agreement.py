@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.methods.end_point import DetailInjection, Floats, fit_linear
+from emrdiff_cli.core.methods.end_point import DetailInjection, Floats
+from emrdiff_cli.core.methods.least_squares import fit_linear
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling
 from emrdiff_cli.core.subspace import find_basis
 
@@ -77,8 +78,8 @@ class MsiAgreement:
             return None
         response = MsiResponse.of(scene)
         weights = response.weights.astype(np.float64)
-        left = np.square(unexplained[:, scene.valid], dtype=np.float64).mean(axis=0)
-        wrong = _WRONG * float(np.median(left))
+        squares = (np.square(channel[scene.valid], dtype=np.float64) for channel in unexplained)
+        wrong = _WRONG * float(np.median(sum(squares) / len(unexplained)))
         noise = response.noise / resampling.white_share
         total = wrong * weights @ weights.T + noise
         return cls(weights, wrong * weights.T @ np.linalg.pinv(total, hermitian=True))

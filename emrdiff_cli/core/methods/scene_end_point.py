@@ -10,6 +10,7 @@ from typing import Any, cast, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
@@ -21,6 +22,7 @@ Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 _OWN_COMPONENTS = 32
+_ROWS_AT_ONCE = 32  # of LR pixels
 
 
 @dataclass(frozen=True)
@@ -75,25 +77,30 @@ def find_end_point(
     basis: Basis,
     covariance: Covariance = USUAL,
     agreeing: bool = True,
+    large: LargeArrays = IN_MEMORY,
 ) -> SceneEndPoint:
     """Fit the end point on the LR pixels, in the coefficients of a basis; `covariance` is a kriging's.
 
     `agreeing`: whether kriging's detail is made to agree with the MSI; that which models start from is not.
+    `large`: where what grows with the scene is put.
     """
-    lr = basis.project(scene.hsi)
+    lr = scene.hsi if basis.is_identity else large.kept(basis.project(scene.hsi))
     in_basis = replace(scene, hsi=lr)
-    linear = regress(in_basis)
-    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear, covariance, agreeing))
-    outside = None if basis.is_full else _outside(scene.hsi, lr, basis)
+    linear = regress(in_basis, large)
+    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear, covariance, agreeing, large))
+    outside = None if basis.is_full else _outside(scene.hsi, lr, basis, large)
     msi = np.asarray(scene.msi, np.float32)
     return SceneEndPoint(method, basis, fitted, msi, linear.unexplained, outside)
 
 
-def _outside(hsi: Floats, channels: Floats, basis: Basis) -> Field:
+def _outside(hsi: Floats, channels: Floats, basis: Basis, large: LargeArrays) -> Field:
     """What the coefficients (k, h, w) of an image (B, h, w) leave of it, worked out by rows."""
-    outside = np.empty(hsi.shape, np.float32)
+    outside = large.zeros(hsi.shape)
     for row in range(hsi.shape[1]):
         outside[:, row] = hsi[:, row] - basis.expand(channels[:, row])
+        if row % _ROWS_AT_ONCE == 0:
+            let_go(outside, hsi)
+    let_go(outside, hsi)
     return outside
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from emrdiff_cli.core.large_arrays import let_go
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.subspace import find_basis
 
@@ -170,7 +171,12 @@ def _components(scene: LrScene) -> Doubles | None:
         return None
     step = math.ceil(len(rows) / _FIT_PIXELS)
     basis = find_basis(scene.hsi[:, rows[::step], cols[::step]], count)
-    return basis.project(scene.hsi)[:, scene.valid].astype(np.float64)
+    components = np.empty((count, len(rows)))
+    for start in range(0, len(rows), _FIT_PIXELS):
+        part = slice(start, start + _FIT_PIXELS)
+        components[:, part] = basis.project(scene.hsi[:, rows[part], cols[part]])
+        let_go(scene.hsi)
+    return components
 
 
 def _thinned(pixels: NDArray[Real]) -> NDArray[Real]:
@@ -179,9 +185,10 @@ def _thinned(pixels: NDArray[Real]) -> NDArray[Real]:
 
 def _design(components: Doubles) -> Doubles:
     """Components (k, n) of unit variance below a row of ones."""
-    centred = components - components.mean(axis=1, keepdims=True)
-    spread = np.maximum(components.std(axis=1, keepdims=True), 1e-30)
-    return np.concatenate([np.ones((1, components.shape[1])), centred / spread])
+    design = np.ones((len(components) + 1, components.shape[1]))
+    for component, row in zip(components, design[1:], strict=True):
+        row[:] = (component - component.mean()) / max(float(component.std()), 1e-30)
+    return design
 
 
 def _plain_rest(design: Doubles, msi: Doubles) -> Doubles:

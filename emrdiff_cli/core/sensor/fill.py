@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import let_go
 from emrdiff_cli.core.sensor.observation import Strip
 
 Floats = NDArray[np.floating[Any]]
@@ -19,6 +20,7 @@ _SHARE = 1e-3  # of the pixels from which an extreme value in all bands is worth
 _BORDER = 0.05  # share of the pixels at the border from which any value in all bands is
 _LEAST_PIXELS = 4
 _FEW_BANDS = 2  # bands that are equal in too many pixels to say anything
+_ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -86,27 +88,34 @@ class FillSurvey:
         return tuple(found.values())
 
 
-def probable_fill(image: Floats) -> tuple[ProbableFill, ...]:
-    """As `FillSurvey` finds it in a whole image (C, H, W)."""
+def probable_fill(image: Floats, bands: Sequence[int] | None = None) -> tuple[ProbableFill, ...]:
+    """As `FillSurvey` finds it in some bands (0-based; None: all) of a whole image (C, H, W)."""
+    chosen = list(range(len(image)) if bands is None else bands)
     survey = FillSurvey(image.shape[1])
-    if len(image):
-        survey.update(image)
-    return survey.result() or _fill_of_two(image)
+    for top in range(0, image.shape[1] if chosen else 0, _ROWS_AT_ONCE):
+        rows = image[:, top : top + _ROWS_AT_ONCE]
+        survey.update(rows if bands is None else rows[chosen])
+        let_go(image)
+    return survey.result() or _fill_of_two(image, chosen)
 
 
-def _fill_of_two(image: Floats) -> tuple[ProbableFill, ...]:
+def _fill_of_two(image: Floats, bands: Sequence[int]) -> tuple[ProbableFill, ...]:
     """Each band's own least or greatest value, not the same in all, in all bands of 1 pixel in 1000 or more."""
-    valid = np.isfinite(image).all(axis=0)
-    if len(image) <= _FEW_BANDS or not valid.any():
+    valid = np.ones(image.shape[1:], bool)
+    for band in bands:
+        valid &= np.isfinite(image[band])
+        let_go(image)
+    if len(bands) <= _FEW_BANDS or not valid.any():
         return ()
     count = int(valid.sum())
     at_ends, all_flat = np.ones(count, bool), True
-    for seen in (band[valid] for band in image):
+    for seen in (image[band][valid] for band in bands):
+        let_go(image)
         least, greatest = seen.min(), seen.max()
         at_ends &= (seen == least) | (seen == greatest)
         all_flat &= bool(least == greatest)
     rows, cols = (axis[at_ends] for axis in np.nonzero(valid))
-    extreme = image[:, rows, cols]
+    extreme = np.array([image[band][rows, cols] for band in bands])
     extreme = extreme[:, extreme[0] != extreme[-1]]
     if all_flat or extreme.shape[1] < max(_LEAST_PIXELS, _SHARE * count):
         return ()

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from emrdiff_cli.core.large_arrays import let_go
+
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -60,25 +61,33 @@ class MissingBands:
                 values[band][here] = np.nan
 
 
-def fill_missing(
-    image: Floats, bad: Sequence[int] = (), beside: Field | None = None
-) -> tuple[Field, MissingBands]:
-    """A copy of (B, h, w) whose pixels with some values have one in all bands but `bad` (0-based) and empty ones.
+def fill_missing(image: Field, bad: Sequence[int] = (), beside: Field | None = None) -> MissingBands:
+    """Give pixels of (B, h, w) with some values one in all bands but `bad` (0-based) and empty ones, in place.
 
-    With the bands that are estimates, from the image's other bands and those `beside` it (m, h, w), without holes:
-    a pair's MSI. A pixel keeps its holes where whole pixels are too few, or the sets of
+    Returns the bands that are estimates, from the image's other bands and those `beside` it (m, h, w), without
+    holes: a pair's MSI. A pixel keeps its holes where whole pixels are too few, or the sets of
     missing bands too many, to estimate them.
     """
-    finite = np.isfinite(image)
-    usable = np.asarray(finite.any(axis=(1, 2)))
+    usable, whole, some = (
+        np.ones(len(image), bool),
+        np.ones(image.shape[1:], bool),
+        np.zeros(image.shape[1:], bool),
+    )
     usable[list(bad)] = False
-    values = finite[usable]
-    whole = np.asarray(values.all(axis=0))
-    partly = values.any(axis=0) & ~whole
+    for band in np.flatnonzero(usable):
+        finite = np.isfinite(image[band])
+        let_go(image)
+        usable[band] = finite.any()
+        if usable[band]:
+            whole &= finite
+            some |= finite
+    partly = some & ~whole
     if not partly.any() or whole.sum() < _LEAST_WHOLE:
-        return np.asarray(image, np.float32), MissingBands.none(len(image), whole.shape)
+        return MissingBands.none(len(image), whole.shape)
+    bands = np.flatnonzero(usable)
+    absent = np.array([~np.isfinite(image[band][partly]) for band in bands])
     packed, found, counts = np.unique(
-        np.packbits(~values[:, partly], axis=0).T, axis=0, return_inverse=True, return_counts=True
+        np.packbits(absent, axis=0).T, axis=0, return_inverse=True, return_counts=True
     )
     kept = np.argsort(-counts, kind="stable")[:_MOST_SETS]
     numbers = np.full(len(counts), -1, np.int16)
@@ -88,19 +97,17 @@ def fill_missing(
     sets = np.unpackbits(packed[kept], axis=1, count=int(usable.sum())).astype(bool)
     every = np.zeros((len(kept), len(image)), bool)
     every[:, usable] = sets
-    missing = MissingBands(every, at)
-    filled = np.array(image, np.float32)
-    bands = np.flatnonzero(usable)
-    known = filled[bands] if beside is None else np.concatenate([filled[bands], beside])
+    known = [image[band] for band in bands] + ([] if beside is None else list(beside))
     _fill(known, whole, MissingBands(np.pad(sets, ((0, 0), (0, len(known) - len(bands)))), at))
-    filled[bands] = known[: len(bands)]
-    return filled, missing
+    let_go(image)
+    return MissingBands(every, at)
 
 
-def _fill(image: Field, whole: Mask, missing: MissingBands) -> None:
-    """Put estimates into the missing bands of (b, h, w), by its `whole` pixels (h, w)."""
+def _fill(image: Sequence[Field], whole: Mask, missing: MissingBands) -> None:
+    """Put estimates into the missing bands, of b bands (h, w), by their `whole` pixels (h, w)."""
     step = math.ceil(int(whole.sum()) / _MOST_WHOLE)
-    seen = image[:, whole][:, ::step].astype(np.float64)
+    rows, cols = (axis[::step] for axis in np.nonzero(whole))
+    seen = np.array([band[rows, cols] for band in image], np.float64)
     mean, spread = seen.mean(axis=1), seen.std(axis=1)
     spread[spread == 0] = 1
     lowest, highest = seen.min(axis=1), seen.max(axis=1)
@@ -108,10 +115,11 @@ def _fill(image: Field, whole: Mask, missing: MissingBands) -> None:
     covariance = seen @ seen.T / seen.shape[1] + _RIDGE * np.eye(len(seen))
     for number, absent in enumerate(missing.sets):
         here = missing.at == number
-        known = (image[~absent][:, here] - mean[~absent, None]) / spread[~absent, None]
+        told = np.array([image[band][here] for band in np.flatnonzero(~absent).tolist()])
+        known = (told - mean[~absent, None]) / spread[~absent, None]
         slopes = np.linalg.solve(covariance[np.ix_(~absent, ~absent)], covariance[np.ix_(~absent, absent)])
         estimates = mean[absent, None] + spread[absent, None] * (slopes.T @ known)
         # Where no whole pixel is like these, as over water, a line may lead anywhere.
         within = np.clip(estimates, lowest[absent, None], highest[absent, None])
-        for band, row in zip(np.flatnonzero(absent), within, strict=True):
+        for band, row in zip(np.flatnonzero(absent).tolist(), within, strict=True):
             image[band][here] = row

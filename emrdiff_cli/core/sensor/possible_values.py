@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import one_by_one
 from emrdiff_cli.core.sensor.resampling import Taps
 
 Field = NDArray[np.float32]
@@ -48,7 +49,9 @@ class PossibleValues:
         """
         if not valid.any():
             return cls.unknown(len(hsi))
-        found = [(seen.min(), seen.max(), (seen < 0).mean()) for seen in (band[valid] for band in hsi)]
+        found = [
+            (seen.min(), seen.max(), (seen < 0).mean()) for seen in (band[valid] for band in one_by_one(hsi))
+        ]
         least, most, negative = np.array(found, np.float64).reshape(-1, 3).T
         signed = negative > _USUAL
         if signed.mean() > 0.5:

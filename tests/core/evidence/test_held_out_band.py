@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emrdiff_cli.core.evidence.held_out_band import held_out_bands
-from emrdiff_cli.core.methods.end_point import fit_linear
+from emrdiff_cli.core.methods.least_squares import fit_linear
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from tests.support.pair_arrays import Pair, by_strips, texture
 

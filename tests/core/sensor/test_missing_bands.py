@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.sensor.missing_bands import fill_missing
+from emrdiff_cli.core.sensor.missing_bands import MissingBands, fill_missing
 
 
 def mixed(bands: int = 6, height: int = 20, width: int = 15) -> NDArray[np.float64]:
@@ -15,11 +17,16 @@ def mixed(bands: int = 6, height: int = 20, width: int = 15) -> NDArray[np.float
     return np.tensordot(rng.uniform(0.5, 1.5, (bands, 2)), leading, axes=1) + 3
 
 
+def filled_of(image: NDArray[Any], *given: Any) -> tuple[NDArray[np.float32], MissingBands]:
+    filled = image.astype(np.float32)
+    return filled, fill_missing(filled, *given)
+
+
 def test_bands_that_follow_from_the_others_come_back() -> None:
     image = mixed()
     holed = image.copy()
     holed[4:, 5:9, 3:9] = holed[0, 12, 12] = np.nan
-    filled, missing = fill_missing(holed)
+    filled, missing = filled_of(holed)
     np.testing.assert_allclose(filled, image, atol=0.02)
     at_holes = np.isnan(holed)
     np.testing.assert_array_equal(filled[~at_holes], holed[~at_holes].astype(np.float32))
@@ -34,7 +41,7 @@ def test_estimates_stay_within_what_the_whole_pixels_have() -> None:
     image = mixed()
     image[:4, 2, 2] = 40  # a cloud
     image[4:, 2, 2] = np.nan
-    filled, _ = fill_missing(image)
+    filled, _ = filled_of(image)
     assert (filled[4:, 2, 2] <= np.nanmax(image[4:], axis=(1, 2)) + 1e-6).all()
 
 
@@ -44,7 +51,7 @@ def test_bad_and_empty_bands_neither_tell_nor_are_filled() -> None:
     image[4, 6, 6] = np.nan
     other = image.copy()
     other[3, 1::2] *= 5
-    (filled, missing), (again, _) = (fill_missing(values, (3,)) for values in (image, other))
+    (filled, missing), (again, _) = (filled_of(values, (3,)) for values in (image, other))
     np.testing.assert_array_equal(np.isnan(filled[[1, 3]]), np.isnan(image[[1, 3]]))
     np.testing.assert_array_equal(filled[4], again[4])
     assert np.isfinite(filled[4]).all()
@@ -54,7 +61,7 @@ def test_bad_and_empty_bands_neither_tell_nor_are_filled() -> None:
 def test_few_whole_pixels_tell_nothing() -> None:
     image = mixed()
     image[4:, 1:] = np.nan
-    filled, missing = fill_missing(image)
+    filled, missing = filled_of(image)
     assert not missing.share
     assert np.isnan(filled[4:, 1:]).all()
 
@@ -64,5 +71,5 @@ def test_what_lies_beside_tells_bands_that_the_others_do_not() -> None:
     image = rng.uniform(1, 2, (4, 20, 15))
     holed = image.copy()
     holed[2:, :5] = np.nan
-    filled, _ = fill_missing(holed, beside=(2 * image[2:] + 1).astype(np.float32))
+    filled, _ = filled_of(holed, (), (2 * image[2:] + 1).astype(np.float32))
     np.testing.assert_allclose(filled, image, atol=0.01)
