@@ -44,8 +44,7 @@ def kriged_by_colour(
                 found = features[first:stop] @ np.concatenate(at_corners, axis=1)
                 found = found.reshape(-1, height, 4, weights.shape[3])
                 shares = np.stack([a * d[:, None] for a in across.shares for d in down.shares], axis=2)
-                found *= shares[..., None]
-                result[:, across.part, down.part] = found.sum(axis=2).transpose(2, 1, 0)
+                result[:, across.part, down.part] = np.einsum("whck,whc->khw", found, shares)
     return result
 
 

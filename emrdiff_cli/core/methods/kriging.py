@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go
 from emrdiff_cli.core.methods.colour_term import NODE_SPACING, node_place, nodes_in
@@ -111,8 +110,10 @@ def predictor(
             alpha = (block.alpha(field.nuggets) * field.spread).astype(np.float32) @ on_channels
             inside = list(nodes_in(top, left, nodes))
             places = np.array([[node_place(row), node_place(col)] for row, col in inside]).reshape(-1, 2)
-            for node, at_node in zip(inside, block.feature_weights(places, alpha), strict=True):
-                weights[node] = data.whitening.T @ at_node
+            at_nodes = block.feature_weights(places, alpha)
+            found = data.whitening.T @ at_nodes.reshape(len(at_nodes), -1)
+            for number, node in enumerate(inside):
+                weights[node] = found[:, number * k : (number + 1) * k]
             on_axes = block.slopes(alpha)
             of_bands = on_bands @ on_axes.reshape(*on_axes.shape[:2], -1)
             slopes[:, :, *block.core] = of_bands.reshape(on_axes.shape)
@@ -201,7 +202,7 @@ class GaussianProcess:
             block = self.block(*corner)
             if not len(block.places):
                 return np.zeros((len(nuggets), len(self.data.residual))), np.zeros(len(nuggets)), 0
-            variances, directions = linalg.eigh(block.covariance_matrix(), driver="evd")
+            variances, directions = np.linalg.eigh(block.covariance_matrix())
             noisy = np.maximum(variances, 0) + nuggets
             squares = (1 / noisy) @ np.square(block.residual @ directions).T
             return squares, np.log(noisy).sum(axis=1), len(variances)

@@ -31,7 +31,9 @@ class Factor:
 
     def solve(self, right: Floats) -> Floats:
         """(K + nugget I)^-1 times (N, j)."""
-        return np.asarray(linalg.cho_solve((self.lower, True), self._own(right), check_finite=False))
+        (potrs,) = linalg.get_lapack_funcs(("potrs",), (self.lower,))
+        solved, _ = potrs(self.lower, self._own(right), lower=True)
+        return np.asarray(solved)
 
     def whiten(self, right: Floats) -> Floats:
         """L^-1 times (N, j), with L L' = K + nugget I."""
@@ -98,15 +100,15 @@ class Block:
 
     def factors(self, nuggets: Doubles, enough: float = np.inf) -> Iterator[Factor]:
         """A factorisation for each value among the channels' nuggets (k,); from `enough` on in single precision."""
-        rough = np.unique(nuggets[nuggets >= enough])
-        for values, precision in ((rough, _SINGLE), (np.setdiff1d(nuggets, rough), _DOUBLE)):
-            covariance = self.covariance_matrix(precision) if len(values) else np.empty((0, 0))
-            for nugget in values:
-                noisy = covariance.copy() if len(values) > 1 else covariance
-                noisy.flat[:: len(noisy) + 1] += nugget
-                # The upper triangle of the transpose, which LAPACK takes as it lies.
-                lower, _ = linalg.cho_factor(noisy.T, lower=True, overwrite_a=True, check_finite=False)
-                yield Factor(nuggets == nugget, lower)
+        distinct = np.unique(nuggets)
+        precise = bool(distinct[0] < enough)
+        covariance = self.covariance_matrix(_DOUBLE if precise else _SINGLE)
+        for nugget in distinct:
+            if precise and nugget >= enough:
+                covariance, precise = covariance.astype(np.float32), False
+            noisy = covariance.copy()
+            noisy.flat[:: len(noisy) + 1] += nugget
+            yield Factor(nuggets == nugget, _cholesky(noisy))
 
     def alpha(self, nuggets: Doubles) -> Doubles:
         """The weights (N, k) of the LR pixels: (K + nugget I)^-1 y."""
@@ -116,12 +118,12 @@ class Block:
         return weights
 
     def feature_weights(self, places: Doubles, alpha: Floats) -> Floats:
-        """The weights (p, n, k) of the whitened features at places (p, 2), in the precision of `alpha`."""
+        """The weights (n, p, k) of the whitened features at places (p, 2), in the precision of `alpha`."""
         prior = self.covariance
         near = self._near(places, _Process(prior.colour_range, prior.colour_sill), alpha.dtype)
         weighted = near.T[:, :, None] * alpha[:, None]
         found = self.features.astype(alpha.dtype, copy=False) @ weighted.reshape(len(alpha), -1)
-        return np.asarray(found.reshape(len(self.features), len(places), -1).transpose(1, 0, 2))
+        return found.reshape(len(self.features), len(places), -1)
 
     def covariance_with(
         self, rows: Doubles, cols: Doubles, features: Doubles, msi: Doubles, brightness: Doubles
@@ -169,6 +171,16 @@ class Block:
     def _in_core(self, values: Floats) -> Floats:
         """Values (..., n) of the core's n pixels as (..., rows, columns)."""
         return values.reshape(*values.shape[:-1], *_shape_of(self.core))
+
+
+def _cholesky(matrix: Floats) -> Floats:
+    """The factor (N, N), of which the lower triangle counts; the matrix is lost. Raises LinAlgError."""
+    (potrf,) = linalg.get_lapack_funcs(("potrf",), (matrix,))
+    # The upper triangle of the transpose, which LAPACK takes as it lies.
+    lower, failed = potrf(matrix.T, lower=True, overwrite_a=True, clean=False)
+    if failed:
+        raise np.linalg.LinAlgError(f"the leading minor of order {failed} is not positive definite")
+    return np.asarray(lower)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from emrdiff_cli.core.methods.covariance import Covariance
 from emrdiff_cli.core.sensor.resampling import Taps
@@ -109,7 +108,7 @@ class _Moments:
         cls, block: CorrelatedBlock, nuggets: Doubles, overlap: tuple[Doubles, Doubles], inflation: float
     ) -> _Moments:
         """Of the core's pixels, by the eigenvectors of the covariance: one decomposition serves all nuggets."""
-        variances, directions = linalg.eigh(block.covariance_matrix(), driver="evd")
+        variances, directions = np.linalg.eigh(block.covariance_matrix())
         variances = np.maximum(variances, 0)
         apart = np.abs(block.places[:, None] - block.places)
         core = block.in_core()

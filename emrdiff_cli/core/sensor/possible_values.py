@@ -92,8 +92,7 @@ class PossibleValues:
             return values
         lifted = values.copy()
         cells = _Cells(rows, cols)
-        touched = cells.counts(below[bands]) > 0
-        at = (bands[np.nonzero(touched)[0]], *np.nonzero(touched)[1:])
+        at = cells.of(bands, below)
         step = max(1, _PIXELS_AT_ONCE // cells.most_pixels)
         for start in range(0, len(at[0]), step):
             band, row, col = (part[start : start + step] for part in at)
@@ -141,16 +140,27 @@ class _Cells:
 
     def __init__(self, rows: Numbers, cols: Numbers) -> None:
         (self._tops, self._heights), (self._lefts, self._widths) = map(_runs, (rows, cols))
+        self._row_of, self._col_of = (
+            np.repeat(np.arange(len(sizes)), sizes) for sizes in (self._heights, self._widths)
+        )
 
     @property
     def most_pixels(self) -> int:
         """The pixels of the largest cell."""
         return int(self._heights.max() * self._widths.max())
 
-    def counts(self, images: Mask) -> NDArray[np.integer[Any]]:
-        """(n, H, W) -> the True pixels of each cell (n, rows, columns)."""
-        by_rows = np.add.reduceat(images, self._tops, axis=1, dtype=np.int32)
-        return np.asarray(np.add.reduceat(by_rows, self._lefts, axis=2))
+    def of(self, bands: Numbers, images: Mask) -> tuple[Numbers, Numbers, Numbers]:
+        """Band, row and column of the cells with any True pixel in some `bands` of images (B, H, W), in order."""
+        counts = len(self._tops), len(self._lefts)
+        found = []
+        for band in bands:
+            down, right = np.nonzero(images[band])
+            touched = np.zeros(counts, bool)
+            touched[self._row_of[down], self._col_of[right]] = True
+            row, col = np.nonzero(touched)
+            found.append((np.full(len(row), band), row, col))
+        band, row, col = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return band, row, col
 
     def pixels(self, row: Numbers, col: Numbers) -> tuple[tuple[Numbers, Numbers], Mask]:
         """Rows (n, h, 1) and columns (n, 1, w) of n cells' pixels, and which of them (n, h, w) are their own."""
