@@ -51,6 +51,7 @@ __all__ = ["Conversion", "ConversionOptions", "convert"]
 Progress = Callable[[float, float], None]
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2**26
+_BLOCK_BYTES = 2**27  # that a row of the blocks of a file may take to be read at once
 _CACHE_MEGABYTES = 64
 
 
@@ -192,8 +193,15 @@ def _open_raster(source: Path, options: ConversionOptions) -> Iterator[Image]:
 def _raster_strips(reader: RasterReader, window: Window) -> Iterator[NDArray[Any]]:
     row_bytes = reader.info.bands.count * window.width * np.dtype(reader.info.dtype).itemsize
     step = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
-    for top in range(window.row, window.rows.stop, step):
-        yield reader.read_stored(window._replace(row=top, height=min(step, window.rows.stop - top)))
+    together = reader.block_shape[0]
+    # Blocks that a strip parts are decoded for each of its sides.
+    if together * row_bytes <= _BLOCK_BYTES:
+        step = max(1, step // together) * together
+    top = window.row
+    while top < window.rows.stop:
+        stop = min((top // step + 1) * step, window.rows.stop)
+        yield reader.read_stored(window._replace(row=top, height=stop - top))
+        top = stop
 
 
 def _spec(image: Image, options: ConversionOptions) -> RasterSpec:

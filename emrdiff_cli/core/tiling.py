@@ -77,6 +77,26 @@ def _ramp(start: int, size: int, length: int, overlap: int) -> NDArray[np.float6
     return weights
 
 
+def _blend(
+    mean: FloatArray,
+    total: FloatArray,
+    values: FloatArray,
+    added: FloatArray,
+    invalid: NDArray[np.bool_] | None,
+) -> None:
+    """Take values of weights `added` into the mean of others, of weights `total`; both are changed."""
+    np.copyto(mean, values, where=total == 0, casting="same_kind")
+    total += added
+    share = np.divide(added, total, out=np.zeros_like(total), where=total > 0)
+    # Where all tiles so far are invalid, the difference may be inf - inf or NaN; its share is nil.
+    with np.errstate(invalid="ignore"):
+        change = share * (values - mean)
+    if invalid is not None:
+        change[invalid] = 0
+    # Adding nothing would still turn -0.0 into 0.0.
+    np.add(mean, change, out=mean, where=change != 0)
+
+
 class Mosaic:
     """Tiles in, finished rows out: a streaming weighted mean that holds one tile row of the scene.
 
@@ -101,6 +121,9 @@ class Mosaic:
         self._windows = list(windows) if windows is not None else tile_windows(height, width, size, overlap)
         self._starts = [row for row, _ in groupby(window.row for window in self._windows)]
         self._shape = (height, width)
+        stops = {window.row: window.rows.stop for window in self._windows}
+        # Of the tile rows above one, the last reaches furthest down.
+        self._reached = dict(zip(stops, (0, *stops.values()), strict=False))
         self._stop = max(window.row + window.height for window in self._windows)
         self._right = max(window.col for window in self._windows)
         self._overlap, self._power = overlap, power
@@ -151,16 +174,19 @@ class Mosaic:
         added = blend_weights(window, *self._shape, self._overlap, self._power)[None].astype(total.dtype)
         if invalid is not None:
             added = np.where(invalid, 0, added)
-        np.copyto(mean, values, where=total == 0, casting="same_kind")
-        total += added
-        share = np.divide(added, total, out=np.zeros_like(total), where=total > 0)
-        # Where all tiles so far are invalid, the difference may be inf - inf or NaN; its share is nil.
-        with np.errstate(invalid="ignore"):
-            change = share * (values - mean)
-        if invalid is not None:
-            change[invalid] = 0
-        # Adding nothing would still turn -0.0 into 0.0.
-        np.add(mean, change, out=mean, where=change != 0)
+        above, before = self._met(window)
+        for part in (np.s_[:, :above], np.s_[:, above:, :before]):
+            _blend(
+                mean[part], total[part], values[part], added[part], None if invalid is None else invalid[part]
+            )
+        alone = np.s_[:, above:, before:]
+        mean[alone], total[alone] = values[alone], added[alone]
+
+    def _met(self, window: Window) -> tuple[int, int]:
+        """Count the tile's rows and columns that earlier tiles reach into, from above and from the left."""
+        former = self._windows[max(0, self._next - 2)]
+        before = former.cols.stop - window.col if former.row == window.row and self._next > 1 else 0
+        return max(0, self._reached[window.row] - window.row), max(0, before)
 
     def _finish(self, row: int) -> FloatArray:
         position = self._starts.index(row)

@@ -287,7 +287,9 @@ def _check_tile(reader: RasterReader, first: RasterInfo, grid: Grid) -> None:
 def _to_stored(rows: NDArray[np.floating], valid: NDArray[np.bool_], info: RasterInfo) -> NDArray[np.generic]:
     """Round blended rows to the stored dtype; a valid mean never turns into nodata."""
     dtype = np.dtype(info.dtype)
-    stored = (rows if dtype.kind == "f" else np.rint(rows)).astype(dtype)
-    if info.nodata is not None:
-        stored[valid & (stored == dtype.type(info.nodata))] = value_beside(info.nodata, dtype)
+    stored = np.empty(rows.shape, dtype)
+    for into, band, there in zip(stored, rows, np.broadcast_to(valid, rows.shape), strict=True):
+        into[:] = band if dtype.kind == "f" else np.rint(band)
+        if info.nodata is not None:
+            into[there & (into == dtype.type(info.nodata))] = value_beside(info.nodata, dtype)
     return stored
