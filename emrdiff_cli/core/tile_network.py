@@ -110,9 +110,10 @@ class _Encoder:
 
 
 class _Norm:
-    """`network.LayerNorm2d`."""
+    """`network.LayerNorm2d`; where it `keeps`, maps come out in their own type, else in that of its weights."""
 
-    def __init__(self, norm: LayerNorm2d, dtype: torch.dtype) -> None:
+    def __init__(self, norm: LayerNorm2d, dtype: torch.dtype, *, keeps: bool = False) -> None:
+        self._keeps = keeps
         self._weight, self._bias, self._eps = (
             norm.weight.detach().to(dtype),
             norm.bias.detach().to(dtype),
@@ -120,7 +121,7 @@ class _Norm:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        last = x.to(self._weight.dtype).permute(0, 2, 3, 1)
+        last = (x if self._keeps else x.to(self._weight.dtype)).permute(0, 2, 3, 1)
         normed = functional.layer_norm(last, self._weight.shape, self._weight, self._bias, self._eps)
         return normed.permute(0, 3, 1, 2)
 
@@ -131,7 +132,8 @@ class _Branch:
     def __init__(self, branch: GroupBranch, types: _Types, weight: float) -> None:
         alone = branch.expand.groups == branch.expand.in_channels
         self._expand = Convolution.of(branch.expand, types.other if alone else types.dense, 0.2)
-        self._norm = _Norm(branch.norm, types.other)
+        # What comes from a dense convolution goes to one: copies in another type cost more than the norm.
+        self._norm = _Norm(branch.norm, types.other, keeps=not alone)
         self._refine = Convolution.of(branch.refine, types.dense, 0.2, gain=weight)
 
     def __call__(self, h: Tensor) -> Tensor:
