@@ -190,8 +190,10 @@ def _loss(recipe: Recipe, net: Net, drawn: _Draw, generator: torch.Generator) ->
     if recipe.kind == "sigma":
         noise = torch.zeros_like(drawn.target)
         mean, log_scale = net.images(seen, noise, noise.new_zeros(len(noise)))
-        scale = log_scale + drawn.amplitude.log()
-        return (scale + 0.5 * ((drawn.target - mean) * (-scale).exp()).square()).mean()
+        error, scale = drawn.target - mean, log_scale + drawn.amplitude.log()
+        # By its likelihood the mean is learned least where it is worst: it has squares of its own.
+        likelihood = scale + 0.5 * (error.detach() * (-scale).exp()).square()
+        return (error.square() * _weight(drawn)).mean() + likelihood.mean()
     if recipe.kind == "crps":
         return _score(torch.stack([one_step(net, recipe, seen, noise) for noise in drawn.noise]), drawn)
     noises = iter(drawn.noise)
