@@ -111,5 +111,6 @@ def test_the_tables_hold_the_chain_against_the_best_rival() -> None:
     assert by_scene(judged, "sigma", "energy") == pytest.approx([4, 6])
     assert by_scene(judged, "sigma", "calibration") == pytest.approx([np.log(2)] * 2)
     lines = tables(judged)
-    assert "| energy, spectra | `sigma` 5.00 | +0.50 (+0.50, +0.50) |" in lines
-    assert "| \\|ln(spread / error)\\| | `kriging` 0.69 | -0.69 (-0.69, -0.69) |" in lines
+    assert "| energy, spectra | `sigma` 5.00 | +1.00 (+1.00, +1.00) | +0.50 (+0.50, +0.50) |" in lines
+    chain = "| `kriging` 0.69 | +0.00 (+0.00, +0.00) | -0.69 (-0.69, -0.69) |"
+    assert any(line.endswith(chain) for line in lines)

@@ -51,7 +51,9 @@ def measure(members: Field, pair: KnownPair) -> Scores:
     inner = (..., slice(edge, -edge), slice(edge, -edge))
     index_scores = [_index(members[inner][:, -3:], pair.truth_bands[inner][-3:], *bands) for bands in INDICES]
     found, truth = members[inner][:, :-3], pair.truth_bands[inner][:-3]
-    spread = np.maximum(truth.std(axis=(1, 2), keepdims=True), _LEAST)
+    varied = truth.std(axis=(1, 2)) > 0
+    found, truth = found[:, varied], truth[varied]
+    spread = truth.std(axis=(1, 2), keepdims=True)
     images = _Images(found / spread, truth / spread)
     counts = rank_counts(*images)
     variance, squares = spread_and_error(*images)

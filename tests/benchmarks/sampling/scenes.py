@@ -15,7 +15,6 @@ from tests.benchmarks.learned.grounds import Conditions, Cube, Doubles, make_pai
 from tests.benchmarks.sampling.made import Made, made_scene
 
 Part = Literal["train", "tune", "test"]
-PARTS: tuple[Part, ...] = ("train", "tune", "test")
 FAMILIES = ("real", "metamers", "edges")
 _HSI_DB, _MSI_DB = 40.0, 45.0
 _MADE_RATIO = 8

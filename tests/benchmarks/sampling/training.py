@@ -209,7 +209,7 @@ def _diffusion_error(net: Net, drawn: _Draw, eta: Tensor) -> Tensor:
 
 
 def _score(members: Tensor, drawn: _Draw) -> Tensor:
-    """The fair CRPS of members (M, N, k, h, w), and the fair energy score of their spectra, half each."""
+    """The fair CRPS of members (M, N, k, h, w), and the fair energy score of their spectra, added."""
     weight = _weight(drawn)
     error = (members - drawn.target) * weight.sqrt()
     count = len(members)
