@@ -86,7 +86,7 @@ def _score(options: argparse.Namespace, left: str, nets: dict[str, ResidualNet])
 def table(folder: Path, scenes: str) -> Iterator[str]:
     """Lines of Markdown: kriging's PSNR / SAM; for each strength the mean gain / the least / SAM by kriging's."""
     heads = [*(f"{strength:g}" for strength in STRENGTHS[1:]), "gated"]
-    columns = ["without", "scored on", "pairs", "kriging", *heads, "share"]
+    columns = ["without", "scored on", "scenes x seeds", "kriging", *heads, "share"]
     yield f"| {' | '.join(columns)} |"
     yield "| --- " * len(columns) + "|"
     for path in sorted(folder.glob(f"{scenes}-without-*.json")):
