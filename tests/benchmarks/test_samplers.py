@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 
 from tests.benchmarks.sampling.chains import run_chain
-from tests.benchmarks.sampling.known import COMPONENTS
+from tests.benchmarks.sampling.known import COMPONENTS, KnownPair
 from tests.benchmarks.sampling.made import SIDE, made_scene
+from tests.benchmarks.sampling.measures import measure
 from tests.benchmarks.sampling.network import Net
 from tests.benchmarks.sampling.recipes import mixed
 from tests.benchmarks.sampling.scores import Judged
@@ -54,6 +57,21 @@ def test_ranks_of_a_true_ensemble_are_even_and_those_of_a_narrow_one_are_not() -
     assert coverage(true, 0.9) == pytest.approx((15 / 17, 15 / 17), abs=0.02)
     variance, squares = spread_and_error(drawn[1:], drawn[0])
     assert variance.mean() == pytest.approx(squares.mean(), rel=0.05)
+
+
+def test_a_true_ensemble_measures_well_and_a_band_of_zeros_is_left_out() -> None:
+    level = 1 + _RNG.normal(0, 0.2, (1, 6, 48, 48))
+    images = (level + _RNG.normal(0, 0.1, (17, 6, 48, 48))).astype(np.float32)
+    images[:, 1] = 0
+    kept = {field.name: np.empty(0, np.float32) for field in fields(KnownPair)}
+    pair = KnownPair(**kept | {"ratio": np.array(4), "truth_bands": images[0]})
+    found = measure(images[1:], pair)
+    assert found["ratio"] == pytest.approx(1, abs=0.03)
+    assert found["within_90"] == pytest.approx(15 / 17, abs=0.02)
+    assert found["texture_db"] < 1
+    assert found["indices"] < 0.05
+    assert found["psnr_db"] == pytest.approx(20 * np.log10(images[0, 0].max() / 0.103), abs=1)
+    assert measure(level[0] + 3 * (images[1:] - level[0]), pair)["ratio"] > 2
 
 
 def test_a_chain_of_five_steps_keeps_a_gaussian_only_with_its_own_errors() -> None:

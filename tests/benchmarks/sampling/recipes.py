@@ -47,6 +47,8 @@ RECIPES = (
     Recipe("edge-noise", "diffusion", noise="edge"),
     Recipe("bicubic-end", "diffusion", "bicubic", "edge"),
     Recipe("no-residual", "diffusion", "none", "gaussian"),
+    Recipe("sigma-bicubic", "sigma", "bicubic", "gaussian"),
+    Recipe("crps-bicubic", "crps", "bicubic", "gaussian"),
 )
 
 

@@ -59,6 +59,8 @@ SAMPLERS = (
     ),
     Sampler("bicubic-end", "end point bicubic, edge noise", "bicubic-end", ablation="residual", **_OWN),
     Sampler("no-residual", "from noise, conditioned", "no-residual", ablation="residual", **_OWN),
+    Sampler("sigma-bicubic", "one step from bicubic, mean and sigma", "sigma-bicubic", ablation="residual"),
+    Sampler("crps-bicubic", "one step from bicubic, on the CRPS", "crps-bicubic", ablation="residual"),
     Sampler(
         "white-noise", "deviations of the posterior, no correlation", "white-noise", ablation="noise", **_OWN
     ),
