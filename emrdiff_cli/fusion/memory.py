@@ -28,14 +28,14 @@ _TORCH = 300e6  # and what torch adds
 _READING_COPIES = 3  # of a strip of the LR-HSI in float32, while it is read
 _CHANGE_VALUES, _CHANGE_COPIES = 50, 24  # by LR pixel and by its MSI band, while changed ground is looked for
 _KRIGING_COPIES = 10  # of the channels that are kriged and of the MSI's, at LR, while a fit is made;
-_FIT_COPIES, _FIT_MSI_COPIES = 3, 50  # of all bands and of the MSI's, by another method,
+_FIT_COPIES, _FIT_MSI_COPIES = 2, 30  # of all bands and of the MSI's, by another method,
 _MODEL_COPIES = 4  # and more of all bands for a model
 _WRITING_MSI_COPIES = 10  # of the MSI's bands at LR, while rows are written
 _HELD_ROWS, _HELD_BYTES = 256, 2**27  # of the output, in the writer
 _ROW_COPIES = 6  # of a tile row's corrections, on their way to the writer
 _PREPARED = 3  # batches: one in the network, two ahead
 _MAPS = 48  # of the network's width, float32, that it holds of a tile
-_WRITTEN_COPIES = 10  # of a block of rows in all bands on the way to the writer,
+_WRITTEN_COPIES = 12  # of a block of rows in all bands on the way to the writer,
 _EXPANDED_COPIES = 10  # again while deviations are worked out,
 _DRAWN_COPIES = 6  # and more for a draw
 _EXCERPT_SIDE, _LANDMARKS = (
@@ -43,7 +43,7 @@ _EXCERPT_SIDE, _LANDMARKS = (
     192,
 )  # LR pixels on which MSI bands are held out, with so many functions of colour
 _CHANNELS = 32  # that are kriged, at most
-_LR_FILES, _CHANNEL_FILES = 2, 5  # copies of the LR-HSI and of the channels in files, at a time
+_LR_FILES, _CHANNEL_FILES = 3, 5  # copies of the LR-HSI and of the channels in files, at a time
 _NODE_SPACING, _COLOUR_MARGIN, _COLOUR_COPIES = 4, 5, 4  # of a draw's fields of colour, which lie at nodes,
 _SLOPE_MARGIN, _SLOPE_COPIES = 32, 3  # and of its slopes, at LR pixels
 _PACKED = 0.1  # least size of a compressed raster, as a share of the uncompressed
