@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
 
 import rasterio
 
@@ -71,9 +70,7 @@ def write_style(raster: Path, spec: RasterSpec) -> None:
         raise ValueError("a style needs three bands")
     with ignoring_missing_georeference(), rasterio.open(raster) as dataset:
         ends = [_stretch(dataset.tags(band + 1), spec) for band in bands]
-    named = " ".join(
-        f"{colour}Band={quoteattr(str(band + 1))}" for colour, band in zip(_COLOURS, bands, strict=True)
-    )
+    named = " ".join(f'{colour}Band="{band + 1}"' for colour, band in zip(_COLOURS, bands, strict=True))
     stretches = "".join(
         f"<{colour}ContrastEnhancement><minValue>{low!r}</minValue><maxValue>{high!r}</maxValue>"
         f"<algorithm>StretchToMinimumMaximum</algorithm></{colour}ContrastEnhancement>"

@@ -34,7 +34,7 @@ _SEEN = 0.01  # share of the weight below which a place sees nothing
 _LANDMARKS = 192  # at most
 _LEAST_NEW = 1e-3  # of its variance, that a landmark must add
 _JITTER = 1e-6  # on the landmarks' variances
-_SAMPLE = 1 << 14  # HR pixels that landmarks are chosen among
+_SAMPLE = 1 << 14  # HR pixels, about, that landmarks are chosen among
 _NARROWEST = 1e-2  # of the largest axis' variance: narrower ones are not stretched further
 _ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 24, 128  # HR pixels whose features are held at once
 
@@ -244,7 +244,7 @@ def learn_kernel(
 ) -> ColourKernel:
     """The kernel of a scene, from every so many of its valid pixels."""
     height, width = (taps.n_out for taps in resampling.up)
-    step = max(1, int(np.sqrt(height * width / _SAMPLE)))
+    step = max(1, round(np.sqrt(height * width / _SAMPLE)))
     own: list[Floats] = []
     around: list[Floats] = []
     for top, values, valid in strips():
