@@ -10,6 +10,9 @@ Expected is the posterior's variance with the texture of which the MSI tells not
 
 All of them shift the scale of the whole by less than they say, since each is told by little. The constants were
 settled on CAVE's train scenes and on AVIRIS (`tests.benchmarks.calibration`).
+
+What each MSI band has of its own the detail takes with it. The MSI alone cannot tell whether that is noise or
+ground: it is taken for noise in the share in which what is white in the LR-HSI is.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from scipy import ndimage
 
 from emrdiff_cli.core.evidence.geometry_error import GeometryErrors
 from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
+from emrdiff_cli.core.evidence.msi_noise import msi_noise
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
 from emrdiff_cli.core.evidence.scene_part import Core, ScenePart
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
@@ -99,7 +103,14 @@ def find_interval_scale(
         + ("pixels left out",) * (left_out is not None)
     )
     half = _half(held, [] if seen is None else [seen])
-    return IntervalScale(bands, edges, _AT_EDGES * by_edge**_EDGE_POWER, half, names or ("usual",))
+    return IntervalScale(
+        bands,
+        edges,
+        _AT_EDGES * by_edge**_EDGE_POWER,
+        half,
+        names or ("usual",),
+        msi_noise(excerpt.msi, excerpt.valid) * (1 - field.common_texture().mean()),
+    )
 
 
 @dataclass(frozen=True)

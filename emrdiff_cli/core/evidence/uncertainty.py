@@ -35,7 +35,8 @@ class IntervalScale:
 
     `bands` (B,), times a factor of the MSI's edges: `by_edge` (e,) at the magnitudes `edges` (e,), between them
     linear, beyond them as at the ends. `half`: what 0.6745 standard deviations are multiplied by so that they hold
-    half of the errors, whose tails are heavy. `by` names the evidence.
+    half of the errors, whose tails are heavy. `by` names the evidence. `msi_noise` (m,): variances of the MSI's
+    noise, which the detail takes with it, unscaled.
     """
 
     bands: Doubles
@@ -43,6 +44,7 @@ class IntervalScale:
     by_edge: Doubles
     half: float
     by: tuple[str, ...]
+    msi_noise: Doubles
 
     def at(self, magnitude: Floats) -> Field:
         """The edges' factor at edge magnitudes (n, W)."""
@@ -55,7 +57,8 @@ class BandVariances:
 
     `outside` (B,): the mean square of the LR-HSI outside of the basis, of which no detail is known; `texture`
     (B,) the variance of texture that the MSI may tell nothing of; `detail` (B,): the mean square of the detail that
-    the MSI gives, which is missing where the ground changed and none is taken (0 where nothing changed).
+    the MSI gives, which is missing where the ground changed and none is taken (0 where nothing changed). `slopes`
+    (B, m): of the bands on the MSI's.
     """
 
     posterior: Posterior
@@ -63,6 +66,7 @@ class BandVariances:
     outside: Doubles
     texture: Doubles
     detail: Doubles
+    slopes: Doubles
 
     @classmethod
     def of_scene(
@@ -86,6 +90,7 @@ class BandVariances:
             outside=np.square(outside, dtype=np.float64).mean(axis=1),
             texture=shares @ white_parts(posterior).texture,
             detail=np.zeros(len(scene.hsi)) if scene.changed is None else _mean_detail(fit, basis),
+            slopes=basis.vectors.astype(np.float64) @ fit.linear.slopes,
         )
 
     def of(self, channels: Field) -> Field:
@@ -106,14 +111,14 @@ class BandVariances:
         """An error (k, n, W) drawn from the posterior as one of the bands (B, n, W), of these deviations.
 
         `white` (B, n, W) twice, of unit variance: what becomes of it the texture with the part outside of the
-        basis, and the detail that is missing.
+        basis, and what is beside that: detail that is missing, and noise that came with it.
         """
-        edges, (beside, missing) = scale.at(magnitude), white
+        edges, (beside, other) = scale.at(magnitude), white
         flat = self.basis.vectors @ error.reshape(len(error), -1)
         result = flat.reshape(-1, *error.shape[1:])
         result += np.sqrt(self._white).astype(np.float32)[:, None, None] * beside
         result *= scale.bands.astype(np.float32)[:, None, None] * edges
-        result += np.sqrt(self._missing(lost)) * missing
+        result += np.sqrt(self._unscaled(scale, lost)) * other
         return np.asarray(result, np.float32)
 
     def deviation(self, channels: Field, scale: IntervalScale, magnitude: Floats, lost: Field) -> Field:
@@ -124,7 +129,7 @@ class BandVariances:
         variance = self.of(channels)
         variance *= np.square(scale.bands).astype(np.float32)[:, None, None]
         variance *= np.square(scale.at(magnitude))
-        variance += self._missing(lost)
+        variance += self._unscaled(scale, lost)
         return np.sqrt(variance)
 
     @property
@@ -132,9 +137,14 @@ class BandVariances:
         """The variances (B,) of texture and of what is outside of the basis."""
         return self.texture + self.outside
 
-    def _missing(self, lost: Field) -> Field:
-        """Variances (B, n, W) of missing detail."""
-        return np.asarray(self.detail.astype(np.float32)[:, None, None] * np.square(lost))
+    def _unscaled(self, scale: IntervalScale, lost: Field) -> Field:
+        """Variances (B, n, W) of missing detail, and of the MSI's noise in what is taken."""
+        noise = np.square(self.slopes) @ scale.msi_noise
+        missing, taken = (
+            variance.astype(np.float32)[:, None, None] * np.square(share)
+            for variance, share in ((self.detail, lost), (noise, 1 - lost))
+        )
+        return np.asarray(missing + taken, np.float32)
 
 
 def _mean_detail(fit: SceneToFit, basis: Basis) -> Doubles:

@@ -9,7 +9,7 @@ with weights that are kept at nodes and are linear between them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go
 from emrdiff_cli.core.methods.colour_term import NODE_SPACING, node_place, nodes_in
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriging_block import BLOCK, Block
-from emrdiff_cli.core.methods.texture import texture_share
+from emrdiff_cli.core.methods.texture import common_texture_share, texture_share
 from emrdiff_cli.core.side_by_side import side_by_side
 
 Floats = NDArray[np.floating[Any]]
@@ -213,13 +213,34 @@ class GaussianProcess:
 
     def texture(self, sampled: int = _SAMPLED) -> Doubles:
         """The share (k,) of each channel's nugget that is texture, from half as many blocks."""
-        share = np.ones(len(self.nuggets))
-        told = self.nuggets > self.covariance.nugget_inflation * self.covariance.exact_nugget
+        share, told = np.ones(len(self.nuggets)), self._more_than_exact
         if told.any():
-            chosen = corners(self.data.valid)
-            blocks = [self.block(*corner) for corner in chosen[:: max(1, len(chosen) // (sampled // 2))]]
+            blocks = self._blocks_of_texture(sampled)
             share[told] = texture_share(blocks, self.nuggets, self.data.overlap, self.covariance)[told]
         return share
+
+    def common_texture(self, sampled: int = _SAMPLED) -> Doubles:
+        """The share (k,) of the nuggets that is texture, told by all channels together.
+
+        Channels whose nuggets are too small to tell have all of it, the less the more channels can tell.
+        """
+        share, told = np.ones(len(self.nuggets)), self._more_than_exact
+        if told.any():
+            blocks = [
+                replace(block, residual=block.residual[told]) for block in self._blocks_of_texture(sampled)
+            ]
+            common = common_texture_share(blocks, self.nuggets[told], self.data.overlap, self.covariance)
+            share[told], share[~told] = common, 1 - told.mean() * (1 - common)
+        return share
+
+    @property
+    def _more_than_exact(self) -> NDArray[np.bool_]:
+        """Channels (k,) whose nugget is more than an exact one's."""
+        return np.asarray(self.nuggets > self.covariance.nugget_inflation * self.covariance.exact_nugget)
+
+    def _blocks_of_texture(self, sampled: int) -> list[Block]:
+        chosen = corners(self.data.valid)
+        return [self.block(*corner) for corner in chosen[:: max(1, len(chosen) // (sampled // 2))]]
 
 
 def corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:

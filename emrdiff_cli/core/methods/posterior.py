@@ -157,7 +157,7 @@ def white_parts(posterior: Posterior) -> WhiteParts:
     finer = GaussianProcess.likeliest(field.data, covariance)
     white = finer.nuggets * _variances(finer)
     at_lr = np.asarray(np.minimum(white, np.median(white)))
-    return WhiteParts(at_lr, at_lr * field.texture() / posterior.resampling.white_share)
+    return WhiteParts(at_lr, at_lr * field.common_texture() / posterior.resampling.white_share)
 
 
 def _variances(field: GaussianProcess) -> Doubles:

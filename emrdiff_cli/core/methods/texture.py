@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ Mask = NDArray[np.bool_]
 
 _LAGS = 4  # LR pixels apart at which PSFs still overlap
 _LEAST = 9  # pixels of a block that tells anything
+_LEAST_APART = 1e-9  # of the two kinds' correlations
 _DOUBT = 0.5  # standard errors of the correlation in favour of texture, which costs less where it is wrong
 
 
@@ -67,22 +68,67 @@ def texture_share(
     covariance: Covariance,
 ) -> Doubles:
     """The share (k,), from 0 to 1, of each channel's nugget (inflated) that is texture; 1 where none tells."""
-    told = [block for block in blocks if len(block.places) >= _LEAST]
-    if not told:
+    found = _correlations(blocks, nuggets, overlap, covariance)
+    if found is None:
         return np.ones(len(nuggets))
+    share = (found.in_favour(1) - found.noise) / np.maximum(found.texture - found.noise, _LEAST_APART)
+    return np.asarray(np.clip(share, 0.0, 1.0))
+
+
+def common_texture_share(
+    blocks: Sequence[CorrelatedBlock],
+    nuggets: Doubles,
+    overlap: tuple[Doubles, Doubles],
+    covariance: Covariance,
+) -> float:
+    """The share, from 0 to 1, of the channels' nuggets that is texture, were it that of all; 1 where none tells.
+
+    By least squares: shares that are told by channel and kept between 0 and 1 lie above it in the mean where most
+    of the nuggets is noise.
+    """
+    found = _correlations(blocks, nuggets, overlap, covariance)
+    if found is None:
+        return 1.0
+    apart = found.texture - found.noise
+    share = (found.in_favour(len(nuggets)) - found.noise) @ apart / max(float(apart @ apart), _LEAST_APART**2)
+    return float(np.clip(share, 0.0, 1.0))
+
+
+class _Correlations(NamedTuple):
+    """Correlations (k,) of neighbours: observed, and expected of noise and of texture; by so many pairs."""
+
+    observed: Doubles
+    noise: Doubles
+    texture: Doubles
+    pairs: float
+
+    def in_favour(self, channels: int) -> Doubles:
+        """Those observed (k,), in favour of texture by their doubt where so many channels are told together."""
+        return self.observed + _DOUBT / math.sqrt(self.pairs * channels)
+
+
+def _correlations(
+    blocks: Sequence[CorrelatedBlock],
+    nuggets: Doubles,
+    overlap: tuple[Doubles, Doubles],
+    covariance: Covariance,
+) -> _Correlations | None:
+    """Those of all blocks; None where none tells."""
+    told = [block for block in blocks if len(block.places) >= _LEAST]
 
     def of_block(block: CorrelatedBlock) -> _Moments:
         return _Moments.of(block, nuggets, overlap, covariance.nugget_inflation)
 
-    found = side_by_side(of_block, told)
+    found = side_by_side(of_block, told) if told else []
     pairs = sum(moments.pairs for moments in found)
     if not pairs:
-        return np.ones(len(nuggets))
-    observed = _correlation([moments.observed for moments in found])
-    noise = _correlation([moments.noise for moments in found])
-    texture = _correlation([moments.texture for moments in found])
-    share = (observed + _DOUBT / math.sqrt(pairs) - noise) / np.maximum(texture - noise, 1e-9)
-    return np.asarray(np.clip(share, 0.0, 1.0))
+        return None
+    return _Correlations(
+        _correlation([moments.observed for moments in found]),
+        _correlation([moments.noise for moments in found]),
+        _correlation([moments.texture for moments in found]),
+        pairs,
+    )
 
 
 def _correlation(moments: Sequence[Doubles]) -> Doubles:

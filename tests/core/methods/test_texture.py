@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from emrdiff_cli.core.methods.covariance import USUAL
-from emrdiff_cli.core.methods.texture import psf_overlap, texture_share
+from emrdiff_cli.core.methods.texture import common_texture_share, psf_overlap, texture_share
 from tests.support.geometries import noisy
 from tests.support.pair_arrays import Pair, resampling, texture
 
@@ -62,8 +62,18 @@ def test_the_share_of_texture_is_told_by_the_correlation_of_neighbours(share: fl
     assert found == pytest.approx(share, abs=0.2)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_channels_together_tell_it_better(share: float) -> None:
+    """Of noise alone the shares by channel, none below 0, have a mean above it."""
+    blocks = [drawn(share, seed) for seed in range(8)]
+    many = replace(blocks[0], residual=np.concatenate([block.residual for block in blocks]))
+    found = common_texture_share([many], np.tile(NUGGETS, 8), OVERLAP, USUAL)
+    assert found == pytest.approx(share, abs=0.05)
+
+
 def test_a_few_pixels_tell_nothing_and_all_is_taken_for_texture() -> None:
     assert texture_share([], NUGGETS, OVERLAP, USUAL).tolist() == [1, 1, 1, 1]
+    assert common_texture_share([], NUGGETS, OVERLAP, USUAL) == 1
 
 
 def test_neighbours_overlap_as_their_psfs_do() -> None:

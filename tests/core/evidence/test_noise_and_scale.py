@@ -1,0 +1,59 @@
+"""Noise in a pair: that of the MSI is measured, that of the LR-HSI is not taken for texture of the ground."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from emrdiff_cli.core.evidence.interval_scale import find_interval_scale
+from emrdiff_cli.core.evidence.msi_noise import msi_noise
+from emrdiff_cli.core.evidence.scene_part import PartPlan
+from emrdiff_cli.core.evidence.uncertainty import BandVariances, edge_magnitude
+from emrdiff_cli.core.methods.scene_end_point import find_end_point, own_basis
+from emrdiff_cli.core.sensor.degradation import WALD_PSF
+from tests.support.geometries import noisy
+from tests.support.pair_arrays import RATIO, Image, Pair, texture
+
+SIDE, BANDS = 64, 24
+
+
+def ground() -> Image:
+    """Bands (24, H, W) that curve in what three of them see."""
+    seen = gaussian_filter(texture(3, SIDE, SIDE, 3), (0, 1, 1))
+    mixed = np.random.default_rng(1).uniform(0, 1, (2, BANDS, 3))
+    return np.tensordot(mixed[0], seen, axes=1) + np.tensordot(mixed[1], seen**2, axes=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_noise_of_the_msi_is_told_from_the_detail_that_bands_share(share: float) -> None:
+    common = texture(1, SIDE, SIDE, 2)
+    msi = noisy(np.array([[[1.0]], [[0.7]], [[0.4]]], np.float32) * common, share)
+    holes = np.ones((SIDE, SIDE), bool)
+    holes[10:20, 30:40] = False
+    spoilt = np.where(holes, msi, 1e6)
+    told = np.sqrt(msi_noise(spoilt, holes)) / msi.std(axis=(1, 2))
+    assert told == pytest.approx(share, rel=0.3, abs=1e-3)
+    assert not msi_noise(msi[:, :20, :20], holes[:20, :20]).any()  # too few pixels
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05])
+def test_deviations_are_as_wide_as_the_errors_of_a_noisy_pair(share: float) -> None:
+    truth = ground()
+    pair = Pair(truth, noisy(truth[[3, 9, 17]], share / 2))
+    lr = replace(pair.lr, hsi=noisy(pair.lr.hsi, share, seed=1))
+    basis = own_basis(lr)
+    end = find_end_point(lr, pair.strips, pair.maps, "kriging", basis)
+    wrong = end.bands(pair.msi, *pair.maps.up) - truth
+    variances = BandVariances.of_scene(lr, pair.strips, pair.maps, basis)
+    plan = PartPlan.of(replace(lr, hsi=lr.hsi[:1]), pair.maps, (slice(0, 16), slice(0, 16)))
+    part = plan.seen(pair.msi, np.ones((SIDE, SIDE), bool))
+    scale = find_interval_scale(lr, part, WALD_PSF, (RATIO, RATIO), variances.posterior.field)
+    around = np.pad(pair.msi, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    magnitude = edge_magnitude(around, lr.msi.std(axis=(1, 2)))
+    channels = variances.posterior.scene_variances(pair.msi)
+    told = variances.deviation(channels, scale, magnitude, np.zeros((SIDE, SIDE), np.float32))
+    assert 0.75 < np.sqrt(np.square(told).mean() / np.square(wrong).mean()) < 1.15
+    assert 0.72 < (np.abs(wrong) < 1.645 * told).mean() < 0.98
