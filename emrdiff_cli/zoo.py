@@ -71,9 +71,15 @@ class ZooModel:
 
 def shipped() -> list[ZooModel]:
     """The models that come with the package, by name."""
-    root = Path(str(files("emrdiff_cli._models")))
-    folders = sorted(entry for entry in root.iterdir() if (entry / WEIGHTS).is_file())
+    folders = sorted(weights.parent for weights in _root().glob(f"*/{WEIGHTS}"))
     return [ZooModel(folder.name, folder, read_config(folder / WEIGHTS)) for folder in folders]
+
+
+def _root() -> Path:
+    """The folder of the shipped models: in the package where it is installed, beside it in a source tree."""
+    package = Path(str(files("emrdiff_cli")))
+    installed = package / "_models"
+    return installed if installed.is_dir() else package.parent / "models"
 
 
 def find(name_or_path: str) -> ZooModel:

@@ -55,6 +55,16 @@ def members(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
+def without_installation(folder: Path, *first: Path) -> dict[str, Any]:
+    """How to `run` with -S in a folder, where paths come first and what emrdiff needs is found by its path.
+
+    Without `site` no editable installation leads to the source tree.
+    """
+    packages = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
+    path = os.pathsep.join([*map(str, first), *packages])
+    return {"cwd": folder, "env": {**os.environ, "PYTHONPATH": path}}
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy to build in: a build leaves folders behind, and takes what an earlier one left."""
@@ -107,12 +117,7 @@ def test_the_source_distribution_makes_the_same_wheel(sdist: Path, wheel: Path, 
 def test_the_installed_wheel_fuses_the_sample_to_the_bytes_of_this_tree(wheel: Path, tmp_path: Path) -> None:
     target, fused = tmp_path / "installed", tmp_path / "fused.tif"
     run("-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel)
-    # Without `site` no editable installation leads to the source tree; what emrdiff needs is found by its path.
-    packages = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
-    alone = {
-        "cwd": tmp_path,
-        "env": {**os.environ, "PYTHONPATH": os.pathsep.join([str(target), *packages])},
-    }
+    alone = without_installation(tmp_path, target)
     lr_hsi, hr_msi = SAMPLE / "lr_hsi.hdr", SAMPLE / "hr_msi.tif"
     run("-S", "-m", "emrdiff_cli", "fuse", lr_hsi, hr_msi, fused, "-q", **alone)
     # Another process draws the same noise; what it is worth against the truth test_sample.py holds.
@@ -134,3 +139,7 @@ def test_the_installed_wheel_fuses_the_sample_to_the_bytes_of_this_tree(wheel: P
         assert dataset.tags()["emrdiff_model"] == "chikusei-x8"
     where = "import emrdiff_cli; print(emrdiff_cli.__file__)"
     assert PurePosixPath(run("-S", "-c", where, **alone).strip()).is_relative_to(target)
+
+
+def test_a_source_tree_that_comes_first_has_its_models(tree: Path) -> None:
+    assert "chikusei-x8" in run("-S", "-m", "emrdiff_cli", "models", **without_installation(tree))
