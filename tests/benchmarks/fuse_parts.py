@@ -3,12 +3,14 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.fuse_parts LR_HSI HR_MSI OUTPUT [options of fuse] [--rounds 3]
 
 A part is what certain functions do, less what those of another part do within them. Time is the thread's own: what
-else the machine does tells against none. Of several rounds, each a process of its own, the one that took least is
-printed. Start with one thread: what a library's own threads do is counted under "all else".
+else the machine does tells against none. Wall time is that of the whole process, and of it that in which no thread
+reads, writes or runs the network. Of several rounds, each a process of its own, the one that took least is printed.
+Start with one thread: what a library's own threads do is counted under "all else".
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import subprocess
@@ -23,6 +25,7 @@ from typing import Any
 ROUNDS = 3
 IMPORTS = "imports"
 OUTSIDE = ("reading", "network", "writing")  # what a fusion cannot do without
+_ALL, _WALL, _BUSY = "all", "wall", "busy"  # beside the parts: of the process, and in the parts `OUTSIDE`
 _PACKAGE = "emrdiff_cli."
 # Functions by part, each where it is called from.
 PARTS: Mapping[str, Sequence[tuple[str, str]]] = {
@@ -71,14 +74,40 @@ def _charge() -> None:
     _clock.since = now
 
 
+class _Busy:
+    """The wall time in which some thread is within one of the parts `OUTSIDE`."""
+
+    def __init__(self) -> None:
+        self.seconds, self._inside, self._since = 0.0, 0, 0.0
+
+    def enter(self) -> None:
+        with _lock:
+            if not self._inside:
+                self._since = time.perf_counter()
+            self._inside += 1
+
+    def leave(self) -> None:
+        with _lock:
+            self._inside -= 1
+            if not self._inside:
+                self.seconds += time.perf_counter() - self._since
+
+
+_busy = _Busy()
+
+
 def _counted(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(work)
     def counted(*arguments: Any, **named: Any) -> Any:
         _charge()
         _clock.stack.append(part)
+        if part in OUTSIDE:
+            _busy.enter()
         try:
             return work(*arguments, **named)
         finally:
+            if part in OUTSIDE:
+                _busy.leave()
             _charge()
             _clock.stack.pop()
 
@@ -118,23 +147,32 @@ def run(arguments: Sequence[str]) -> dict[str, float]:
             if with_model or module not in ("fusion.sampler", "checkpoint"):
                 _count(part, module, name)
     app(["fuse", *arguments, "--overwrite", "--quiet"], standalone_mode=False)
-    return _spent | {"all": time.process_time()}
+    return _spent | {_ALL: time.process_time(), _BUSY: _busy.seconds}
+
+
+def _round(command: Sequence[str]) -> dict[str, float]:
+    """The parts of a process of its own, and its wall time."""
+    started = time.perf_counter()
+    spent: dict[str, float] = json.loads(subprocess.check_output(command, text=True))
+    return spent | {_WALL: time.perf_counter() - started}
 
 
 def table(spent: Mapping[str, float]) -> str:
     """The parts as Markdown, greatest first."""
-    parts = {name: seconds for name, seconds in spent.items() if name != "all"}
-    parts["all else"] = spent["all"] - sum(parts.values())
+    parts = {name: seconds for name, seconds in spent.items() if name not in (_ALL, _BUSY, _WALL)}
+    parts["all else"] = spent[_ALL] - sum(parts.values())
     rows = sorted(parts.items(), key=lambda row: -row[1])
     lines = ["| part | processor (s) |", "| --- | --- |"]
     lines += [f"| {name} | {seconds:.2f} |" for name, seconds in rows]
-    outside = spent["all"] - sum(parts.get(name, 0.0) for name in OUTSIDE)
+    outside = spent[_ALL] - sum(parts.get(name, 0.0) for name in OUTSIDE)
     lines += [
-        f"| **in all** | {spent['all']:.2f} |",
+        f"| **in all** | {spent[_ALL]:.2f} |",
         f"| **outside {', '.join(OUTSIDE[:-1])} and {OUTSIDE[-1]}** | {outside:.2f} |",
+        f"| **wall time, in all** | {spent[_WALL]:.2f} |",
+        f"| **wall time, outside of these** | {spent[_WALL] - spent[_BUSY]:.2f} |",
     ]
     if network := parts.get("network"):
-        lines.append(f"| **times the network's** | {spent['all'] / network:.2f} |")
+        lines.append(f"| **times the network's** | {spent[_ALL] / network:.2f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -144,6 +182,7 @@ def main() -> None:
     if "--once" in arguments:
         arguments.remove("--once")
         sys.stdout.write(json.dumps(run(arguments)) + "\n")
+        gc.freeze()  # as the command ends
         return
     rounds = ROUNDS
     if "--rounds" in arguments:
@@ -151,8 +190,8 @@ def main() -> None:
         rounds = int(arguments[at + 1])
         del arguments[at : at + 2]
     command = [sys.executable, "-m", "tests.benchmarks.fuse_parts", *arguments, "--once"]
-    found = [json.loads(subprocess.check_output(command, text=True)) for _ in range(rounds)]
-    sys.stdout.write(table(min(found, key=lambda spent: float(spent["all"]))))
+    found = [_round(command) for _ in range(rounds)]
+    sys.stdout.write(table(min(found, key=lambda spent: spent[_ALL])))
 
 
 if __name__ == "__main__":
