@@ -40,18 +40,16 @@ def _refuse_options_as_values(parameters: list[Any], args: list[str]) -> None:
     while place < len(args) and args[place] != "--":
         name, count = args[place], taken.get(args[place], 0)
         values = args[place + 1 : place + 1 + count]
-        for value in values:
-            if value in known:
-                wanted = "a value" if count == 1 else f"{count} values"
-                raise UsageError(
-                    f"{name}: takes {wanted}, and {value} is an option: give what is missing"
-                    + (
-                        f", or {name}={value} if that is meant"
-                        if count == 1 and name.startswith("--")
-                        else ""
-                    )
-                )
+        for value in filter(known.__contains__, values):
+            raise UsageError(_without_value(name, count, value))
         place += 1 + len(values)
+
+
+def _without_value(name: str, count: int, option: str) -> str:
+    """The message of an option (of `count` values) after which another stands."""
+    wanted = "a value" if count == 1 else f"{count} values"
+    joined = f", or {name}={option} if that is meant" if count == 1 and name.startswith("--") else ""
+    return f"{name}: takes {wanted}, and {option} is an option: give what is missing{joined}"
 
 
 def _with_nearest(message: str) -> str:

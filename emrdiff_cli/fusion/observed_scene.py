@@ -69,10 +69,9 @@ class ObservedScene:
     """A pair at LR, put right, before any method is fitted: the same for all of them.
 
     `seen`: the MSI's pass; `lr` holds all bands of the LR-HSI, of which some are `unusable` (B,), `usable_hsi` the
-    others. `fill`: probable
-    fill of the LR-HSI and of the MSI. `possible`: what the values of all bands can be. `missing`: what is estimated
-    in `lr` for want of a value. `lost`: shares of the LR pixels and of the MSI's that have values in some
-    bands and are of no use.
+    others. `fill`: probable fill of the LR-HSI and of the MSI. `possible`: what the values of all bands can be.
+    `missing`: what is estimated in `lr` for want of a value. `lost`: shares of the LR pixels and of the MSI's that
+    have values in some bands and are of no use.
     """
 
     pair: PairReader
