@@ -1,13 +1,14 @@
 """Can something be learned that serves every sensor? Trained without one sensor, scored on it beside kriging.
 
-    python -m tests.benchmarks.learned_across_sensors FOLDER --data DATA --made MADE [--minutes 5] [--scenes test]
+    python -m tests.benchmarks.learned_across_sensors FOLDER --kind KIND --data DATA --made MADE [--minutes 5]
 
-A residual network in units of kriging's posterior (`learned/residual.py`) learns from pairs of all sensors but one,
-drawn under many conditions, and is scored on that one and on `berlin9`, of a sensor that none learns from: at each
-strength, and at that which the pair's own evidence supports (`learned/gate.py`). `--scenes tuning` takes those
-scenes instead by which constants were settled. MADE holds scenes of the sample's generator (`python
+`residual`: a network in units of kriging's posterior (`learned/residual.py`); `kernel`: one that moves colours
+before kriging compares them (`learned/kernel.py`). It learns from pairs of all sensors but one, drawn under many
+conditions, and is scored on that one and on `berlin9`, of a sensor that none learns from: at each strength, and at
+that which the pair's own evidence supports (`learned/gate.py`, `learned/kernel_gate.py`). `--scenes tuning` takes
+those scenes instead by which constants were settled. MADE holds scenes of the sample's generator (`python
 sample_data/make_scene.py archive MADE --scenes 16 --size 128`). Minutes are the processor's, for each training.
-Repeated, it goes on where it stopped, within a training too. Writes table.md.
+Repeated, it goes on where it stopped, within a training too. Writes FOLDER/KIND/table.md.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from tests.benchmarks.learned.gate import STRENGTHS
 from tests.benchmarks.learned.grounds import read_grounds
-from tests.benchmarks.learned.residual import ResidualNet
-from tests.benchmarks.learned.scoring import STRENGTHS, compare, pairs_of
+from tests.benchmarks.learned.kinds import KINDS
+from tests.benchmarks.learned.scoring import compare, pairs_of
 from tests.benchmarks.learned.training import pool, train
 
 LEARNED = {
@@ -39,36 +42,36 @@ SCORED: dict[str, dict[str, tuple[str, ...]]] = {
     "tuning": {"cave": ("cave/train",), "aviris": ("aviris_la205",)},
 }
 _TUNED_ON = 4  # scenes of a folder, at most
-_POOL = 80  # pairs of a sensor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and score what is not yet, and write the table of what is."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    folder = options.folder / options.kind
+    folder.mkdir(parents=True, exist_ok=True)
     for left in options.without:
         nets = {str(seed): _trained(options, left, seed) for seed in options.seeds}
         if options.scenes != "none":
             _score(options, left, nets)
-    lines = list(table(options.folder, options.scenes))
-    (options.folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = list(table(folder, options.scenes))
+    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
-def _trained(options: argparse.Namespace, left: str, seed: int) -> ResidualNet:
+def _trained(options: argparse.Namespace, left: str, seed: int) -> nn.Module:
     """The network of a seed, trained without a sensor."""
-    examples = []
+    kind, folder, examples = KINDS[options.kind], options.folder / options.kind, []
     for sensor, folders in LEARNED.items():
         if sensor != left:
             grounds = [g for name in folders for g in read_grounds(options.data, name, options.made)]
-            examples.append(pool(grounds, options.folder / f"{sensor}-{seed}.pt", seed, _POOL))
-    return train(examples, options.folder / f"residual-without-{left}-{seed}", seed, options.minutes)
+            examples.append(pool(kind, grounds, folder / f"{sensor}-{seed}.pt", seed, kind.pairs))
+    return train(kind, examples, folder / f"without-{left}-{seed}", seed, options.minutes)
 
 
-def _score(options: argparse.Namespace, left: str, nets: dict[str, ResidualNet]) -> None:
-    path = options.folder / f"{options.scenes}-without-{left}.json"
+def _score(options: argparse.Namespace, left: str, nets: dict[str, nn.Module]) -> None:
+    path = options.folder / options.kind / f"{options.scenes}-without-{left}.json"
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for name in SCORED[options.scenes][left]:
         grounds = list(read_grounds(options.data, name, options.made))
@@ -78,7 +81,7 @@ def _score(options: argparse.Namespace, left: str, nets: dict[str, ResidualNet])
             for condition, pair in pairs_of(ground, number):
                 key = f"{name}:{ground.name}:{condition}"
                 if key not in kept:
-                    kept[key] = compare(pair, nets)
+                    kept[key] = compare(pair, KINDS[options.kind], nets)
                     path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
                     sys.stderr.write(f"{key}\n")
 
@@ -113,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, help="where pairs, networks, scores and the table are kept")
     parser.add_argument("--data", type=Path, required=True, help="folder of the real scenes")
     parser.add_argument("--made", type=Path, required=True, help="folder of scenes of the sample's generator")
+    parser.add_argument("--kind", choices=KINDS, default="residual", help="what is learned [residual]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--without", choices=SCORED["test"], nargs="+", default=list(SCORED["test"]))
     parser.add_argument("--scenes", choices=[*SCORED, "none"], default="test", help="that are scored [test]")

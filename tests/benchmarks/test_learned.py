@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ from emrdiff_cli.core.diffusion.supervision import SupervisedPair, fused_without
 from tests.benchmarks.geometry_pairs import four_boxes
 from tests.benchmarks.learned.gate import Support, support, trials
 from tests.benchmarks.learned.grounds import Conditions, Ground, make_pair
+from tests.benchmarks.learned.kernel import ColourWarp, LearnedKriging
+from tests.benchmarks.learned.kernel_gate import MissedLess
+from tests.benchmarks.learned.kinds import KINDS
 from tests.benchmarks.learned.kriged_scene import KrigedPair
 from tests.benchmarks.learned.residual import Inputs, ResidualNet, correction
+from tests.benchmarks.learned.solving import Problem
 from tests.benchmarks.learned.training import pool, train
 from tests.support.scenes import textured
 
@@ -47,12 +52,16 @@ def test_the_network_adds_nothing_at_first_and_is_odd_in_a_component(kriged: Kri
     torch.testing.assert_close(answer, -mirrored)
 
 
-def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_a_training_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
     grounds = [Ground("made", "textured", textured(BANDS, SIDE, SIDE))]
-    examples = [pool(grounds, tmp_path / "made.pt", 0, 2)]
-    net = train(examples, tmp_path / "net", 0, 0.001)
-    assert net.last.weight.abs().max() > 0
-    again = train([pool([], tmp_path / "made.pt", 0, 2)], tmp_path / "net", 0, 0.001)
+    kind = KINDS[name]
+    examples = [pool(kind, grounds, tmp_path / "made.pt", 0, 2)]
+    net = train(kind, examples, tmp_path / "net", 0, 0.001)
+    torch.manual_seed(0)
+    started = kind.net().state_dict()
+    assert any(not torch.equal(one, started[key]) for key, one in net.state_dict().items())
+    again = train(kind, [pool(kind, [], tmp_path / "made.pt", 0, 2)], tmp_path / "net", 0, 0.001)
     torch.testing.assert_close(again.state_dict(), net.state_dict(), rtol=0, atol=0)
 
 
@@ -68,3 +77,44 @@ def test_the_best_share_is_found_where_the_truth_is_known(pair: SupervisedPair) 
     held = list(trials(pair))
     assert len(held) == len(pair.hr_msi)
     assert support(held, ResidualNet()) == Support(0.0, 0.0)
+
+
+def test_a_kernel_that_moves_no_colour_is_krigings(pair: SupervisedPair, kriged: KrigedPair) -> None:
+    net = ColourWarp()
+    torch.nn.init.zeros_(net.last.weight)
+    same = LearnedKriging.of(kriged.kriged.scene, pair.hr_msi, net).mean()
+    np.testing.assert_allclose(same, kriged.kriged.mean, rtol=0, atol=2e-5)
+    with torch.no_grad():
+        assert Problem.of(kriged).loss(net, np.random.default_rng(0))[1] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_kernel_is_learned_by_the_solve_that_it_is_used_in() -> None:
+    """In one block the detail is kriging's but for its weights' nodes, and so is what the network changes."""
+    side = 8 * RATIO
+    truth = textured(BANDS, side, side)
+    small = make_pair(truth, four_boxes(BANDS), Conditions(RATIO), np.random.default_rng(0))
+    kriged = KrigedPair.of(small)
+    problem, net = Problem.of(kriged), ColourWarp()
+    torch.nn.init.normal_(net.last.weight, std=0.3)
+    with torch.no_grad():
+        learned = problem.detail(net(problem.seen.float()[None])[0])
+    expected = []
+    for strength in (0.0, 1.0):
+        found = LearnedKriging.of(kriged.kriged.scene, small.hr_msi, net, strength)
+        detail = replace(found, agreement=None).injected().tile(found.msi, *small.resampling.up).local_detail
+        expected.append(detail[: len(problem.own)].reshape(len(problem.own), -1)[:, problem.scored])
+    for ours, kriging in zip((problem.own, learned), expected, strict=True):
+        wrong = (ours * problem.spread[:, None]).numpy() - kriging
+        assert np.sqrt(np.mean(wrong**2)) < 0.08 * np.sqrt(np.mean(kriging**2))
+    changed = np.sqrt(np.mean((expected[1] - expected[0]) ** 2))
+    assert changed > 0.3 * np.sqrt(np.mean(expected[0] ** 2))
+
+
+def test_a_kernel_is_taken_only_where_left_out_pixels_are_missed_less() -> None:
+    own = np.random.default_rng(0).uniform(1, 2, 16)
+    found = MissedLess.of({0.0: own, 0.5: 0.9 * own, 1.0: 0.8 * own})
+    assert found == pytest.approx((1.0, 0.2, 0.0), abs=1e-9)
+    luck = own.copy()
+    luck[0] = 0.0
+    assert MissedLess.of({0.0: own, 1.0: luck}).strength == 0
+    assert MissedLess.of({0.0: own, 1.0: 1.1 * own}) == (0, 0, 0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,13 +79,17 @@ class ColourKernel:
             brightness_power=covariance.brightness_power,
             dark_level=covariance.dark_level,
         )
-        places = kernel._places(sample, neighbourhood)
-        return replace(kernel, landmarks=_cover(places.T.astype(np.float64), kernel.neighbourhood_share))
+        return kernel.covering(sample, neighbourhood)
+
+    def covering(self, sample: Floats, neighbourhood: Floats) -> Self:
+        """The kernel with landmarks among pixels (m, N) in their neighbourhoods."""
+        places = self.places(sample, neighbourhood).T.astype(np.float64)
+        return replace(self, landmarks=cover(places, self.neighbourhood_share))
 
     def __call__(self, msi: Floats, neighbourhood: Floats) -> Field:
         """The features (n, ...) of pixels (m, ...) in their neighbourhoods (m, ...)."""
         pixels, around = msi.reshape(len(msi), -1), neighbourhood.reshape(len(msi), -1)
-        place = self._places(pixels, around)
+        place = self.places(pixels, around)
         features = _near(self.landmarks, place, self.neighbourhood_share)
         features *= self.brightness_factor(pixels)
         return np.asarray(features.reshape(-1, *msi.shape[1:]), np.float32)
@@ -103,7 +107,8 @@ class ColourKernel:
         lowest, brightness = np.float32(self.lowest), np.float32(self.brightness)
         return np.asarray((msi.mean(axis=0) - lowest) / brightness, np.float32)
 
-    def _places(self, pixels: Floats, around: Floats) -> Field:
+    def places(self, pixels: Floats, around: Floats) -> Field:
+        """Where pixels (m, N) in their neighbourhoods (m, N) lie among the colours: (2 m, N), in length scales."""
         roots = np.sqrt(np.maximum(np.concatenate([pixels, around]) - np.float32(self.lowest), 0))
         return np.asarray(self.axes[:, :-1] @ roots + self.axes[:, -1:], np.float32)
 
@@ -166,7 +171,7 @@ def _kernel(apart: Doubles, share: float) -> Doubles:
     return np.asarray(np.exp(-0.5 * squares[..., :bands].sum(axis=-1)) * (1 - share + share * around))
 
 
-def _cover(points: Doubles, share: float) -> Field:
+def cover(points: Doubles, share: float) -> Field:
     """Landmarks among points (N, m), by a pivoted Cholesky factor: each the one that those before explain least."""
     left = np.ones(len(points))
     factor = np.zeros((_LANDMARKS, len(points)))
@@ -242,7 +247,12 @@ def centre_of(up: Taps) -> Doubles:
 def learn_kernel(
     strips: Strips, neighbourhood: Field, resampling: Resampling, covariance: Covariance = USUAL
 ) -> ColourKernel:
-    """The kernel of a scene, from every so many of its valid pixels."""
+    """The kernel of a scene, from a sample of its pixels."""
+    return ColourKernel.learn(*sampled(strips, neighbourhood, resampling), covariance)
+
+
+def sampled(strips: Strips, neighbourhood: Field, resampling: Resampling) -> tuple[Floats, Floats]:
+    """Every so many of a scene's valid pixels (m, N), and their neighbourhoods (m, N)."""
     height, width = (taps.n_out for taps in resampling.up)
     step = max(1, round(np.sqrt(height * width / _SAMPLE)))
     own: list[Floats] = []
@@ -254,7 +264,7 @@ def learn_kernel(
         around.append(of_strip[:, rows, ::step][:, kept])
     if sum(part.shape[1] for part in own) < 2:  # too few to tell colours apart by
         own = around = [np.zeros((len(neighbourhood), 2), np.float32)]
-    return ColourKernel.learn(np.concatenate(own, axis=1), np.concatenate(around, axis=1), covariance)
+    return np.concatenate(own, axis=1), np.concatenate(around, axis=1)
 
 
 def degraded_features(

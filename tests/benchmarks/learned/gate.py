@@ -16,12 +16,13 @@ from torch import nn
 
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair, at_lr
 from emrdiff_cli.core.evidence.held_out_band import held_out_bands, seen_by_hsi
-from tests.benchmarks.learned.kriged_scene import KrigedScene
+from tests.benchmarks.learned.kriged_scene import KrigedPair, KrigedScene
 from tests.benchmarks.learned.residual import correction
 
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
+STRENGTHS = (0.0, 0.25, 0.5, 1.0)  # of what was learned, that are tried
 _BLOCKS = 4  # along each axis, by which the share's standard error is told
 _MOST_HELD = 4  # bands
 
@@ -76,3 +77,21 @@ def support(found: Iterable[Trial], net: nn.Module) -> Support:
     """What the trials say of a network, each as much; without any, nothing is supported."""
     products = [trial.products(net) for trial in found]
     return Support.of(np.mean(products, axis=0)) if products else Support(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class AppliedResidual:
+    """What a residual network adds to a pair's `kriged` mean (k, H, W), and the support that it has."""
+
+    kriged: Field
+    added: Field
+    support: Support
+
+    @classmethod
+    def of(cls, pair: KrigedPair, tried: Iterable[Trial], net: nn.Module) -> AppliedResidual:
+        """A network applied to a pair with its trials."""
+        return cls(pair.kriged.mean, correction(net, pair.kriged), support(tried, net))
+
+    def mean(self, strength: float) -> Field:
+        """The mean (k, H, W) with so much of what is added."""
+        return self.kriged + np.float32(strength) * self.added

@@ -24,8 +24,7 @@ Cube = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 SENSORS = ("cave", "aviris", "enmap", "sample")
-_SIDE = 15  # LR pixels of a pair that is learned from, at most,
-_LEAST_SIDE = 8  # and at least
+_LEAST_SIDE = 8  # LR pixels of a pair that is learned from
 _RATIOS = (2, 3, 4, 5, 6, 8, 10)
 _POTSDAM = ((slice(0, 64), slice(0, 96)), (slice(96, 160), slice(32, 160)))  # blocks without holes
 _SHAPES = ("Gaussian", "elongated", "box", "Kolmogorov", "Airy", "Moffat", "parabolic", "Hermite")
@@ -144,15 +143,18 @@ def _taken_fwhm(kernel: Doubles, ratio: int) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def drawn_pairs(grounds: Sequence[Ground], rng: np.random.Generator) -> Iterator[SupervisedPair]:
-    """Pairs without end of pieces of the grounds, turned, cut to some of their bands; a third of them exact."""
+def drawn_pairs(grounds: Sequence[Ground], rng: np.random.Generator, most: int) -> Iterator[SupervisedPair]:
+    """Pairs without end of pieces of the grounds, turned, cut to some of their bands; a third of them exact.
+
+    Their sides have `most` LR pixels or less.
+    """
     while True:
         truth = grounds[int(rng.integers(len(grounds)))].truth
         ratio = int(rng.choice(_RATIOS))
         if min(truth.shape[1:]) // ratio < _LEAST_SIDE:
             continue
-        top, left = (int(rng.integers(max(1, side - _SIDE * ratio + 1))) for side in truth.shape[1:])
-        piece = truth[:, top : top + _SIDE * ratio, left : left + _SIDE * ratio]
+        top, left = (int(rng.integers(max(1, side - most * ratio + 1))) for side in truth.shape[1:])
+        piece = truth[:, top : top + most * ratio, left : left + most * ratio]
         piece = np.rot90(piece, int(rng.integers(4)), axes=(1, 2))[:, :: int(rng.choice([-1, 1]))]
         bands = np.sort(rng.permutation(len(piece))[: max(24, len(piece) // int(rng.integers(1, 4)))])
         conditions = Conditions(ratio) if rng.random() < 1 / 3 else realistic(ratio, rng)

@@ -5,6 +5,8 @@ It is odd in the component's own inputs: a component has no sign of its own. Out
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from tests.benchmarks.learned.kriged_scene import SEEN, KrigedScene
+from tests.benchmarks.learned.kriged_scene import AXES, SEEN, KrigedPair, KrigedScene
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
@@ -24,6 +26,8 @@ _WIDTH = 24
 _DILATIONS = (1, 2, 1)
 _LARGEST = 20.0  # sigma, that are shown
 _LEAST = 1e-30
+_CROP = 48  # HR pixels that are learned from at once
+_AT_ONCE = 4  # and components
 
 
 class ResidualNet(nn.Module):
@@ -99,3 +103,64 @@ def correction(net: nn.Module, scene: KrigedScene) -> Field:
         added = np.tensordot(scene.agreement.kept.astype(np.float32), added, axes=1)
     at_lr = apply_taps(added, *scene.scene.resampling.down)
     return np.asarray(added - apply_taps(at_lr, *scene.scene.resampling.up), np.float32)
+
+
+@dataclass(frozen=True)
+class ResidualExample:
+    """A pair to learn from: the network's inputs, and what is to be added in units of sigma.
+
+    `target` and `unit` (k, H, W): unit is sigma by the root of the component's error, which counts as `share` (k,).
+    """
+
+    inputs: tuple[Tensor, Tensor, Tensor]
+    target: Tensor
+    unit: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, kriged: KrigedPair) -> ResidualExample:
+        """That of a pair."""
+        k = slice(0, COMPONENTS)
+        scene, sigma = kriged.kriged, kriged.kriged.sigma[k]
+        missed = kriged.truth[k] - scene.mean[k]
+        error = np.maximum(np.square(missed).mean(axis=(1, 2)), 1e-30)
+        unit, share = sigma / np.sqrt(error)[:, None, None], np.sqrt(error) / np.sqrt(error).sum()
+        own, certainty, seen = (torch.from_numpy(image).half() for image in Inputs.of(scene, k))
+        target, units = (
+            torch.from_numpy(image.astype(np.float32)).half() for image in (missed / sigma, unit)
+        )
+        return cls((own, certainty, seen), target, units, torch.from_numpy(share.astype(np.float32)))
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Its tensors, to keep."""
+        return (*self.inputs, self.target, self.unit, self.share)
+
+    @classmethod
+    def kept_as(cls, *tensors: Tensor) -> ResidualExample:
+        """That of its tensors."""
+        own, certainty, seen, *rest = tensors
+        return cls((own, certainty, seen), *rest)
+
+    def loss(self, net: nn.Module, rng: np.random.Generator) -> tuple[Tensor, float]:
+        """A crop's error by kriging's, what is lost counted twice, and the gain in dB.
+
+        It is turned, and the signs of its colours' axes are drawn.
+        """
+        k = torch.from_numpy(rng.permutation(len(self.share))[:_AT_ONCE])
+        top, left = (int(rng.integers(max(1, side - _CROP + 1))) for side in self.target.shape[1:])
+        turns, flipped = int(rng.integers(4)), bool(rng.integers(2))
+
+        def crop(image: Tensor) -> Tensor:
+            part = image[..., top : top + _CROP, left : left + _CROP].float().rot90(turns, (-2, -1))
+            return part.flip(-1) if flipped else part
+
+        own, certainty, seen = self.inputs
+        signs = torch.ones(len(seen), 1, 1)
+        signs[: 2 * AXES, 0, 0] = torch.from_numpy(rng.choice([-1.0, 1.0], AXES)).float().repeat(2)
+        answer = net(crop(own[k]), crop(certainty[k]), (crop(seen) * signs)[None])
+        target, unit, share = crop(self.target[k]), crop(self.unit[k]), self.share[k] / self.share[k].sum()
+        after, before = (
+            ((wrong * unit).square().mean((1, 2)) * share).sum() for wrong in (target - answer, target)
+        )
+        gain = -10 * math.log10(max(float(after.detach()), 1e-12) / max(float(before), 1e-12))
+        return after + (after - before).clamp(min=0), gain

@@ -12,15 +12,14 @@ from torch import nn
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair
 from emrdiff_cli.core.metrics.cube import score
 from tests.benchmarks.geometry_pairs import four_boxes
-from tests.benchmarks.learned.gate import support, trials
+from tests.benchmarks.learned.gate import STRENGTHS
 from tests.benchmarks.learned.grounds import Conditions, Ground, make_pair, realistic
+from tests.benchmarks.learned.kinds import Kind
 from tests.benchmarks.learned.kriged_scene import KrigedPair
-from tests.benchmarks.learned.residual import correction
 
 Field = NDArray[np.float32]
 Scored = dict[str, Any]
 
-STRENGTHS = (0.0, 0.25, 0.5, 1.0)  # of what was learned
 RATIOS = (4, 6, 8)
 _LR_SIDE = 24
 _METRICS = ("psnr_db", "sam_deg")
@@ -36,15 +35,16 @@ def pairs_of(ground: Ground, seed: int) -> Iterator[tuple[str, SupervisedPair]]:
             yield f"x{ratio} {name}", make_pair(truth, four_boxes(len(truth)), conditions, rng)
 
 
-def compare(pair: SupervisedPair, nets: Mapping[str, nn.Module]) -> dict[str, Scored]:
+def compare(pair: SupervisedPair, kind: Kind, nets: Mapping[str, nn.Module]) -> dict[str, Scored]:
     """For each network: PSNR and SAM in each of the STRENGTHS, and then as strongly as the pair supports it."""
     kriged = KrigedPair.of(pair)
-    tried = list(trials(pair))
+    tried = kind.tried(kriged)
     found = {}
     for name, net in nets.items():
-        supported, added = support(tried, net), correction(net, kriged.kriged)
+        applied = tried(net)
+        supported = applied.support
         strengths = (*STRENGTHS, supported.strength)
-        scores = [_scores(kriged, kriged.kriged.mean + np.float32(share) * added) for share in strengths]
+        scores = [_scores(kriged, applied.mean(strength)) for strength in strengths]
         found[name] = {"support": supported, "gated": supported.strength, "scores": scores}
     return found
 
