@@ -13,8 +13,12 @@ def main() -> NoReturn:
     from emrdiff_cli.cli.surroundings import hold_descriptors
 
     hold_descriptors()  # before the imports, which may open files and keep them
-    from emrdiff_cli.cli.app import main as run
-    from emrdiff_cli.runtime.torchrun import end_at_once, processes
+    from emrdiff_cli.runtime.collector import loading, set_aside
+
+    with loading():
+        from emrdiff_cli.cli.app import main as run
+        from emrdiff_cli.runtime.torchrun import end_at_once, processes
+    set_aside()
 
     try:
         run()

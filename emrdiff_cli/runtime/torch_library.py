@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
 from emrdiff_cli.errors import TorchError
+from emrdiff_cli.runtime.collector import loading
 
 _WAY_OUT = (
     "models and training need it: pip install torch --index-url https://download.pytorch.org/whl/cpu; "
@@ -28,21 +26,9 @@ def require_torch() -> None:
     if not has_torch():
         raise TorchError(f"torch is not installed: {_WAY_OUT}")
     try:
-        with _without_collections():
+        with loading():
             import_module("torch")
     # A library of its own that is missing, or built for another NumPy or Python; RuntimeError when tried again.
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         said = str(error) or type(error).__name__
         raise TorchError(f"torch is installed but cannot be loaded ({said}): {_WAY_OUT}") from error
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Keep the garbage collector from looking at what an import makes, again and again: a sixth of its time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

@@ -139,7 +139,11 @@ def run(arguments: Sequence[str]) -> dict[str, float]:
     loading: Any = importlib.import_module("_frozen_importlib")
     loading._find_and_load = _counted(IMPORTS, loading._find_and_load)
     ThreadPoolExecutor.submit = _inherited(ThreadPoolExecutor.submit)  # type: ignore[method-assign]
-    from emrdiff_cli.cli.app import app
+    from emrdiff_cli.runtime.collector import loading, set_aside
+
+    with loading():
+        from emrdiff_cli.cli.app import app
+    set_aside()  # as the command does
 
     with_model = "--model" in arguments
     for part, functions in PARTS.items():
