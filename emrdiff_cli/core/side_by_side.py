@@ -37,12 +37,16 @@ def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[
 
     An exception, an interruption too, is raised once those under way are done; the others are left.
     """
-    threads = _allowed[-1] if _allowed else _blas_threads()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(allowed_threads()) as pool:
         try:
             return list(pool.map(work, items))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def allowed_threads() -> int:
+    """As many threads as are allowed to work side by side; else as BLAS would use."""
+    return _allowed[-1] if _allowed else _blas_threads()
 
 
 def _blas_threads() -> int:

@@ -1,9 +1,7 @@
-"""A closed raster against what was handed in: shape, place, metadata, and a checksum of every block row."""
+"""A closed raster against what was handed in: shape, place, metadata, and its pixels."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,32 +13,31 @@ from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.creation import shown_colours
 from emrdiff_cli.raster.envi import clean_name
 from emrdiff_cli.raster.metadata import wavelength_names
+from emrdiff_cli.raster.read_back import RowChecksums, wrong_pixels
 from emrdiff_cli.raster.reading import RasterReader, ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.raster.statistics import BandStatistics
 from emrdiff_cli.raster.tags import printable
-from emrdiff_cli.raster_info import Bands, RasterInfo, Window
-from emrdiff_cli.runtime.interruption import safe_point
+from emrdiff_cli.raster_info import Bands, RasterInfo
 
 
 def difference(
-    path: Path, spec: RasterSpec, checksums: Sequence[int], rows: int, draft: RasterInfo | None = None
+    path: Path, spec: RasterSpec, checksums: RowChecksums, draft: RasterInfo | None = None
 ) -> str | None:
     """Say in what a file differs from what it should be; None: in nothing.
 
-    `checksums`: of every `rows` rows of all bands, from the top. `draft`: of a COG, what was known of the
-    GeoTIFF it was copied from, none of which may be lost. Raises rasterio's errors and OSError where the
-    file cannot be read.
+    `checksums`: of its rows. `draft`: of a COG, what was known of the GeoTIFF it was copied from, none of which may
+    be lost. Raises rasterio's errors and OSError where the file cannot be read.
     """
     try:
         with open_part(path, spec) as reader:
-            return (
+            found = (
                 _of_structure(reader.info, spec)
                 or _of_metadata(reader.info, spec)
                 or _of_colours(reader, spec)
                 or (None if draft is None else _of_copy(reader.info, draft))
-                or _of_rows(reader, checksums, rows)
             )
+        return found or wrong_pixels(path, spec, checksums)
     except InputError as error:
         raise OSError(str(error)) from error
 
@@ -120,18 +117,3 @@ def _comparable(bands: Bands, envi: bool = False) -> Bands:
 
 def _stored(spec: RasterSpec) -> float | None:
     return None if spec.nodata is None else float(np.dtype(spec.dtype).type(spec.nodata))
-
-
-def _of_rows(reader: RasterReader, checksums: Sequence[int], rows: int) -> str | None:
-    grid = reader.info.grid
-    for index, checksum in enumerate(checksums):
-        safe_point()
-        first = index * rows
-        if _checksum(reader, Window(first, 0, min(rows, grid.height - first), grid.width)) != checksum:
-            return f"rows from {first} on differ"
-    return None
-
-
-def _checksum(reader: RasterReader, window: Window) -> int:
-    """A function of its own, so that one block's values are gone before the next are read."""
-    return zlib.crc32(np.ascontiguousarray(reader.read_stored(window)).data)

@@ -6,7 +6,6 @@ written before the file is opened again and the checksum of every block row is r
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,8 +26,9 @@ from emrdiff_cli.raster.creation_options import refuse_unknown_options
 from emrdiff_cli.raster.envi import finish_header
 from emrdiff_cli.raster.files import files_written
 from emrdiff_cli.raster.metadata import value_beside
-from emrdiff_cli.raster.overviews import add_overviews, wrong_overviews
+from emrdiff_cli.raster.overviews import add_overviews
 from emrdiff_cli.raster.part import PartFile
+from emrdiff_cli.raster.read_back import RowChecksums
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RASTER_DTYPES, RasterSpec
 from emrdiff_cli.raster.statistics import BandStatistics
@@ -67,8 +67,7 @@ class VerifiedWriter:
         self._profile = named_interleave(self._target, spec) | creation_profile(spec)
         self._leaving = ExitStack()
         self._dataset: Any = None
-        self._checksums: list[int] = []
-        self._block_rows = 0
+        self._checksums = RowChecksums(0)
         self._buffer: NDArray[Any] = np.empty((spec.bands.count, 0, spec.grid.width), spec.dtype)
         self._filled = 0
         self._statistics = BandStatistics(spec.bands.count, spec.nodata)
@@ -76,7 +75,7 @@ class VerifiedWriter:
     @property
     def rows_written(self) -> int:
         """Count of rows handed in so far."""
-        return len(self._checksums) * self._block_rows + self._filled
+        return len(self._checksums) * self._checksums.rows + self._filled
 
     def __enter__(self) -> Self:
         with ExitStack() as cleaning, self._failing_as_write_error():
@@ -87,8 +86,8 @@ class VerifiedWriter:
             height = int(self._dataset.block_shapes[0][0])
             row_bytes = self.spec.bands.count * self.spec.grid.width * np.dtype(self.spec.dtype).itemsize
             fitting = min(_ROWS_HELD, _BYTES_HELD // row_bytes)
-            self._block_rows = height * max(1, fitting // height)
-            held = min(self._block_rows, self.spec.grid.height)
+            self._checksums = RowChecksums(height * max(1, fitting // height))
+            held = min(self._checksums.rows, self.spec.grid.height)
             self._buffer = np.empty((self.spec.bands.count, held, self.spec.grid.width), self.spec.dtype)
             self._leaving = cleaning.pop_all()
         return self
@@ -164,7 +163,7 @@ class VerifiedWriter:
     def _push(self, stored: NDArray[Any]) -> None:
         """Copy rows into the buffer; whenever it is full, or the raster ends, write it."""
         safe_point()
-        done, height = 0, self._block_rows
+        done, height = 0, self._checksums.rows
         if height == 0:
             raise ValueError("rows appended outside the writer's context")
         while done < stored.shape[1]:
@@ -180,11 +179,11 @@ class VerifiedWriter:
         with self._failing_as_write_error():
             self._dataset.write(rows, window=self._place(len(self._checksums), self._filled))
         self._statistics.update(rows)
-        self._checksums.append(zlib.crc32(rows.data))
+        self._checksums.add(rows)
         self._filled = 0
 
     def _place(self, index: int, height: int) -> GdalWindow:
-        return GdalWindow(0, index * self._block_rows, self.spec.grid.width, height)
+        return GdalWindow(0, index * self._checksums.rows, self.spec.grid.width, height)
 
     def _finish(self) -> None:
         if self.rows_written != self.spec.grid.height:
@@ -230,9 +229,8 @@ class VerifiedWriter:
     def _verify(self, draft: RasterInfo | None) -> None:
         """Compare the closed part with what was handed in. Raises WriteError."""
         try:
-            found = difference(self._part.path, self.spec, self._checksums, self._block_rows, draft)
+            found = difference(self._part.path, self.spec, self._checksums, draft)
             found = found or wrong_statistics(self._part.path, self.spec, self._statistics)
-            found = found or wrong_overviews(self._part.path, self.spec)
         except _GDAL_ERRORS as error:
             raise self._not_verified("it cannot be read back") from error
         if found is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
+from rasterio.windows import Window
 
+from emrdiff_cli.core.side_by_side import working_side_by_side
 from emrdiff_cli.errors import UsageError
-from emrdiff_cli.raster.overviews import wrong_overviews
+from emrdiff_cli.raster.read_back import RowChecksums, wrong_pixels
 from emrdiff_cli.raster.reading import open_raster
 from emrdiff_cli.raster.spec import Driver, RasterSpec
 from emrdiff_cli.raster.writing import VerifiedWriter
@@ -143,23 +146,48 @@ def test_overviews_are_there_where_a_raster_is_large_or_they_are_asked_for(tmp_p
         levels(300, True, "ENVI")
 
 
+def checksums(values: NDArray[Any], rows: int = 160) -> RowChecksums:
+    sums = RowChecksums(rows)
+    for top in range(0, values.shape[1], rows):
+        sums.add(np.ascontiguousarray(values[:, top : top + rows]))
+    return sums
+
+
 @pytest.mark.parametrize("nodata", [None, 0, -9999])
 def test_an_overview_that_is_not_of_the_pixels_is_found(tmp_path: Path, nodata: float | None) -> None:
     spec = RasterSpec(Grid(601, 401, NORTH_UP), Bands(2), "float32", nodata, overviews=True)
+    values = np.random.default_rng(1).normal(size=(2, 601, 401)).astype("float32")
+    wrong = partial(wrong_pixels, tmp_path / "a.tif", checksums=checksums(values))
     with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
-        writer.append_stored(np.random.default_rng(1).normal(size=(2, 601, 401)).astype("float32"))
-    assert wrong_overviews(tmp_path / "a.tif", spec) is None
-    assert wrong_overviews(tmp_path / "a.tif", replace(spec, overviews=False)) is not None
+        writer.append_stored(values)
+    assert wrong(spec) is None
+    assert wrong(replace(spec, overviews=False)) is not None
     for level in (0, 1):
         with rasterio.open(tmp_path / "a.tif", "r+", overview_level=level) as dataset:
             kept = dataset.read(2)
             changed = kept.copy()
             changed[-2, -3] = 50
             dataset.write(changed, 2)
-        assert wrong_overviews(tmp_path / "a.tif", spec) is not None
+        assert wrong(spec) == f"its overview {level + 1} differs from its pixels"
         with rasterio.open(tmp_path / "a.tif", "r+", overview_level=level) as dataset:
             dataset.write(kept, 2)
-        assert wrong_overviews(tmp_path / "a.tif", spec) is None
+        assert wrong(spec) is None
+
+
+@pytest.mark.parametrize("changed", [1, 2, 3])
+def test_a_changed_pixel_is_found_by_whichever_thread_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: int
+) -> None:
+    monkeypatch.setattr("emrdiff_cli.raster.read_back._WORTH_A_THREAD", 0)
+    values = pixels(3, 40, 9, "int16")
+    spec = RasterSpec(Grid(40, 9, NORTH_UP), Bands(3), "int16")
+    with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
+        writer.append_stored(values)
+    with working_side_by_side(2):
+        assert wrong_pixels(tmp_path / "a.tif", spec, checksums(values, 16)) is None
+        with rasterio.open(tmp_path / "a.tif", "r+") as dataset:
+            dataset.write(values[changed - 1, 20:21, 4:5] + 1, changed, window=Window(4, 20, 1, 1))
+        assert wrong_pixels(tmp_path / "a.tif", spec, checksums(values, 16)) == "rows from 16 on differ"
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -175,10 +203,10 @@ def test_neighbours_are_no_fault_however_bands_are_stored(
     )
     with VerifiedWriter(tmp_path / "a.tif", spec) as writer:
         writer.append_stored(values)
-    assert wrong_overviews(tmp_path / "a.tif", spec) is None
+    assert wrong_pixels(tmp_path / "a.tif", spec, checksums(values)) is None
     with rasterio.open(tmp_path / "a.tif", "r+", overview_level=1) as dataset:
         dataset.write(np.full((count, dataset.height, dataset.width), 9, "float32"))
-    assert wrong_overviews(tmp_path / "a.tif", spec) is not None
+    assert wrong_pixels(tmp_path / "a.tif", spec, checksums(values)) is not None
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "COG"])
