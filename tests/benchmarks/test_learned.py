@@ -110,7 +110,7 @@ def test_a_kernel_is_learned_by_the_solve_that_it_is_used_in() -> None:
     assert changed > 0.3 * np.sqrt(np.mean(expected[0] ** 2))
 
 
-def test_a_kernel_is_taken_only_where_left_out_pixels_are_missed_less() -> None:
+def test_a_kernel_is_taken_only_where_it_misses_less() -> None:
     own = np.random.default_rng(0).uniform(1, 2, 16)
     found = MissedLess.of({0.0: own, 0.5: 0.9 * own, 1.0: 0.8 * own})
     assert found == pytest.approx((1.0, 0.2, 0.0), abs=1e-9)

@@ -38,10 +38,15 @@ class Trial:
         """<r, c> and <c, c> by block (2, n), relative to <r, r>."""
         wrong = (self.truth - self.scene.mean).astype(np.float64)
         added = correction(net, self.scene)
-        fields = np.concatenate([wrong * added, added * added]) / max(float(np.square(wrong).sum()), 1e-300)
-        rows = np.array_split(fields, _BLOCKS, axis=1)
-        blocks = [part for row in rows for part in np.array_split(row, _BLOCKS, axis=2)]
-        return np.stack([block.sum(axis=(1, 2)) for block in blocks], axis=1)
+        fields = np.concatenate([wrong * added, added * added])
+        return by_block(fields) / max(float(np.square(wrong).sum()), 1e-300)
+
+
+def by_block(fields: Doubles) -> Doubles:
+    """Sums (q, n) of fields (q, H, W) in blocks, over which a standard error can be told."""
+    rows = np.array_split(fields, _BLOCKS, axis=1)
+    blocks = [part for row in rows for part in np.array_split(row, _BLOCKS, axis=2)]
+    return np.stack([block.sum(axis=(1, 2)) for block in blocks], axis=1)
 
 
 class Support(NamedTuple):

@@ -1,12 +1,12 @@
-"""How much of a learned kernel a pair's own evidence supports: the LR pixels, each left out.
+"""How much of a learned kernel a pair's own evidence supports: on MSI bands held out, where the truth is known.
 
-What is wrong at an LR pixel that kriging does not see (`core/methods/leave_one_out.py`) is told in each strength;
-that is taken which misses least, a standard error added, if it misses less than kriging's own kernel.
+In each strength they are kriged by it; that is taken which misses least, a standard error added, if it misses less
+than kriging's own kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,19 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from emrdiff_cli.core.methods.leave_one_out import leave_one_out_of
-from tests.benchmarks.learned.gate import STRENGTHS
+from tests.benchmarks.learned.gate import STRENGTHS, Trial, by_block
 from tests.benchmarks.learned.kernel import LearnedKriging
-from tests.benchmarks.learned.kriged_scene import KrigedPair
+from tests.benchmarks.learned.kriged_scene import KrigedPair, KrigedScene
 
 Doubles = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-_BLOCKS = 4  # along each axis, by which the standard error is told
-
 
 class MissedLess(NamedTuple):
-    """A `strength`, the share that it takes off kriging's errors at LR, and the share's standard `error`."""
+    """A `strength`, the share that it takes off kriging's squared errors, and the share's standard `error`."""
 
     strength: float
     share: float
@@ -37,36 +34,40 @@ class MissedLess(NamedTuple):
         """By the squares of the errors in each strength, by block (n,), the jackknife over these."""
         own, best = squares[0.0], cls(0.0, 0.0, 0.0)
         for strength, found in squares.items():
-            share = 1 - found.sum() / own.sum()
-            left_out = 1 - (found.sum() - found) / (own.sum() - own)
-            count = len(own)
+            taken, count = own - found, len(own)
+            share = taken.sum() / max(own.sum(), 1e-30)
+            left_out = (taken.sum() - taken) / np.maximum(own.sum() - own, 1e-30)
             error = np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum())
             if share - error > best.share - best.error:
                 best = cls(strength, float(share), float(error))
         return best
 
 
-def squares_left_out(kriging: LearnedKriging) -> Doubles:
-    """The squares (n,) of the errors at LR pixels that are left out, the sum over the components, by block."""
-    wrong = np.nansum(np.square(leave_one_out_of(kriging.field).residual, dtype=np.float64), axis=0)
-    rows = np.array_split(wrong, _BLOCKS)
-    return np.array([part.sum() for row in rows for part in np.array_split(row, _BLOCKS, axis=1)])
-
-
 @dataclass(frozen=True)
 class AppliedKernel:
-    """A learned kernel applied to a pair in each of the STRENGTHS, and the `support` that it has."""
+    """A pair's `means` (k, H, W) by strength of a learned kernel, and the `support` that it has."""
 
-    krigings: Mapping[float, LearnedKriging]
+    means: Mapping[float, Field]
     support: MissedLess
 
     @classmethod
-    def of(cls, pair: KrigedPair, net: nn.Module) -> AppliedKernel:
-        """A network applied to a pair."""
-        scene, msi = pair.kriged.scene, pair.pair.hr_msi
-        krigings = {strength: LearnedKriging.of(scene, msi, net, strength) for strength in STRENGTHS}
-        return cls(krigings, MissedLess.of({at: squares_left_out(one) for at, one in krigings.items()}))
+    def of(cls, pair: KrigedPair, tried: Sequence[Trial], net: nn.Module) -> AppliedKernel:
+        """A network applied to a pair with its trials, each as much; without any, nothing is supported."""
+        squares = {strength: np.zeros(1) for strength in STRENGTHS}
+        for trial in tried:
+            wrong = {at: mean - trial.truth for at, mean in _means(trial.scene, net).items()}
+            unit = max(float(np.square(wrong[0.0], dtype=np.float64).sum()), 1e-30)
+            for at, field in wrong.items():
+                squares[at] = squares[at] + by_block(np.square(field, dtype=np.float64))[0] / unit
+        return cls(_means(pair.kriged, net), MissedLess.of(squares))
 
     def mean(self, strength: float) -> Field:
         """The mean (k, H, W) in one of the STRENGTHS."""
-        return self.krigings[strength].mean()
+        return self.means[strength]
+
+
+def _means(kriged: KrigedScene, net: nn.Module) -> dict[float, Field]:
+    """A scene's means (k, H, W) by strength."""
+    ((_, msi, _),) = kriged.scene.strips()
+    learned = {at: LearnedKriging.of(kriged.scene, msi, net, at).mean() for at in STRENGTHS[1:]}
+    return {0.0: kriged.mean, **learned}

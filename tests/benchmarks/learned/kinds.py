@@ -75,7 +75,7 @@ def _with_trials(pair: KrigedPair) -> Callable[[nn.Module], Applied]:
 
 
 def _by_kernel(pair: KrigedPair) -> Callable[[nn.Module], Applied]:
-    return partial(AppliedKernel.of, pair)
+    return partial(AppliedKernel.of, pair, list(trials(pair.pair)))
 
 
 KINDS = {
