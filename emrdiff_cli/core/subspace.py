@@ -57,7 +57,7 @@ class Basis:
         """(k, ...) -> (B, ...): spectra of the coefficients."""
         if self.is_identity:
             return np.asarray(coefficients, dtype=np.float32)
-        flat = coefficients.reshape(len(coefficients), -1).astype(np.float32)
+        flat = coefficients.reshape(len(coefficients), -1).astype(np.float32, copy=False)
         spectra: NDArray[np.float32] = self.vectors @ flat
         spectra += self.mean[:, None]
         return spectra.reshape(-1, *coefficients.shape[1:])

@@ -116,7 +116,7 @@ def output_area(pair: PairReader, options: FusionOptions) -> Window:
 def plain_rows(scene: PreparedScene, area: Window) -> Iterator[tuple[int, Field]]:
     """Corrections of a method without a model, all zero: blocks (k, n, width) with their first row's number."""
     for top, stop in scene.blocks.over(area):
-        yield top, np.zeros((scene.end.channels, stop - top, scene.width), np.float32)
+        yield top, np.broadcast_to(np.float32(0), (scene.end.channels, stop - top, scene.width))
 
 
 def expanded(
@@ -130,27 +130,36 @@ def expanded(
     window = Window(top, 0, correction.shape[1], scene.width)
     msi, msi_valid = scene.pair.read_msi(window)
     up = scene.resampling.up_part(window)
-    values = scene.end.basis.expand(scene.end.fitted.tile(msi, *up).values + correction)
+    coefficients = scene.end.fitted.tile(msi, *up).values
+    coefficients += correction
+    values = scene.end.basis.expand(coefficients)
     if scene.end.outside is not None:
         values += apply_taps(scene.end.outside, *up)
     rows, cols = scene.pair.nearest_lr
     valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
     _refuse_overflow(scene, values, valid)
-    values[:, ~valid] = np.nan
+    _mask(values, valid)
     scene.missing.mask(values, rows[window.rows], cols)
     first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
     part = slice(first - window.row, last - window.row)
-    fused = int(np.isfinite(values[:, part, area.cols]).sum())
+    fused = int(np.count_nonzero(np.isfinite(values[:, part, area.cols])))
     impossible = left = scene.possible.count_beyond(values[:, part, area.cols])
     if physical:
-        values = scene.possible.lifted(
+        lifted = scene.possible.lifted(
             values, valid, scene.blocks.cell_rows[window.rows], scene.blocks.cell_cols
         )
-        left = scene.possible.count_beyond(values[:, part, area.cols])
+        if lifted is not values:
+            values, left = lifted, scene.possible.count_beyond(lifted[:, part, area.cols])
     values = scene.with_passed(values, window)
-    values[:, ~valid] = np.nan
+    _mask(values, valid)
     let_go_of(scene.end)
     return Expanded(values[:, part, area.cols], fused, impossible, left)
+
+
+def _mask(values: Field, valid: NDArray[np.bool_]) -> None:
+    """Put NaN into all bands (B, n, W) of pixels that are not valid (n, W)."""
+    if not valid.all():
+        values[:, ~valid] = np.nan
 
 
 def _refuse_overflow(scene: PreparedScene, values: Field, valid: NDArray[np.bool_]) -> None:

@@ -107,17 +107,17 @@ class VerifiedWriter:
         integer dtype without nodata, ValueError on another shape.
         """
         self._check_shape(values)
-        stored = np.empty(values.shape, self.spec.dtype)
-        for band, into in zip(values, stored, strict=True):
-            into[:] = self._to_stored(band)
-        self._push(stored)
+        for part, into in self._places(values):
+            for band, stored in zip(part, into, strict=True):
+                self._store(band, stored)
 
     def append_stored(self, values: NDArray[Any]) -> None:
         """Add the next rows as they shall be stored: of the spec's dtype, which ValueError insists on."""
         self._check_shape(values)
         if values.dtype != np.dtype(self.spec.dtype):
             raise ValueError(f"stored values are {values.dtype}, not {self.spec.dtype}")
-        self._push(values)
+        for part, into in self._places(values):
+            into[:] = part
 
     def _check_shape(self, values: NDArray[Any]) -> None:
         bands, grid = self.spec.bands.count, self.spec.grid
@@ -127,31 +127,33 @@ class VerifiedWriter:
                 f"rows have shape {values.shape}, expected ({bands}, up to {left}, {grid.width})"
             )
 
-    def _to_stored(self, values: NDArray[np.floating]) -> NDArray[Any]:
-        """Convert one band's rows to the stored dtype."""
-        dtype, nodata = np.dtype(self.spec.dtype), self.spec.nodata
-        missing = ~np.isfinite(values)
-        plain = self.spec.scale == 1.0 and self.spec.offset == 0.0
-        stored: NDArray[Any] = values
+    def _store(self, values: NDArray[np.floating], into: NDArray[Any]) -> None:
+        """Convert one band's rows to the stored dtype, into their place."""
+        nodata, missing = self.spec.nodata, ~np.isfinite(values)
+        holes, plain = bool(missing.any()), self.spec.scale == 1.0 and self.spec.offset == 0.0
+        stored = values if plain and into.dtype.kind == "f" else values.astype(np.float64)
         if not plain:
-            stored = (values.astype(np.float64) - self.spec.offset) / self.spec.scale
-        if dtype.kind != "f":
-            stored = self._to_integers(stored, missing, dtype)
-        stored = stored.astype(dtype)
-        if nodata is not None:
-            stored[~missing & (stored == dtype.type(nodata))] = value_beside(nodata, dtype)
-        if missing.any():
-            stored[missing] = self._missing_value(dtype)
-        return stored
+            stored -= self.spec.offset
+            stored /= self.spec.scale
+        if into.dtype.kind != "f":
+            if holes:
+                stored[missing] = 0
+            self._round(stored)
+        np.copyto(into, stored, casting="unsafe")
+        if nodata is not None and not np.isnan(nodata):
+            taken = into == into.dtype.type(nodata)
+            if taken.any():
+                into[taken & ~missing] = value_beside(nodata, into.dtype)
+        if holes:
+            into[missing] = self._missing_value(into.dtype)
 
-    def _to_integers(
-        self, values: NDArray[Any], missing: NDArray[np.bool_], dtype: np.dtype[Any]
-    ) -> NDArray[np.float64]:
-        rounded = np.rint(np.where(missing, 0, values).astype(np.float64))
-        low, high = _float_limits(dtype)
-        self.clipped += int(np.count_nonzero((rounded < low) | (rounded > high)))
-        limited: NDArray[np.float64] = np.clip(rounded, low, high)
-        return limited
+    def _round(self, values: NDArray[Any]) -> None:
+        """Make them whole numbers within the dtype's range."""
+        np.rint(values, out=values)
+        low, high = _float_limits(np.dtype(self.spec.dtype))
+        if values.size and (values.min() < low or values.max() > high):
+            self.clipped += int(np.count_nonzero((values < low) | (values > high)))
+            np.clip(values, low, high, out=values)
 
     def _missing_value(self, dtype: np.dtype[Any]) -> float:
         if self.spec.nodata is not None:
@@ -160,15 +162,15 @@ class VerifiedWriter:
             return float("nan")
         raise WriteError(f"{self._target}: pixels without a value, but {dtype} without nodata: give --nodata")
 
-    def _push(self, stored: NDArray[Any]) -> None:
-        """Copy rows into the buffer; whenever it is full, or the raster ends, write it."""
+    def _places(self, rows: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Parts of rows (B, n, W), and the buffer's for each, which is written whenever it is full."""
         safe_point()
         done, height = 0, self._checksums.rows
         if height == 0:
             raise ValueError("rows appended outside the writer's context")
-        while done < stored.shape[1]:
-            count = min(height - self._filled, stored.shape[1] - done)
-            self._buffer[:, self._filled : self._filled + count] = stored[:, done : done + count]
+        while done < rows.shape[1]:
+            count = min(height - self._filled, rows.shape[1] - done)
+            yield rows[:, done : done + count], self._buffer[:, self._filled : self._filled + count]
             done += count
             self._filled += count
             if self._filled == height:

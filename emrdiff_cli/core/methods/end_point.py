@@ -163,10 +163,20 @@ class DetailInjection(Fitted):
             local += self.colour.detail(msi, rows, cols)
         taken = self.taken(rows, cols)
         if taken is not None:
-            detail, local = detail * taken, (local * taken).astype(np.float32)
-        injected = np.tensordot(self.slopes, detail, axes=1) + local
-        values = apply_taps(self.base, rows, cols) + injected
-        return EndPointTile(values.astype(np.float32), injected.astype(np.float32), local, detail)
+            detail = detail * taken
+            local *= taken
+        values = np.asarray(apply_taps(self.base, rows, cols), np.float32)
+        if self.injects_nothing:
+            return EndPointTile(values, local, local, detail)
+        injected = np.asarray(np.tensordot(self.slopes, detail, axes=1), np.float32)
+        injected += local
+        values += injected
+        return EndPointTile(values, injected, local, detail)
+
+    @property
+    def injects_nothing(self) -> bool:
+        """Whether the detail is 0 whatever the MSI."""
+        return self.local_slopes is None and self.colour is None and not self.slopes.any()
 
     def taken(self, rows: Taps, cols: Taps) -> Field | None:
         """The share (1, H, W) of the detail that a tile takes; None: all of it.
@@ -288,7 +298,9 @@ def local_detail(fitted: DetailInjection, detail: Floats, rows: Taps, cols: Taps
     result = np.zeros((len(fitted.base), *detail.shape[1:]), np.float32)
     if fitted.local_slopes is not None:
         for band, lost in enumerate(detail):
-            result += apply_taps(fitted.local_slopes[:, band], rows, cols) * lost
+            share = apply_taps(fitted.local_slopes[:, band], rows, cols)
+            share *= lost
+            result += share
     return result
 
 
