@@ -26,7 +26,7 @@ def test_it_lies_on_the_output_and_tells_its_errors(command: Run, tmp_path: Path
     hole = np.s_[:, 8:12, 8:12]
     lr, msi = write_pair(tmp_path, HEIGHT, WIDTH, msi_holes=hole)
     out, told, mean = (tmp_path / name for name in ("out.tif", "told.tif", "told_mean.tif"))
-    options = ("--method", "kriging", "--register", "off", "--uncertainty", told, "--quiet")
+    options = ("--method", "kriging", "--uncertainty", told, "--quiet")
     assert command("fuse", lr, msi, out, *options).code == 0
     with rasterio.open(out) as fused, rasterio.open(told) as source, rasterio.open(mean) as of_mean:
         for raster in (source, of_mean):

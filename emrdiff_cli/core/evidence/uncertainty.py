@@ -76,8 +76,9 @@ class BandVariances:
         resampling: Resampling,
         basis: Basis,
         covariance: Covariance = USUAL,
+        noisy: bool = True,
     ) -> BandVariances:
-        """Those of the kriging of a scene."""
+        """Those of the kriging of a scene; not `noisy`: of one that was degraded and nothing else."""
         coefficients = basis.project(scene.hsi)
         in_basis = replace(scene, hsi=coefficients)
         fit = SceneToFit(in_basis, strips, resampling, regress(in_basis), covariance)
@@ -88,7 +89,7 @@ class BandVariances:
             posterior=posterior,
             basis=basis,
             outside=np.square(outside, dtype=np.float64).mean(axis=1),
-            texture=shares @ white_parts(posterior).texture,
+            texture=shares @ white_parts(posterior, noisy).texture,
             detail=np.zeros(len(scene.hsi)) if scene.changed is None else _mean_detail(fit, basis),
             slopes=basis.vectors.astype(np.float64) @ fit.linear.slopes,
         )

@@ -142,10 +142,11 @@ class WhiteParts(NamedTuple):
     texture: Doubles
 
 
-def white_parts(posterior: Posterior) -> WhiteParts:
+def white_parts(posterior: Posterior, noisy: bool = True) -> WhiteParts:
     """What no LR pixel tells of its neighbours: the likeliest nuggets, not inflated, among much smaller ones too.
 
-    A channel of large variance hides it: it has no more than the median of all.
+    A channel of large variance hides it: it has no more than the median of all. Of channels that are not `noisy`,
+    degraded and nothing else, all of it is texture.
     """
     field = posterior.field
     covariance = replace(
@@ -157,7 +158,8 @@ def white_parts(posterior: Posterior) -> WhiteParts:
     finer = GaussianProcess.likeliest(field.data, covariance)
     white = finer.nuggets * _variances(finer)
     at_lr = np.asarray(np.minimum(white, np.median(white)))
-    return WhiteParts(at_lr, at_lr * field.common_texture() / posterior.resampling.white_share)
+    share = field.common_texture() if noisy else np.ones(len(at_lr))
+    return WhiteParts(at_lr, at_lr * share / posterior.resampling.white_share)
 
 
 def _variances(field: GaussianProcess) -> Doubles:
