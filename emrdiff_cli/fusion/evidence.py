@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from emrdiff_cli.core.evidence.gathering import PairPart, gather
-from emrdiff_cli.core.evidence.scene_part import Core, PartPlan
+from emrdiff_cli.core.evidence.scene_part import Core, PartPlan, not_masked
 from emrdiff_cli.core.evidence.verdict import Verdict, choose
 from emrdiff_cli.fusion.observed_scene import ObservedScene
 from emrdiff_cli.methods import END_POINTS, Effort
@@ -39,7 +39,8 @@ def verdict_on(
 
     `say` is told which part of the pair is looked at.
     """
-    sample, where = _SAMPLES.get(effort), sampled_cores(observed.lr.valid.shape, effort)
+    sample, valid = _SAMPLES.get(effort), observed.lr.valid
+    where = not_masked(sampled_cores(valid.shape, effort), valid, _PART)
 
     def parts() -> Iterator[PairPart]:
         for number, core in enumerate(where, 1):

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.geometry_error import GeometryErrors
 from emrdiff_cli.core.evidence.interval_scale import find_interval_scale
-from emrdiff_cli.core.evidence.scene_part import PartPlan, ScenePart, middle
-from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
+from emrdiff_cli.core.evidence.scene_part import PartPlan, ScenePart, middle, not_masked
+from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude, msi_spread
 from emrdiff_cli.core.methods.end_point import DetailInjection
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -63,7 +63,7 @@ class Told:
             errors,
         )
         misplaced = None if errors is None else errors.squares()
-        return cls(scene, variances, scale, lr.msi[:, lr.valid].std(axis=1), errors, misplaced)
+        return cls(scene, variances, scale, msi_spread(lr), errors, misplaced)
 
     def lost(self, window: Window) -> Field:
         """The share (n, W) of the detail that is not taken there, for the ground changed."""
@@ -123,9 +123,8 @@ def _geometry_errors(pair: PairReader, lr: LrScene, geometry: PairGeometry) -> G
 
 
 def _excerpt(scene: PreparedScene, lr: LrScene) -> ScenePart:
-    """The middle of the scene, with its MSI."""
+    """The middle of the scene, or a part that is less masked, with its MSI."""
     height, width = lr.valid.shape
-    plan = PartPlan.of(
-        replace(lr, hsi=lr.hsi[:1]), scene.resampling, (middle(height, _EXCERPT), middle(width, _EXCERPT))
-    )
+    core, *_ = not_masked([(middle(height, _EXCERPT), middle(width, _EXCERPT))], lr.valid, _EXCERPT)
+    plan = PartPlan.of(replace(lr, hsi=lr.hsi[:1]), scene.resampling, core)
     return plan.seen(*scene.pair.read_msi(plan.hr))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ import pytest
 import rasterio
 from affine import Affine
 
-from emrdiff_cli.core.sensor.degradation import Psf
+from emrdiff_cli.core.evidence.gathering import Evidence, PairPart, gather
+from emrdiff_cli.core.evidence.scene_part import not_masked
+from emrdiff_cli.core.sensor.degradation import WALD_PSF, Psf
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.fusion.evidence import cores
+from emrdiff_cli.methods import END_POINTS
 from tests.support.front_door import succeed
+from tests.support.pair_arrays import Pair, texture
 from tests.support.places import SAMPLE
 from tests.support.rasters import NORTH_UP, write_tif
 
@@ -35,6 +40,17 @@ def test_parts_lie_on_the_grid_and_hold_what_is_asked_for(shape: tuple[int, int]
         assert seen.min() == 1
     else:
         assert 0.2 * pixels <= seen.sum() <= pixels
+
+
+def test_a_masked_part_tells_nothing_and_one_that_is_not_stands_in_for_it() -> None:
+    pair, core = Pair(texture(4, 48, 48, 0), texture(2, 48, 48, 1)), (slice(0, 12), slice(0, 12))
+    masked = replace(pair.lr, valid=np.zeros((12, 12), bool))
+    part = PairPart(masked, pair.strips, pair.maps, WALD_PSF, (RATIO, RATIO), core)
+    assert gather([part], END_POINTS) == Evidence((), None, 0, None)
+    valid, middle = np.ones((64, 64), bool), [(slice(16, 48), slice(16, 48))]
+    assert not_masked(middle, valid, 32) == middle
+    valid[12:, 12:] = False
+    assert not_masked(middle, valid, 32) == [(slice(1, 31), slice(1, 31))]
 
 
 @pytest.mark.slow

@@ -51,6 +51,21 @@ def test_it_lies_on_the_output_and_tells_its_errors(command: Run, tmp_path: Path
     assert 0.35 < (z < 0.6745 * half).mean() < 0.8
 
 
+def test_a_masked_middle_and_a_saturated_band_leave_it_told(command: Run, tmp_path: Path) -> None:
+    lr, msi = write_pair(tmp_path, 72, 72, ratio=2)
+    with rasterio.open(msi, "r+") as source:
+        values = source.read()
+        values[:, 10:60, 10:72] = source.nodata
+        values[0, :10, :40] = 9000  # all that is seen of a corner
+        source.write(values)
+    told = tmp_path / "told.tif"
+    options = ("--method", "kriging", "--register", "off", "--uncertainty", told, "--quiet")
+    assert command("fuse", lr, msi, tmp_path / "out.tif", *options) == (0, "", "")
+    np.testing.assert_array_equal(np.isnan(read(told)), np.isnan(read(tmp_path / "out.tif")))
+    with rasterio.open(told) as source:
+        assert "held-out bands" in source.tags()["emrdiff_interval_scale_by"]
+
+
 def test_standard_errors_of_the_geometry_widen_it_where_the_image_is_steep(
     command: Run, tmp_path: Path
 ) -> None:

@@ -73,10 +73,12 @@ def gather(
     kinds: dict[str, _Kind] = {}
     left_out, unexplained, derivatives, pixels = _Residuals(), _Residuals(), Derivatives(), 0
     for part in parts:
-        pixels += int(part.scene.valid[part.core].sum())
+        core = part.scene.valid[part.core]
+        pixels += int(core.sum())
+        if not core.any():
+            continue
         with suppress(InputError):
             seen = seen_by_hsi(part.scene)
-            core = part.scene.valid[part.core]
             rest = (part.scene.msi - seen)[:, *part.core][:, core]
             unexplained.add(rest, part.scene.msi[:, *part.core][:, core])
             derivatives.add(part.scene, part.strips, part.resampling, seen, part.ratio)

@@ -33,7 +33,7 @@ from emrdiff_cli.core.evidence.held_out_band import HeldOutBand, held_out_bands
 from emrdiff_cli.core.evidence.msi_noise import msi_noise
 from emrdiff_cli.core.evidence.reduced_resolution import ReducedPair
 from emrdiff_cli.core.evidence.scene_part import Core, ScenePart
-from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude
+from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude, msi_spread
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.kriged_detail import injected, prepare_kriging
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
@@ -98,8 +98,8 @@ def find_interval_scale(
         * level**_HELD
         * (1.0 if left_out is None else left_out) ** _LEFT
     )
-    spread = excerpt.lr.msi[:, excerpt.lr.valid].std(axis=1)
-    edges, by_edge = _by_edge(held, edge_magnitude(_padded(excerpt.msi), spread)[excerpt.valid])
+    magnitude = edge_magnitude(_padded(excerpt.msi), msi_spread(excerpt.lr))
+    edges, by_edge = _by_edge(held, magnitude[excerpt.valid])
     names = (
         ("reduced resolution",) * (seen is not None)
         + ("held-out bands",) * bool(held)
@@ -176,8 +176,7 @@ def _errors_of(held: HeldOutBand, core: Core, covariance: Covariance) -> _Errors
     values = fitted.tile(msi, *problem.resampling.up).values
     scored = valid & counted[rows][:, cols]
     expected = posterior.scene_variances(msi) + white_parts(posterior, noisy=False).texture[0]
-    spread = problem.lr.msi[:, seen].std(axis=1)
-    magnitude = edge_magnitude(_padded(msi), spread)
+    magnitude = edge_magnitude(_padded(msi), msi_spread(problem.lr))
     return _Errors(
         np.square(values - truth, dtype=np.float64)[:, scored],
         expected[:, scored].astype(np.float64),

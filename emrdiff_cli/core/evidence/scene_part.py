@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ Mask = NDArray[np.bool_]
 Image = NDArray[Any]
 Core = tuple[slice, slice]
 
+_ENOUGH = 0.5  # share of valid pixels with which a core will do
+_PLACES = np.linspace(0, 1, 9)  # shares of an axis around which another is looked for
 _AROUND = 1  # LR pixels around a core at the least: HR pixels of the fringe lie on them, and do not count
 
 
@@ -77,13 +80,13 @@ def spread_plans(scene: LrScene, resampling: Resampling, side: int) -> list[Part
     """The whole of a scene up to half more than `side` LR pixels wide and high; of a larger one two parts.
 
     They lie around a third and two thirds of the way along its diagonal, with what is around their cores `side`
-    wide and high.
+    wide and high; where both are masked there is one elsewhere.
     """
     height, width = scene.valid.shape
     if max(height, width) <= 1.5 * side:
         return [PartPlan.of(scene, resampling, (slice(0, height), slice(0, width)))]
     cores = [(middle(height, side, part / 3), middle(width, side, part / 3)) for part in (1, 2)]
-    return [PartPlan.of(scene, resampling, core) for core in cores]
+    return [PartPlan.of(scene, resampling, core) for core in not_masked(cores, scene.valid, side)]
 
 
 def middle(length: int, side: int, share: float = 0.5) -> slice:
@@ -92,6 +95,14 @@ def middle(length: int, side: int, share: float = 0.5) -> slice:
         return slice(0, length)
     start = min(max(0, int(share * length) - side // 2), length - side)
     return slice(start + _AROUND, start + side - _AROUND)
+
+
+def not_masked(cores: Sequence[Core], valid: Mask, side: int) -> list[Core]:
+    """The cores; where most of each is masked, in their place the one of `side` pixels with the most valid ones."""
+    if any(valid[core].mean() >= _ENOUGH for core in cores):
+        return list(cores)
+    rows, cols = ([middle(length, side, share) for share in _PLACES] for length in valid.shape)
+    return [max(product(rows, cols), key=lambda core: int(valid[core].sum()))]
 
 
 def read_in_one_pass(plans: Sequence[PartPlan], strips: Strips) -> list[ScenePart]:

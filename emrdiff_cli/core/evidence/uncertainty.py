@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
 from emrdiff_cli.core.methods.end_point import SceneToFit, regress
+from emrdiff_cli.core.methods.least_squares import mean_and_spread
 from emrdiff_cli.core.methods.posterior import Posterior, kriged_posterior, white_parts
 from emrdiff_cli.core.sensor.edges import sobel_magnitude
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
@@ -47,7 +48,9 @@ class IntervalScale:
     msi_noise: Doubles
 
     def at(self, magnitude: Floats) -> Field:
-        """The edges' factor at edge magnitudes (n, W)."""
+        """The edges' factor at edge magnitudes (n, W); that between the ends where they are all one."""
+        if self.edges[0] == self.edges[-1]:
+            return np.full(magnitude.shape, np.median(self.by_edge), np.float32)
         return np.interp(magnitude, self.edges, self.by_edge).astype(np.float32)
 
 
@@ -160,10 +163,21 @@ def _mean_detail(fit: SceneToFit, basis: Basis) -> Doubles:
     return np.asarray(np.einsum("bi,ij,bj->b", slopes, products / max(1, count), slopes))
 
 
+def msi_spread(lr: LrScene) -> Field:
+    """Standard deviations (m,) of the MSI's bands at the valid LR pixels; infinite for one of a single value."""
+    if not lr.valid.any():
+        return np.full(len(lr.msi), np.inf, np.float32)
+    _, spread = mean_and_spread(lr.msi[:, lr.valid])
+    return spread.astype(np.float32)
+
+
 def edge_magnitude(msi: Floats, spread: Floats) -> Field:
     """The root mean square, over the MSI's bands, of their gradients in units of each one's spread (m,).
 
-    (m, n + 2, W + 2) -> (n, W), with a pixel more on each side.
+    (m, n + 2, W + 2) -> (n, W), with a pixel more on each side. Bands of infinite spread have no say.
     """
-    squares = [np.square(sobel_magnitude(msi[[band]]) / spread[band]) for band in range(len(msi))]
-    return np.asarray(np.sqrt(np.mean(squares, axis=0)), np.float32)
+    total = np.zeros((msi.shape[1] - 2, msi.shape[2] - 2), np.float32)
+    told = np.flatnonzero(np.isfinite(spread))
+    for band in told:
+        total += np.square(sobel_magnitude(msi[[band]]) / spread[band])
+    return np.asarray(np.sqrt(total / np.float32(max(1, len(told)))), np.float32)

@@ -244,6 +244,9 @@ class GaussianProcess:
 
 
 def corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The top left pixels of a scene's blocks."""
+    """The top left pixels of a scene's blocks that have a valid one; of all where none has."""
     height, width = valid.shape
-    return list(product(range(0, height, BLOCK), range(0, width, BLOCK)))
+    every = list(product(range(0, height, BLOCK), range(0, width, BLOCK)))
+    return [
+        (top, left) for top, left in every if valid[top : top + BLOCK, left : left + BLOCK].any()
+    ] or every

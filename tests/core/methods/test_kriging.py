@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from emrdiff_cli.core.methods.colour_kernel import ColourKernel, degraded_features, unit_axes
 from emrdiff_cli.core.methods.colour_term import kriged_by_colour
-from emrdiff_cli.core.methods.kriging import Kriged, KrigingData, krige
+from emrdiff_cli.core.methods.kriging import GaussianProcess, Kriged, KrigingData, krige
 from emrdiff_cli.core.methods.scene_end_point import find_end_point
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -110,8 +110,8 @@ def test_grains_of_materials_far_below_an_lr_pixel_are_told_apart() -> None:
 
 def test_two_materials_in_patches_below_an_lr_pixel_under_changing_light() -> None:
     rng = np.random.default_rng(1)
-    material = (ndimage.gaussian_filter(rng.normal(size=(96, 96)), 0.8) > 0).astype(int)
-    light = np.exp(ndimage.gaussian_filter(rng.normal(size=(96, 96)), 1.0)).astype(np.float32)
+    material = (ndimage.ndimage.gaussian_filter(rng.normal(size=(96, 96)), 0.8) > 0).astype(int)
+    light = np.exp(ndimage.ndimage.gaussian_filter(rng.normal(size=(96, 96)), 1.0)).astype(np.float32)
     msi = np.array([[0.2, 0.5], [0.4, 0.3]], np.float32)[:, material] * light
     truth = np.concatenate([hidden_bands(msi), np.array([[0.1, 0.6]], np.float32)[:, material]])
     local, kriged = (error(fused(truth, msi, method), truth) for method in ("glp-local", "kriging"))
@@ -196,6 +196,22 @@ def test_invalid_lr_pixels_have_no_influence() -> None:
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
     assert np.abs(scene.krige(values).weights - expected.weights).max() > 1e-6
+
+
+def test_a_masked_side_has_no_say_in_the_covariance() -> None:
+    rng = np.random.default_rng(3)
+    values = 4 * ndimage.gaussian_filter(rng.normal(size=(2, 64, 24)), (0, 2, 2))
+    values[1] += rng.normal(size=(64, 24))
+    valid = np.zeros((64, 24), bool)
+    valid[:, 16:] = True
+
+    def nuggets(cols: slice) -> NDArray[np.float64]:
+        image = values[:, :, cols].astype(np.float32)
+        seen = {"msi": image[:1], "features": image[:1], "valid": valid[:, cols], "brightness": image[0]}
+        data = KrigingData(image, np.ones(2), whitening=np.eye(1), overlap=OVERLAP, **seen)
+        return GaussianProcess.likeliest(data, sampled=8).nuggets
+
+    np.testing.assert_array_equal(nuggets(slice(None)), nuggets(slice(16, None)))
 
 
 def test_values_of_zero_have_no_weights() -> None:
