@@ -194,18 +194,17 @@ class GaussianProcess:
 
     def deviances(self, sampled: int = _SAMPLED) -> Doubles:
         """Minus twice the log likelihood (nuggets, k) of each channel, its variance profiled out."""
-        nuggets = np.array(self.covariance.nuggets)[:, None]
+        nuggets = np.array(self.covariance.nuggets)
         chosen = corners(self.data.valid)
 
         def of_block(corner: tuple[int, int]) -> tuple[Doubles, Doubles, int]:
             """Squares y' (K + nugget I)^-1 y (nuggets, k), log determinants (nuggets,), and the count of pixels."""
             block = self.block(*corner)
-            if not len(block.places):
-                return np.zeros((len(nuggets), len(self.data.residual))), np.zeros(len(nuggets)), 0
-            variances, directions = np.linalg.eigh(block.covariance_matrix())
-            noisy = np.maximum(variances, 0) + nuggets
-            squares = (1 / noisy) @ np.square(block.residual @ directions).T
-            return squares, np.log(noisy).sum(axis=1), len(variances)
+            squares, logs = np.zeros((len(nuggets), len(self.data.residual))), np.zeros(len(nuggets))
+            for factor in block.factors(nuggets) if len(block.places) else ():
+                squares[factor.channels] = np.square(factor.whiten(block.residual.T)).sum(axis=0)
+                logs[factor.channels] = factor.log_determinant
+            return squares, logs, len(block.places)
 
         found = side_by_side(of_block, chosen[:: max(1, len(chosen) // sampled)])
         squares, logs, count = (sum(parts) for parts in zip(*found, strict=True))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.spatial.distance import cdist
 
 from emrdiff_cli.core.methods.covariance import Covariance
 
@@ -34,6 +33,11 @@ class Factor:
         (potrs,) = linalg.get_lapack_funcs(("potrs",), (self.lower,))
         solved, _ = potrs(self.lower, self._own(right), lower=True)
         return np.asarray(solved)
+
+    @property
+    def log_determinant(self) -> float:
+        """Logarithm of the determinant of K + nugget I."""
+        return 2 * float(np.log(self.lower.diagonal()).sum())
 
     def whiten(self, right: Floats) -> Floats:
         """L^-1 times (N, j), with L L' = K + nugget I."""
@@ -193,7 +197,8 @@ class _Process:
 
     def between(self, one: Doubles, other: Doubles) -> Doubles:
         """(N, M): of places (N, 2) and (M, 2)."""
-        apart = cdist(one, other, "sqeuclidean")
+        down, across = (np.square(one[:, None, axis] - other[:, axis]) for axis in (0, 1))
+        apart = down + across
         return np.asarray(self.sill * np.exp(-0.5 / self.reach**2 * apart) + self.common)
 
 
