@@ -110,8 +110,8 @@ def test_grains_of_materials_far_below_an_lr_pixel_are_told_apart() -> None:
 
 def test_two_materials_in_patches_below_an_lr_pixel_under_changing_light() -> None:
     rng = np.random.default_rng(1)
-    material = (ndimage.ndimage.gaussian_filter(rng.normal(size=(96, 96)), 0.8) > 0).astype(int)
-    light = np.exp(ndimage.ndimage.gaussian_filter(rng.normal(size=(96, 96)), 1.0)).astype(np.float32)
+    material = (ndimage.gaussian_filter(rng.normal(size=(96, 96)), 0.8) > 0).astype(int)
+    light = np.exp(ndimage.gaussian_filter(rng.normal(size=(96, 96)), 1.0)).astype(np.float32)
     msi = np.array([[0.2, 0.5], [0.4, 0.3]], np.float32)[:, material] * light
     truth = np.concatenate([hidden_bands(msi), np.array([[0.1, 0.6]], np.float32)[:, material]])
     local, kriged = (error(fused(truth, msi, method), truth) for method in ("glp-local", "kriging"))
