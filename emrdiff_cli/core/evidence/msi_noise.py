@@ -28,20 +28,26 @@ _RIDGE = 1e-9  # of a band's variance
 
 
 def msi_noise(msi: Floats, valid: Mask) -> Doubles:
-    """Noise variances (m,) of MSI bands (m, H, W), taken for alike everywhere; 0 where too few pixels are valid."""
-    count, side = len(msi), max(_SIDE, math.ceil(math.sqrt(_PIXELS_EACH * len(msi))))
+    """Noise variances (m,) of MSI bands (m, H, W), taken for alike everywhere; 0 where too few pixels are valid.
+
+    Bands of one value alone have none, and no say in the others'.
+    """
+    side = max(_SIDE, math.ceil(math.sqrt(_PIXELS_EACH * len(msi))))
     detail = np.stack([ndimage.convolve(band.astype(np.float64), _LAPLACIAN) for band in msi])
     whole = ndimage.minimum_filter(valid, 3, mode="constant")
     told = _blocks(whole[None], side).all(axis=(1, 2))
     blocks = _blocks(detail, side)[told]
+    bands = np.flatnonzero(blocks.any(axis=(0, 2)))
+    blocks = blocks[:, bands]
     shared = blocks @ blocks.transpose(0, 2, 1) / side**2
     own = np.einsum("nii->ni", shared)
-    varied = (own > 0).all(axis=1)
-    if varied.sum() < _LEAST_BLOCKS:
-        return np.zeros(count)
-    shared = shared[varied] + np.eye(count) * (_RIDGE * own[varied])[:, None]
-    left = 1 / np.einsum("nii->ni", np.linalg.inv(shared)) * side**2 / (side**2 - count + 1)
-    return np.asarray(np.quantile(left, _PLAINEST, axis=0))
+    varied, noise = (own > 0).all(axis=1), np.zeros(len(msi))
+    if not bands.size or varied.sum() < _LEAST_BLOCKS:
+        return noise
+    shared = shared[varied] + np.eye(len(bands)) * (_RIDGE * own[varied])[:, None]
+    left = 1 / np.einsum("nii->ni", np.linalg.inv(shared)) * side**2 / (side**2 - len(bands) + 1)
+    noise[bands] = np.quantile(left, _PLAINEST, axis=0)
+    return noise
 
 
 def _blocks(image: NDArray[Any], side: int) -> NDArray[Any]:

@@ -35,8 +35,10 @@ def test_noise_of_the_msi_is_told_from_the_detail_that_bands_share(share: float)
     holes = np.ones((SIDE, SIDE), bool)
     holes[10:20, 30:40] = False
     spoilt = np.where(holes, msi, 1e6)
-    told = np.sqrt(msi_noise(spoilt, holes)) / msi.std(axis=(1, 2))
-    assert told == pytest.approx(share, rel=0.3, abs=1e-3)
+    told = msi_noise(spoilt, holes)
+    assert np.sqrt(told) / msi.std(axis=(1, 2)) == pytest.approx(share, rel=0.3, abs=1e-3)
+    saturated = np.concatenate([spoilt[:1], np.full_like(spoilt[:1], 2.0), spoilt[1:]])
+    assert msi_noise(saturated, holes).tolist() == [told[0], 0, *told[1:]]
     assert not msi_noise(msi[:, :20, :20], holes[:20, :20]).any()  # too few pixels
 
 
