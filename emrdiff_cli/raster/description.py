@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from emrdiff_cli.errors import InputError
+from emrdiff_cli.raster.contents import refuse_other_contents
 from emrdiff_cli.raster.envi import entries_beside, whole_value
 from emrdiff_cli.raster.georeference import georeference, is_place, unplaced_remedy
 from emrdiff_cli.raster.metadata import StoredTags, common_value, read_bands, read_scale, split_list
@@ -21,9 +22,10 @@ from emrdiff_cli.raster_info import Grid, RasterInfo
 def describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
     """What is known of an open dataset besides its pixels; its bands are those of `indexes`, from 1.
 
-    Raises InputError: values that are not real, bands that differ in nodata or scale, a scale or a place that
-    cannot be.
+    Raises InputError: values that are not real, or are colours' numbers, more images than one, bands that differ in
+    nodata or scale, a scale or a place that cannot be.
     """
+    refuse_other_contents(path, dataset)
     tags = _stored_tags(path, dataset, indexes)
     dtype = str(dataset.dtypes[0])
     if np.dtype(dtype).kind not in "iuf":
@@ -68,7 +70,7 @@ def describe(path: Path, dataset: Any, indexes: Sequence[int]) -> RasterInfo:
 def _stored_tags(path: Path, dataset: Any, indexes: Sequence[int]) -> StoredTags:
     envi = {key: whole_value(value) for key, value in lower_keys(dataset.tags(ns="ENVI")).items()}
     shape = (dataset.count, dataset.height, dataset.width)
-    beside = entries_beside(path, shape) if dataset.driver == "GTiff" else {}
+    beside = entries_beside(path, shape, str(dataset.dtypes[0])) if dataset.driver == "GTiff" else {}
     names = _descriptions(dataset, indexes)
     if dataset.driver == "ENVI":
         # GDAL adds the wavelength to the names; the header's own stay the same from copy to copy.

@@ -18,6 +18,18 @@ _log = logging.getLogger(__name__)
 
 DATA_SUFFIXES = ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw", ".bin", ".hyspex", ".envi", ".pix")
 _TIFF_SUFFIXES = (".tif", ".tiff")
+_DTYPES = {
+    "1": "uint8",
+    "2": "int16",
+    "3": "int32",
+    "4": "float32",
+    "5": "float64",
+    "12": "uint16",
+    "13": "uint32",
+    "14": "int64",
+    "15": "uint64",
+}
+_SCALES = ("reflectance_scale_factor", "data_gain_values", "data_offset_values")
 # What GDAL quotes in its messages, which rasterio takes for UTF-8: it prints a traceback where they are not.
 _QUOTED = {"map info", "projection info", "coordinate system string"}
 
@@ -82,17 +94,28 @@ def header_beside(tiff: Path) -> Path | None:
     return header
 
 
-def entries_beside(tiff: Path, shape: tuple[int, int, int]) -> dict[str, str]:
-    """What the header beside a GeoTIFF of this shape (bands, rows, columns) states; said, if it is another's."""
+def entries_beside(tiff: Path, shape: tuple[int, int, int], dtype: str) -> dict[str, str]:
+    """What the header beside a GeoTIFF of this shape (bands, rows, columns) states; said, if it is another's.
+
+    One that states another type of values is of the same image stored otherwise: its scale is left out.
+    """
     header = header_beside(tiff)
     if header is None:
         return {}
     found = entries(header)
     stated = [found.get(key, "").lstrip("0") for key in ("bands", "lines", "samples")]
-    if stated == [str(length) for length in shape]:
+    if stated != [str(length) for length in shape]:
+        _log.warning("%s: describes another raster than %s: ignored", header.name, tiff.name)
+        return {}
+    kind = _DTYPES.get(found.get("data_type", ""))
+    scales = [key for key in _SCALES if key in found]
+    if kind in (None, dtype) or not scales:
         return found
-    _log.warning("%s: describes another raster than %s: ignored", header.name, tiff.name)
-    return {}
+    _log.warning(
+        "%s: is of %s values, %s holds %s: its %s is ignored; `gdal_edit.py -scale ... %s` records one",
+        *(header.name, kind, tiff.name, dtype, " and ".join(scales).replace("_", " "), tiff.name),
+    )
+    return {key: value for key, value in found.items() if key not in scales}
 
 
 def check_text(data: Path) -> None:

@@ -46,10 +46,16 @@ class AlignedReader:
         """Note on the warping done."""
         if self._flips is not None:
             return f"{self.info.path.name} was flipped onto the MSI's axes"
-        size = math.hypot(self.info.grid.transform.a, self.info.grid.transform.d)
+        t = self.info.grid.transform
+        width, height = math.hypot(t.a, t.d), math.hypot(t.b, t.e)
+        size = (
+            f"{width:.6g}"
+            if math.isclose(width, height, rel_tol=NEAR_WHOLE)
+            else f"{width:.6g} x {height:.6g}"
+        )
         return (
-            f"{self.info.path.name} was warped onto the MSI's axes (cubic, pixels of {size:.6g} in the MSI's "
-            "CRS), which blurs it a little"
+            f"{self.info.path.name} was warped onto the MSI's axes (cubic, pixels of {size} in the MSI's CRS), "
+            "which blurs it a little"
         )
 
     def mask_shares(self, _area: Window | None = None) -> dict[str, float]:
@@ -142,17 +148,17 @@ def _enclosing(grid: Grid, onto: Grid) -> Grid:
             "the HSI's outline does not lie within the MSI's CRS: compare their bounds with `emrdiff info`; "
             "assign the CRS it is in with `gdal_edit.py -a_srs`, or warp it yourself with gdalwarp"
         )
-    ratio = _pixel_ratio(grid, to_pixels)
-    reach = CUBIC_REACH * ratio
-    left, right = max(_snapped(xs.min()), -reach), min(_snapped(xs.max()), onto.width + reach)
-    top, bottom = max(_snapped(ys.min()), -reach), min(_snapped(ys.max()), onto.height + reach)
+    across, down = _pixel_ratios(grid, to_pixels)
+    beside, above = CUBIC_REACH * across, CUBIC_REACH * down
+    left, right = max(_snapped(xs.min()), -beside), min(_snapped(xs.max()), onto.width + beside)
+    top, bottom = max(_snapped(ys.min()), -above), min(_snapped(ys.max()), onto.height + above)
     if left >= right or top >= bottom:
         raise GridError("the two rasters have no ground in common: compare their bounds with `emrdiff info`")
     col, row = math.floor(left), math.floor(top)
-    transform = onto.transform @ Affine.translation(col, row) @ Affine.scale(ratio)
+    transform = onto.transform @ Affine.translation(col, row) @ Affine.scale(across, down)
     return Grid(
-        math.ceil((bottom - row) / ratio - 1e-9),
-        math.ceil((right - col) / ratio - 1e-9),
+        math.ceil((bottom - row) / down - 1e-9),
+        math.ceil((right - col) / across - 1e-9),
         transform,
         onto.crs_wkt,
     )
@@ -164,13 +170,23 @@ def _snapped(coordinate: float) -> float:
     return float(near) if abs(coordinate - near) < SNAP else float(coordinate)
 
 
-def _pixel_ratio(grid: Grid, to_pixels: PixelMap) -> float:
-    """Pixels of the other grid in the side of one of this grid's, at its centre."""
+def _pixel_ratios(grid: Grid, to_pixels: PixelMap) -> tuple[float, float]:
+    """Columns and rows of the other grid in the sides of one of this grid's pixels, at its centre.
+
+    The sides run along the other's axes; the pixel is as large as this grid's, and as long and wide on the ground,
+    also where the other's pixels are no squares there (degrees far from the equator, for one).
+    """
     x, y = grid.width / 2, grid.height / 2
     xs, ys = to_pixels(np.array([x - 0.5, x + 0.5, x, x]), np.array([y, y, y - 0.5, y + 0.5]))
     area = (xs[1] - xs[0]) * (ys[3] - ys[2]) - (xs[3] - xs[2]) * (ys[1] - ys[0])
-    ratio = math.sqrt(abs(area))
-    return float(round(ratio)) if round(ratio) >= 1 and abs(ratio / round(ratio) - 1) < NEAR_WHOLE else ratio
+    across, down = (math.hypot(along[1] - along[0], along[3] - along[2]) for along in (xs, ys))
+    kept = math.sqrt(abs(area) / (across * down))
+    return _near_whole(across * kept), _near_whole(down * kept)
+
+
+def _near_whole(ratio: float) -> float:
+    whole = round(ratio)
+    return float(whole) if whole >= 1 and abs(ratio / whole - 1) < NEAR_WHOLE else ratio
 
 
 def _outline(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -157,6 +157,17 @@ def test_the_header_of_another_raster_is_not_read(tmp_path: Path, caplog: pytest
     is_whole(tmp_path / "cube.hdr")
 
 
+def test_a_scale_of_values_of_another_type_is_not_the_geotiffs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tif = beside(tmp_path, {"reflectance scale factor": "10000", "data type": "4"})
+    info = read_info(tif)
+    assert (info.scale, info.scale_recorded, info.bands.wavelengths_nm) == (1, False, NM)
+    assert (
+        "cube.hdr: is of float32 values, cube.tif holds int16: its reflectance scale factor is" in caplog.text
+    )
+
+
 def test_gains_that_differ_are_refused(tmp_path: Path) -> None:
     tif = beside(tmp_path, {"data gain values": "{1, 2, 3, 4}"})
     with pytest.raises(InputError, match="different data_gain_values"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ from emrdiff_cli.raster_info import Window
 from tests.support.front_door import Run, error_lines
 from tests.support.rasters import NORTH_UP, UTM33, pixels, write_envi, write_tif
 
+CLASSES = {
+    "file type": "ENVI Classification",
+    "classes": "3",
+    "class lookup": "{0, 0, 0, 255, 0, 0, 0, 255, 0}",
+    "class names": "{none, wood, water}",
+}
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
 
@@ -288,6 +295,8 @@ def unusable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     scales = write_tif(tmp_path / "scales.tif", cube)
     with rasterio.open(scales, "r+") as dataset:
         dataset.scales = (1, 2, 3)
+    pages = write_tif(tmp_path / "pages.tif", cube)
+    write_tif(pages, cube, append_subdataset=True)
     return {
         "missing": (tmp_path / "nowhere.tif", "no such file"),
         "folder": (tmp_path, "folder"),
@@ -304,7 +313,34 @@ def unusable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "last band": (last, "cut short"),
         "scales": (scales, "different scales"),
         "complex": (write_tif(tmp_path / "c.tif", cube.astype("complex64")), "complex64"),
+        "palette": (_with_palette(tmp_path / "palette.tif", lambda n: (n, 255 - n, 0)), "expand rgb"),
+        "classes": (envi("classes.dat", **CLASSES), "palette"),
+        "pages": (pages, r"holds 2 images of 40 x 50 pixels.*GTIFF_DIR:2:pages.tif"),
     }
+
+
+def _with_palette(path: Path, colour: Callable[[int], tuple[int, int, int]]) -> Path:
+    """A TIFF of one band of colour numbers; written anew, as GDAL lets no palette be added."""
+    with rasterio.open(
+        path, "w", driver="GTiff", width=50, height=40, count=1, dtype="uint8", crs=UTM33, transform=NORTH_UP
+    ) as dataset:
+        dataset.write_colormap(1, {number: colour(number) for number in range(256)})
+        dataset.write(pixels(1, 40, 50, "uint8"))
+    return path
+
+
+def test_greys_that_grow_with_their_number_are_values(tmp_path: Path) -> None:
+    path = _with_palette(tmp_path / "grey.tif", lambda n: (n, n, n))
+    with open_raster(path) as reader:
+        assert np.array_equal(reader.read(), pixels(1, 40, 50))
+
+
+def test_a_preview_behind_the_image_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_tif(tmp_path / "with_preview.tif", pixels(2, 8, 9))
+    write_tif(path, pixels(1, 4, 5), append_subdataset=True)
+    with open_raster(path) as reader:
+        assert np.array_equal(reader.read(), pixels(2, 8, 9))
+    assert "with_preview.tif: holds 2 images: the first is read" in caplog.text
 
 
 def test_unusable_input_is_refused_with_the_way_out(tmp_path: Path) -> None:

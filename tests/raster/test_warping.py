@@ -98,6 +98,26 @@ def test_another_crs_or_rotation_is_warped_to_the_same_ground(tmp_path: Path, cr
     assert "warped" in aligned.how
 
 
+@pytest.mark.parametrize(("angle", "sides"), [(17.0, (30, 30)), (90.0, (10, 40)), (1.0, (40, 10))])
+def test_on_pixels_that_are_no_squares_its_own_stay_as_long_and_wide(
+    tmp_path: Path, angle: float, sides: tuple[int, int]
+) -> None:
+    flat = Grid(120, 320, NORTH_UP @ Affine.scale(1 / 10, 1 / 5), WKT)
+    turned = NORTH_UP @ Affine.translation(16, 12) @ Affine.rotation(angle)
+    scaled = turned @ Affine.scale(sides[0] / 30, sides[1] / 30)
+    grid = coarse(scaled @ Affine.translation(-40, -40), 80, 80)
+    values = smooth(*centres(grid))[None].astype(np.float32)
+    path = write_tif(tmp_path / "far.tif", values, transform=grid.transform)
+    target = aligned_grid(grid, flat)
+    wanted = sides[::-1] if angle == 90 else sides
+    assert (target.transform.a, -target.transform.e) == pytest.approx(wanted, rel=5e-3)
+    with open_raster(path) as reader:
+        aligned = AlignedReader(reader, target)
+        off = np.abs(aligned.read()[0] - smooth(*centres(target)))
+    assert np.nanmax(off[4:-4, 4:-4]) < 0.3
+    assert "warped" in aligned.how
+
+
 def test_holes_stay_holes(tmp_path: Path) -> None:
     transform = NORTH_UP @ Affine.translation(16, 12) @ Affine.rotation(45) @ Affine.translation(-30, -30)
     values = np.full((1, 60, 60), 50, np.int16)
