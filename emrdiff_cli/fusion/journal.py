@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays
 from emrdiff_cli.errors import OutputExistsError, UsageError, WriteError
 from emrdiff_cli.raster.identity import file_sha256
 from emrdiff_cli.runtime.atomic import failing_as_write_error, replacing, write_whole
@@ -81,10 +82,11 @@ class Journal:
             )
         self.remove()
 
-    def resume(self, key: Key) -> Begun | None:
+    def resume(self, key: Key, large: LargeArrays = IN_MEMORY) -> Begun | None:
         """The run that was begun with the same key; None where there is none, or it is damaged.
 
-        Raises UsageError, naming what is different, where it was begun with another key.
+        `large`: where the scene's arrays are put. Raises UsageError, naming what is different, where it was begun
+        with another key, and what `large` raises.
         """
         try:
             record = json.loads((self.folder / _RUN).read_text(encoding="utf-8"))
@@ -105,7 +107,7 @@ class Journal:
             if file_sha256(path) != digest:
                 return None
             with np.load(path, allow_pickle=False) as stored:
-                return Begun(decided, {name: stored[name] for name in stored.files})
+                return Begun(decided, {name: _placed(stored[name], large) for name in stored.files})
         except _DAMAGE:
             return None
 
@@ -179,6 +181,10 @@ class Journal:
         digest.update(f"{index} {values.shape}".encode())
         digest.update(values.data)
         return digest.digest()
+
+
+def _placed(values: NDArray[Any], large: LargeArrays) -> NDArray[Any]:
+    return large.kept(values) if values.dtype == np.float32 else values
 
 
 def _row_name(index: int) -> str:

@@ -137,10 +137,10 @@ def begin(
     """
     journal = Journal(output)
     key = {} if sampler is None else run_key(pair, output, sampler, choice, options)
-    begun = _find_begun(journal, key, options)
+    large = ScratchArrays(output.absolute().parent)
+    begun = _find_begun(journal, key, options, large)
     geometry = _settle_geometry(pair, begun, known, options, progress)
     pair, options = geometry.applied(pair), _with_decided(options, begun, geometry)
-    large = ScratchArrays(output.absolute().parent)
     settled = _settle_method(pair, method, sampler, options, large, progress)
     named = settled.method if sampler is None else "emrdiff"
     plan = make_plan(pair, output, sampler, named, options, begun is None)
@@ -309,7 +309,7 @@ def _rows(
             yield blending.add(values)
 
 
-def _find_begun(journal: Journal, key: Key, options: FusionOptions) -> Begun | None:
+def _find_begun(journal: Journal, key: Key, options: FusionOptions, large: LargeArrays) -> Begun | None:
     if not (options.resume and journal.begun):
         journal.refuse_or_clear(options.overwrite)
         return None
@@ -318,7 +318,7 @@ def _find_begun(journal: Journal, key: Key, options: FusionOptions) -> Begun | N
             f"{journal.folder}: the unfinished run cannot be resumed with another --method: repeat it as it was, "
             "or leave --resume away and give --overwrite to start anew"
         )
-    return journal.resume(key)
+    return journal.resume(key, large)
 
 
 def _kept_scene(pair: PairReader, begun: Begun) -> PreparedScene | None:

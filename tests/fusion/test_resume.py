@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import random
 import shutil
@@ -32,6 +33,7 @@ from emrdiff_cli.fusion.journal import Journal
 from emrdiff_cli.fusion.options import FusionSettings
 from emrdiff_cli.fusion.precision import Precision
 from emrdiff_cli.fusion.sampler import ModelSampler
+from emrdiff_cli.runtime.scratch_file import ScratchArrays
 from emrdiff_cli.zoo import WEIGHTS
 from tests.support.front_door import Run, succeed
 from tests.support.pairs import write_pair
@@ -167,6 +169,17 @@ def test_a_scene_that_another_version_kept_is_prepared_again(tmp_path: Path, pai
     (folder / "run.json").write_text(json.dumps(record))
     assert "tile rows were done" in " ".join(go(pair, output, resume=True).notes)
     assert output.read_bytes() == expected.read_bytes()
+
+
+def test_what_grows_with_the_scene_is_read_back_into_files(tmp_path: Path) -> None:
+    journal, of_scene = Journal(tmp_path / "out.tif"), np.arange(12, dtype=np.float32).reshape(3, 4)
+    journal.begin({}, {}, {"outside": of_scene, "numbers": np.arange(12), "factor": np.array(0.5)})
+    begun = journal.resume({}, ScratchArrays(tmp_path, small=1))
+    assert begun is not None
+    assert isinstance(begun.scene["outside"].base, mmap.mmap)
+    np.testing.assert_array_equal(begun.scene["outside"], of_scene)
+    assert begun.scene["numbers"].tolist() == list(range(12))
+    assert begun.scene["factor"] == 0.5
 
 
 def test_nothing_to_resume_is_said(tmp_path: Path, pair: Pair) -> None:
