@@ -86,13 +86,15 @@ class PossibleValues:
         `rows` (H,) and `cols` (W,) number the cells that a pixel lies in, whole ones, in ascending order. Only
         `valid` (H, W) pixels count, and give. A cell whose mean is below the least comes out at the least.
         """
-        below = (values < self.lowest[:, None, None]) & valid
-        bands = np.flatnonzero(below.any(axis=(1, 2)))
-        if not bands.size:
+        below = values < self.lowest[:, None, None]
+        if not valid.all():
+            below &= valid
+        places = np.flatnonzero(below)
+        if not places.size:
             return values
         lifted = values.copy()
         cells = _Cells(rows, cols)
-        at = cells.of(bands, below)
+        at = cells.of(places, len(values))
         step = max(1, _PIXELS_AT_ONCE // cells.most_pixels)
         for start in range(0, len(at[0]), step):
             band, row, col = (part[start : start + step] for part in at)
@@ -149,17 +151,13 @@ class _Cells:
         """The pixels of the largest cell."""
         return int(self._heights.max() * self._widths.max())
 
-    def of(self, bands: Numbers, images: Mask) -> tuple[Numbers, Numbers, Numbers]:
-        """Band, row and column of the cells with any True pixel in some `bands` of images (B, H, W), in order."""
-        counts = len(self._tops), len(self._lefts)
-        found = []
-        for band in bands:
-            down, right = np.nonzero(images[band])
-            touched = np.zeros(counts, bool)
-            touched[self._row_of[down], self._col_of[right]] = True
-            row, col = np.nonzero(touched)
-            found.append((np.full(len(row), band), row, col))
-        band, row, col = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    def of(self, places: Numbers, bands: int) -> tuple[Numbers, Numbers, Numbers]:
+        """Band, row and column of the cells with any of the pixels, numbered in images (bands, H, W), in order."""
+        lines, right = np.divmod(places, len(self._col_of))
+        band, down = np.divmod(lines, len(self._row_of))
+        touched = np.zeros((bands, len(self._tops), len(self._lefts)), bool)
+        touched[band, self._row_of[down], self._col_of[right]] = True
+        band, row, col = np.unravel_index(np.flatnonzero(touched), touched.shape)
         return band, row, col
 
     def pixels(self, row: Numbers, col: Numbers) -> tuple[tuple[Numbers, Numbers], Mask]:
