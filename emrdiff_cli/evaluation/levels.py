@@ -25,13 +25,13 @@ class Levels:
         both = np.isfinite(a) & np.isfinite(b)
         self._sums += [np.abs(part[both]).sum(dtype=np.float64) for part in (a, b)]
 
-    def notes(self) -> tuple[str, ...]:
-        """A note where one is many times the other."""
+    def notes(self, others: str = "the reference's") -> tuple[str, ...]:
+        """A note where the fused raster's values are many times `others`, or a small part of them."""
         fused, reference = self._sums
         if not (fused > 0 and reference > 0) or 1 / _OTHER_UNITS < fused / reference < _OTHER_UNITS:
             return ()
         return (
-            f"the fused raster's values are on average {fused / reference:.4g} times the reference's: "
-            "the two seem to be in other units, which decides the scores; record the scale in the file (reflectance"
-            " scale factor or GDAL's)",
+            f"the fused raster's values are on average {fused / reference:.4g} times {others}: the two seem to be "
+            "in other units, which decides the scores; record the scale in the file (reflectance scale factor or "
+            "GDAL's)",
         )

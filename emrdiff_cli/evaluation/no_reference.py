@@ -22,6 +22,7 @@ from emrdiff_cli.core.metrics.cube import Scores, score
 from emrdiff_cli.core.sensor.coverage import covered_by_response
 from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.evaluation.full_reference import plain, versions
+from emrdiff_cli.evaluation.levels import Levels
 from emrdiff_cli.evaluation.pair_view import PairView, Response, msi_response, opened_view
 from emrdiff_cli.evaluation.recorded_pair import psf_sigmas
 from emrdiff_cli.raster.identity import file_sha256
@@ -116,31 +117,40 @@ def check_consistency(
 
 @dataclass(frozen=True)
 class _Sums:
-    """Both passes at once: the fused cube at LR, moments of fused and MSI bands, squared errors of the SRF."""
+    """Both passes at once: the fused cube at LR, moments of fused and MSI bands, squared errors of the SRF.
+
+    `levels`: of the fused cube by the response, and of the MSI.
+    """
 
     degraded: DegradedImage
     moments: JointMoments
     squared_error: Floats
+    levels: Levels
 
 
 def _sum_up(view: PairView, response: Response, report: _Report) -> _Sums:
     bands, msi_bands, height = len(view.bands), len(response.matrix), view.pair.alignment.hr_window.height
     degraded = DegradedImage(bands, view.pair.resampling.down, np.float64)
-    moments, squared_error = JointMoments(bands + msi_bands), np.zeros(msi_bands)
+    moments, squared_error, levels = JointMoments(bands + msi_bands), np.zeros(msi_bands), Levels()
     for top, fused, msi in view.strips():
         whole = np.asarray(np.isfinite(fused).all(axis=0))
         degraded.add(top, fused, whole)
         valid = whole & np.isfinite(msi).all(axis=0)
         seen, sharp = fused[:, valid].astype(np.float64), msi[:, valid].astype(np.float64)
         moments.add(np.concatenate([seen, sharp]))
-        errors = response.matrix @ seen + response.offset[:, None] - sharp
-        squared_error += np.square(errors).sum(axis=1)
+        by_response = response.matrix @ seen + response.offset[:, None]
+        levels.add(by_response[:, None], sharp[:, None])
+        squared_error += np.square(by_response - sharp).sum(axis=1)
         report(top + fused.shape[1], height, "rows")
-    return _Sums(degraded, moments, squared_error)
+    return _Sums(degraded, moments, squared_error, levels)
 
 
 def _result(view: PairView, response: Response, sums: _Sums, sha256: Mapping[str, str]) -> Consistency:
-    at_lr = score(sums.degraded.masked_mean(), view.lr[view.bands], 1.0, metrics=("rmse", "sam_deg", "q2n"))
+    seen_at_lr, lr = sums.degraded.masked_mean(), view.lr[view.bands]
+    at_lr = score(seen_at_lr, lr, 1.0, metrics=("rmse", "sam_deg", "q2n"))
+    levels = Levels()
+    levels.add(seen_at_lr, lr)
+    units = levels.notes("the LR-HSI's") or sums.levels.notes("the MSI's")
     count, bands = sums.moments.count, len(view.bands)
     under = covered_by_response(response.matrix)
     d_sr = tuple(sums.moments.unexplained(bands + m, list(seen)) for m, seen in enumerate(under))
@@ -163,7 +173,7 @@ def _result(view: PairView, response: Response, sums: _Sums, sha256: Mapping[str
         lr_pixels=at_lr.valid_pixels,
         hr_pixels=count,
         q2n_blocks=at_lr.windows["q2n_blocks"],
-        notes=(*view.notes, *_notes(at_lr, d_sr, count)),
+        notes=(*view.notes, *units, *_notes(at_lr, d_sr, count)),
         sha256=sha256,
     )
 

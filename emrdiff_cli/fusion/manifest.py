@@ -105,8 +105,9 @@ def _refuse_shared_outputs(path: Path, jobs: Sequence[ListedJob]) -> None:
     inputs = {place: listed.line for listed in jobs for place in _input_places(listed.job)}
     taken: dict[Path, int] = {}
     for listed in jobs:
-        where = f"{path}: line {listed.line}: {listed.job.output}"
+        output = listed.job.output
         for place in _output_places(listed.job):
+            where = f"{path}: line {listed.line}: {output if place == output.resolve() else place}"
             if place in inputs:
                 raise UsageError(f"{where} is an input of line {inputs[place]}: give the output another name")
             if place in taken:

@@ -55,9 +55,9 @@ def quicklook(
 ) -> Quicklook:
     """Draw a raster into a PNG whose longer side is about `size` pixels, a scale bar underneath.
 
-    Each band is stretched between the percentiles of its valid values; invalid pixels are transparent, and those
-    of the classes of `mask`, by the product's own masks. Raises UsageError, OutputExistsError, InputError (nothing
-    valid, no wavelengths), WriteError.
+    Mirrored rasters are drawn north up. Each band is stretched between the percentiles of its valid values; invalid
+    pixels are transparent, and those of the classes of `mask`, by the product's own masks. Raises UsageError,
+    OutputExistsError, InputError (nothing valid, no wavelengths), WriteError.
     """
     raster, output = Path(raster), Path(output)
     _check(output, size, percentiles)
@@ -72,7 +72,7 @@ def quicklook(
         raise InputError(f"{raster}: no pixel is valid in all of {chosen.legend}: there is nothing to draw")
     limits = percentile_limits(values, *percentiles)
     bar = bar_of(info.grid, shape[1])
-    pixels = _with_footer(composite(values, limits), bar, chosen.legend)
+    pixels = _with_footer(_north_up(composite(values, limits), info.grid), bar, chosen.legend)
     write_whole(output, encode_png(pixels))
     return Quicklook(
         output=str(output),
@@ -102,6 +102,14 @@ def _check(output: Path, size: int, percentiles: tuple[float, float]) -> None:
         raise UsageError(
             f"--stretch {percentiles[0]:g} {percentiles[1]:g}: must be two percentiles, ascending in 0 to 100"
         )
+
+
+def _north_up(picture: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """The picture of a mirrored raster with its rows from the north and its columns from the west."""
+    t = grid.transform
+    if not grid.georeferenced or abs(t.b) > abs(t.a) or abs(t.d) > abs(t.e):
+        return picture
+    return picture[:, :: -1 if t.e > 0 else 1, :: -1 if t.a < 0 else 1]
 
 
 def _with_footer(picture: NDArray[np.uint8], bar: ScaleBar, legend: str) -> NDArray[np.uint8]:

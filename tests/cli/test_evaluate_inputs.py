@@ -88,6 +88,21 @@ def test_each_part_is_what_its_definition_says(pair: Pair, fused: Callable[..., 
     assert got.overall["hqnr_msi"] == pytest.approx(q * (1 - mean), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("of_fused", "of_msi", "others"), [(1e4, 1, "LR-HSI"), (1, 1e4, "MSI"), (1, 0.3, None)]
+)
+def test_other_units_than_the_inputs_are_said(
+    pair: Pair, fused: Callable[..., Path], tmp_path: Path, of_fused: float, of_msi: float, others: str | None
+) -> None:
+    truth, lr, _, srf = pair
+    msi = write_raster(tmp_path / "msi.tif", of_msi * np.tensordot(RESPONSE, truth, axes=1), place())
+    got = check_consistency(fused(of_fused * truth), lr, msi, srf=str(srf))
+    said = [note for note in got.notes if "other units" in note]
+    assert len(said) == (0 if others is None else 1)
+    times = "1e+04" if others == "LR-HSI" else "0.0001"
+    assert all(f"{times} times the {others}'s" in note for note in said)
+
+
 def test_the_response_is_estimated_where_none_is_known(pair: Pair, fused: Callable[..., Path]) -> None:
     truth, lr, msi, _ = pair
     got = check_consistency(fused(truth), lr, msi)

@@ -224,6 +224,12 @@ UNUSABLE: dict[str, tuple[str, list[str], str, str]] = {
         "line 3",
         "output of line 2",
     ),
+    "a file beside the output twice": (
+        f"{HEADER},uncertainty",
+        [row(0) + ",u.tif", row(1) + ",u.tif"],
+        "line 3",
+        "u.tif is the output of line 2",
+    ),
     "an output that is an input": (
         HEADER,
         [row(0), "s1/lr.tif,s1/msi.tif,s0/msi.tif"],

@@ -6,10 +6,12 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from affine import Affine
 
 from tests.support.front_door import Run
-from tests.support.rasters import pixels, read_back, write_envi
+from tests.support.rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
 NANOMETRES = {"wavelength": "{450, 550, 650, 850}", "wavelength units": "Nanometers"}
 
@@ -35,6 +37,20 @@ def test_it_says_what_it_drew(run: Run, raster: Path, tmp_path: Path) -> None:
     assert (ended.code, ended.out) == (0, "")
     assert "450 nm" in ended.err
     assert run(raster, output, "--overwrite", "-q") == (0, "", "")
+
+
+def test_a_mirrored_raster_is_drawn_north_up(run: Run, tmp_path: Path) -> None:
+    values = pixels(1, 24, 40)
+    turns = {"up": Affine.identity(), "south": Affine.translation(0, 24) @ Affine.scale(1, -1)}
+    turns["both"] = Affine.translation(40, 24) @ Affine.scale(-1)
+    stored = {"up": values, "south": values[:, ::-1], "both": values[:, ::-1, ::-1]}
+    drawn = {}
+    for name, turn in turns.items():
+        path = write_tif(tmp_path / f"{name}.tif", stored[name], transform=NORTH_UP @ turn)
+        assert run(path, tmp_path / f"{name}.png").code == 0
+        drawn[name] = read_back(tmp_path / f"{name}.png")
+    assert np.array_equal(drawn["south"], drawn["up"])
+    assert np.array_equal(drawn["both"], drawn["up"])
 
 
 def test_a_picture_that_is_there_stays(run: Run, raster: Path, tmp_path: Path) -> None:
