@@ -60,6 +60,7 @@ _TRUSTED = 50  # pixels at reduced resolution for which a band's own scale count
 _LEFT_OUT_BLOCKS = 64
 _LEFT_OUT = (0.5, 2.0)  # scales of standardised residuals that are taken for possible
 _LEAST_PIXELS = 16  # valid LR pixels of an excerpt for each MSI band
+_EXACT = 1e-5  # of a band's spread: smaller errors are rounding
 _USUAL_EDGES = (0.75, 1.0, 1.5)  # scale of flat ground, between, and edges, over that of all, times
 _AT_EDGES, _EDGE_POWER = np.array((0.9, 1.02, 1.2)), 0.5  # (those of bands held out)^power
 _NEIGHBOURS = 9  # bands
@@ -152,14 +153,17 @@ class _Errors:
 
 
 def _errors_held_out(excerpt: ScenePart, most: int, covariance: Covariance) -> Iterator[_Errors]:
-    """The errors of MSI bands held out of an excerpt; of none where it is too small."""
+    """The errors of MSI bands held out of an excerpt; of none where it is too small.
+
+    A band that is one of the others, as in a grey image of three, tells nothing: no error is expected of it.
+    """
     count = len(excerpt.lr.msi)
     if excerpt.lr.valid.sum() < _LEAST_PIXELS * count:
         return
     for held in held_out_bands(excerpt.lr, excerpt.strips, excerpt.resampling, most=most):
         if held.spread > 0:
             errors = _errors_of(held, excerpt.core, covariance)
-            if errors.count:
+            if errors.count and errors.expected.min() > (_EXACT * held.spread) ** 2:
                 yield errors
 
 
