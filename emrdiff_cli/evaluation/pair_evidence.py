@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from emrdiff_cli.core.evidence.verdict import Verdict
+from emrdiff_cli.core.side_by_side import working_side_by_side
 from emrdiff_cli.evaluation.pair_view import opened_view
 from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.observed_scene import observe_scene
 from emrdiff_cli.fusion.output import METHOD_TAG
 from emrdiff_cli.pair.spectral_coverage import choose_response, find_coverage
+from emrdiff_cli.runtime.threads import thread_count
 
 _Report = Callable[[float, float, str], None]
 
@@ -47,7 +49,7 @@ def gather_evidence(
 
     `srf` as `choose_response` takes it. Raises UsageError, InputError, GridError.
     """
-    with opened_view(fused, lr_hsi, hr_msi) as view:
+    with working_side_by_side(thread_count()), opened_view(fused, lr_hsi, hr_msi) as view:
         pair = view.pair
         observed = observe_scene(pair)
         verdict = verdict_on(observed, say=lambda note: report(0, 1, note))
