@@ -79,10 +79,10 @@ def test_the_best_share_is_found_where_the_truth_is_known(pair: SupervisedPair) 
     assert support(held, ResidualNet()) == Support(0.0, 0.0)
 
 
-def test_a_kernel_that_moves_no_colour_is_krigings(pair: SupervisedPair, kriged: KrigedPair) -> None:
+def test_a_kernel_that_moves_no_colour_is_krigings(kriged: KrigedPair) -> None:
     net = ColourWarp()
     torch.nn.init.zeros_(net.last.weight)
-    same = LearnedKriging.of(kriged.kriged.scene, pair.hr_msi, net).mean()
+    same = LearnedKriging.of(kriged.kriged, net).mean()
     np.testing.assert_allclose(same, kriged.kriged.mean, rtol=0, atol=2e-5)
     with torch.no_grad():
         assert Problem.of(kriged).loss(net, np.random.default_rng(0))[1] == pytest.approx(0, abs=1e-3)
@@ -100,7 +100,7 @@ def test_a_kernel_is_learned_by_the_solve_that_it_is_used_in() -> None:
         learned = problem.detail(net(problem.seen.float()[None])[0])
     expected = []
     for strength in (0.0, 1.0):
-        found = LearnedKriging.of(kriged.kriged.scene, small.hr_msi, net, strength)
+        found = LearnedKriging.of(kriged.kriged, net, strength)
         detail = replace(found, agreement=None).injected().tile(found.msi, *small.resampling.up).local_detail
         expected.append(detail[: len(problem.own)].reshape(len(problem.own), -1)[:, problem.scored])
     for ours, kriging in zip((problem.own, learned), expected, strict=True):

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from emrdiff_cli.core.methods.colour_kernel import ColourKernel, degraded_features, sampled
 from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit
-from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, injected, prepare_kriging
+from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, injected
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.msi_agreement import MsiAgreement
 from emrdiff_cli.core.sensor.observation import Strip
-from tests.benchmarks.learned.kriged_scene import AXES, SEEN, seen_colours
+from tests.benchmarks.learned.kriged_scene import AXES, SEEN, KrigedScene
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
@@ -110,11 +110,11 @@ class LearnedKriging:
     field: GaussianProcess
 
     @classmethod
-    def of(cls, scene: SceneToFit, msi: Field, net: nn.Module, strength: float = 1.0) -> LearnedKriging:
-        """Of a scene, by so much of a network's answers; `msi` (m, H, W) is the whole of it."""
-        own = prepare_kriging(scene, scene.covariance)
+    def of(cls, kriged: KrigedScene, net: nn.Module, strength: float = 1.0) -> LearnedKriging:
+        """Of a scene, by so much of a network's answers."""
+        own, scene = kriged.prepared, kriged.scene
         with torch.no_grad():
-            answer: Tensor = net(torch.from_numpy(seen_colours(own, scene, msi))[None])[0]
+            answer: Tensor = net(torch.from_numpy(kriged.seen)[None])[0]
         answers = np.float32(strength) * answer.numpy()
 
         def strips() -> Iterator[Strip]:
@@ -130,8 +130,8 @@ class LearnedKriging:
         return cls(
             prepared=replace(own, data=data, kernel=kernel, neighbourhood=near),
             scene=joined,
-            msi=np.concatenate([msi, answers]),
-            agreement=MsiAgreement.of(scene.lr, scene.linear.unexplained, scene.resampling),
+            msi=np.concatenate([kriged.msi, answers]),
+            agreement=kriged.agreement,
             field=GaussianProcess.likeliest(data, scene.covariance),
         )
 

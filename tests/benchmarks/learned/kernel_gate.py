@@ -68,6 +68,4 @@ class AppliedKernel:
 
 def _means(kriged: KrigedScene, net: nn.Module) -> dict[float, Field]:
     """A scene's means (k, H, W) by strength."""
-    ((_, msi, _),) = kriged.scene.strips()
-    learned = {at: LearnedKriging.of(kriged.scene, msi, net, at).mean() for at in STRENGTHS[1:]}
-    return {0.0: kriged.mean, **learned}
+    return {0.0: kriged.mean} | {at: LearnedKriging.of(kriged, net, at).mean() for at in STRENGTHS[1:]}

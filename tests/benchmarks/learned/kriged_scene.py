@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,20 +33,21 @@ _DARK = 0.1  # of the mean brightness
 class KrigedScene:
     """A scene fused by kriging in k channels, on H x W HR pixels, as `fuse --method kriging` does.
 
-    `mean` (k, H, W), back-projected and in agreement with the MSI; `sigma` (k, H, W), the posterior's, unscaled;
-    `left` (k, h, w), of the channels at LR, when the mean is degraded; `residual` (k,), the rms of what the
-    scene-wide map leaves. `seen` (SEEN, H, W), see `seen_colours`. `posterior`: the mean's, for variances and
-    draws.
+    `msi` (m, H, W); `mean` (k, H, W), back-projected and in agreement with the MSI; `left` (k, h, w), of the
+    channels at LR, when the mean is degraded; `residual` (k,), the rms of what the scene-wide map leaves. `seen`
+    (SEEN, H, W), see `seen_colours`. `posterior`: the mean's, for variances and draws; `prepared`: what it was
+    kriged from.
     """
 
     scene: SceneToFit
+    msi: Field
     mean: Field
-    sigma: Field
     left: Field
     residual: Field
     seen: Field
     agreement: MsiAgreement | None
     posterior: Posterior
+    prepared: PreparedKriging
 
     @classmethod
     def of(cls, scene: SceneToFit, msi: Field) -> KrigedScene:
@@ -62,14 +64,20 @@ class KrigedScene:
         unexplained = scene.linear.unexplained[:, scene.lr.valid]
         return cls(
             scene=scene,
+            msi=msi,
             mean=mean,
-            sigma=np.sqrt(posterior.scene_variances(msi)),
             left=np.asarray(scene.lr.hsi - apply_taps(mean, *scene.resampling.down), np.float32),
             residual=np.sqrt(np.square(unexplained).mean(axis=1)),
             seen=seen_colours(prepared, scene, msi),
             agreement=agreement,
             posterior=posterior,
+            prepared=prepared,
         )
+
+    @cached_property
+    def sigma(self) -> Field:
+        """The posterior's standard deviation (k, H, W), unscaled."""
+        return np.sqrt(self.posterior.scene_variances(self.msi))
 
 
 @dataclass(frozen=True)
