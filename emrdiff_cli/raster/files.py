@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from emrdiff_cli.raster.envi import (
 )
 from emrdiff_cli.runtime.atomic import refuse_existing, target_of
 
+_log = logging.getLogger(__name__)
+
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIDECARS = (".aux.xml", ".msk")  # that change what is read
 _OVERVIEWS = ".ovr"
@@ -30,7 +34,8 @@ _ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z"}
 def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
     """Find a raster's data file and its driver by content, so that no other driver of GDAL gets to see it.
 
-    `path`: of the data or, for ENVI, of the header. Raises InputError where there is no such raster.
+    `path`: of the data or, for ENVI, of the header. A link whose raster has files beside it that are not beside the
+    link (a mask, a header) is followed. Raises InputError where there is no such raster.
     """
     try:
         if path.is_dir():
@@ -39,6 +44,7 @@ def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
             raise InputError(f"{path}: no such file")
         if not path.is_file():
             raise InputError(f"{path}: is a device or a pipe: name a raster file")
+        path = _with_its_files(path)
         if path.suffix.lower() == ".hdr":
             path = find_data(path)
         with path.open("rb") as file:
@@ -51,6 +57,29 @@ def locate(path: Path) -> tuple[Path, Literal["GTiff", "ENVI"]]:
     if header is not None:
         return path, "ENVI"
     raise InputError(_no_driver(path))
+
+
+def _with_its_files(path: Path) -> Path:
+    """The path; of a link to a raster whose own files lie beside that alone, what it leads to."""
+    if not path.is_symlink():
+        return path
+    real = path.resolve()
+    here, there = _kinds_beside(path), _kinds_beside(real)
+    if here and there - here:
+        _log.warning(
+            "%s: is a link to %s, whose %s it does not have beside it: not read: link that too, or name the raster",
+            *(path, real, " and ".join(sorted(there - here))),
+        )
+    return real if there and not here else path
+
+
+def _kinds_beside(path: Path) -> set[str]:
+    """Kinds of files beside a raster, or a header, that change what is read."""
+    if path.suffix.lower() == ".hdr":
+        named = [path.with_suffix(""), *path.parent.glob(f"{glob.escape(path.stem)}.*")]
+        return {"data"} if any(p.is_file() and p.suffix.lower() != ".hdr" for p in named) else set()
+    kinds = {suffix for suffix in _SIDECARS if _beside(path, suffix).is_file()}
+    return kinds | ({".hdr"} if find_header(path) is not None else set())
 
 
 def _no_driver(path: Path) -> str:

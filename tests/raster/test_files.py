@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.raster.files import files_of
+from emrdiff_cli.raster.reading import open_raster
 from tests.support.front_door import Run
 from tests.support.rasters import NORTH_UP, pixels, read_back, write_envi, write_tif
 
@@ -153,3 +156,28 @@ def test_files_of_an_envi_raster_are_found_from_data_and_header_alike(tmp_path: 
 def test_what_is_no_raster_has_no_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         files_of(tmp_path / "none.tif")
+
+
+def test_a_link_is_read_with_the_files_of_its_raster(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    masked = write_tif(tmp_path / "masked.tif", pixels(2, 4, 5))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(masked, "r+") as dataset:
+        dataset.write_mask(np.eye(4, 5, dtype=bool))
+    cube = write_envi(tmp_path / "cube.bsq", pixels(2, 4, 5))
+    for file in (masked, cube, cube.with_suffix(".hdr")):
+        (work / f"a_{file.name}").symlink_to(file)
+    with open_raster(work / "a_masked.tif") as reader:
+        assert np.array_equal(np.isfinite(reader.read()[1]), np.eye(4, 5, dtype=bool))
+    (work / "a_cube.hdr").rename(work / "b.hdr")
+    for name in ("a_cube.bsq", "b.hdr"):
+        with open_raster(work / name) as reader:
+            assert np.array_equal(reader.read(), pixels(2, 4, 5))
+    assert files_of(work / "b.hdr") == (cube, cube.with_suffix(".hdr"))
+    assert caplog.text == ""
+    (work / "a_masked.tif.aux.xml").write_text("<PAMDataset/>")
+    with open_raster(work / "a_masked.tif"):
+        assert "a link to" in caplog.text
+        assert "whose .msk it does not have" in caplog.text
