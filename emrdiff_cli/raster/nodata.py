@@ -62,6 +62,14 @@ def is_nodata(stored: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     return np.asarray(stored == stored.dtype.type(nodata))
 
 
+def valid_values(stored: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Tell which stored values are neither a nodata value, nor NaN or infinite."""
+    valid: NDArray[np.bool_] = np.isfinite(stored)
+    if nodata is not None and not math.isnan(nodata):
+        valid &= ~is_nodata(stored, nodata)
+    return valid
+
+
 def nodata_text(path: Path) -> str | None:
     """Text of GDAL's nodata in the first directory of a TIFF or BigTIFF; None without one."""
     with path.open("rb") as file:

@@ -15,7 +15,7 @@ from rasterio.enums import Interleaving
 from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.raster.cog_options import geotiff_options
-from emrdiff_cli.raster.nodata import is_nodata
+from emrdiff_cli.raster.nodata import valid_values
 from emrdiff_cli.raster.overviews import overview_factors
 from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
@@ -130,10 +130,10 @@ def _made_of(
     above: NDArray[Any], below: NDArray[Any], strip: _Rows, axes: tuple[_Axis, _Axis], spec: RasterSpec
 ) -> bool:
     """Hold rows of one band against those that they were made of."""
-    seen, there = _valid(above, spec), _valid(below, spec)
-    whole = above.dtype.kind in "iu"
-    slack = 1.0 if whole else 1e-5 * np.abs(above[seen].astype(np.float64)).max(initial=0)
-    if seen.all() and there.all() and _are_means(above, below, strip, axes, slack):
+    seen, there = valid_values(above, spec.nodata), valid_values(below, spec.nodata)
+    whole, plain = above.dtype.kind in "iu", bool(seen.all() and there.all())
+    slack = 1.0 if whole else 1e-5 * _greatest(above if plain else above[seen])
+    if plain and _are_means(above, below, strip, axes, slack):
         return True
     ends = np.iinfo(above.dtype) if whole else np.finfo(above.dtype)
     low = _extreme(np.where(there, below, ends.max), strip, axes, np.minimum, ends.max, above.shape[1])
@@ -198,9 +198,9 @@ def _along_rows(values: NDArray[Any], axis: _Axis, joined: np.ufunc) -> NDArray[
     return found
 
 
-def _valid(values: NDArray[Any], spec: RasterSpec) -> NDArray[np.bool_]:
-    valid: NDArray[np.bool_] = np.isfinite(values)
-    return valid if spec.nodata is None else valid & ~is_nodata(values, spec.nodata)
+def _greatest(values: NDArray[Any]) -> float:
+    """The greatest magnitude; 0 of none."""
+    return max(float(values.max()), -float(values.min())) if values.size else 0.0
 
 
 def wrong_neighbours(path: Path, count: int) -> int | None:

@@ -30,6 +30,7 @@ from emrdiff_cli.runtime.interruption import safe_point
 _OPTIONS = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 2**26}
 _WORTH_A_THREAD = 2**24  # values
 _STRIP_VALUES = 2**22
+_READ_VALUES = 2**20  # at a time, where fewer bands are stored together
 
 
 class RowChecksums:
@@ -63,7 +64,7 @@ def wrong_pixels(path: Path, spec: RasterSpec, checksums: RowChecksums) -> str |
     with rasterio.Env(**_OPTIONS), _opened(path, spec) as dataset:
         if levels is not None and len(dataset.overviews(1)) != levels:
             return "its overviews are not there"
-        groups = stored_together(dataset)
+        groups = list(_joined(stored_together(dataset), min(checksums.rows, dataset.height) * dataset.width))
         values = dataset.count * dataset.height * dataset.width
     count = min(len(groups), allowed_threads() if values > _WORTH_A_THREAD else 1)
     followed = 0 if levels is None or spec.undeclared_nan else levels
@@ -75,6 +76,13 @@ def wrong_pixels(path: Path, spec: RasterSpec, checksums: RowChecksums) -> str |
         with rasterio.Env(**_OPTIONS):
             found = _wrong_overview(wrong_neighbours(path, levels))
     return found
+
+
+def _joined(groups: Sequence[list[int]], values: int) -> Iterator[list[int]]:
+    """Groups of bands (from 1) put together, as each reading costs something beside its `values` a band."""
+    count = max(1, _READ_VALUES // (values * len(groups[0])))
+    for start in range(0, len(groups), count):
+        yield [band for group in groups[start : start + count] for band in group]
 
 
 def _first_of(work: Callable[[Sequence[list[int]], Event], str | None], parts: Sequence[Any]) -> str | None:

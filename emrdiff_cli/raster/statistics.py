@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.raster.nodata import is_nodata
+from emrdiff_cli.raster.nodata import valid_values
 
 
 class BandStatistics:
@@ -29,9 +29,7 @@ class BandStatistics:
         """Take in stored rows, (bands, n, width)."""
         self._seen += rows.shape[1] * rows.shape[2]
         for band, values in enumerate(rows):
-            valid = np.isfinite(values)
-            if self._nodata is not None:
-                valid &= ~is_nodata(values, self._nodata)
+            valid = valid_values(values, self._nodata)
             kept = values if valid.all() else values[valid]
             if kept.size:
                 self._add(band, kept)
