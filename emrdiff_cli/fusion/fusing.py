@@ -17,6 +17,7 @@ from emrdiff_cli.core.side_by_side import working_side_by_side
 from emrdiff_cli.errors import ModelError, UsageError
 from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
+from emrdiff_cli.fusion.model_trial import tried_on
 from emrdiff_cli.fusion.options import FusionOptions, uncertainty_files
 from emrdiff_cli.fusion.output import METHOD_TAG, output_spec, with_detail, with_verdict
 from emrdiff_cli.fusion.prepared_scene import Sampler
@@ -128,8 +129,9 @@ def fuse(
     The output changes only when everything is written and verified. With a sampler, what was done before an
     interruption is kept beside it, for `options.resume`. `geometry`: the pair's, where it is known; None: as the
     options ask. `sampling`: who samples the tile rows, with the same
-    sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, ModelError where the MSI's bands
-    seem to stand in another order than those of a model that nobody named, and EmrdiffError's children.
+    sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, EmrdiffError's children, and
+    ModelError for a model that nobody named where the MSI's bands seem to stand in another order than its own, or
+    where tried on the pair it corrects more than there is to be corrected.
     """
     lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
     end_point = end_point_of(method, None if sampler is None else sampler.config)
@@ -151,6 +153,7 @@ def fuse(
                 dead = set(run.scene.passed.bands)
                 seen = find_coverage(choice, run.scene.pair, dead, placed=run.geometry.known)
                 order, unlike = _band_order(pair, sampler, seen, model)
+                model, foreign = tried_on(run, sampler, model)
                 verdict = _settled(run, model, sampler is not None, seen)
                 spec = with_verdict(with_detail(run.plan.spec, seen), verdict)
                 with VerifiedWriter(output, spec, options.overwrite) as writer:
@@ -167,7 +170,7 @@ def fuse(
         hidden = mask_notes(pair, masked)
     done = _report(output, run, seen, tally, writer.clipped, time.monotonic() - started)
     said = () if verdict is None else (verdict.sentence,)
-    notes, warnings = (*said, *order, *hidden, *done.notes), (*unlike, *done.warnings)
+    notes, warnings = (*said, *order, *hidden, *done.notes), (*unlike, *foreign, *done.warnings)
     return replace(done, verdict=verdict, masked_shares=masked, notes=notes, warnings=warnings)
 
 

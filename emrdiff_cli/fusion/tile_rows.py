@@ -135,6 +135,15 @@ def sample_rows(
             yield np.asarray(blended, np.float32)
 
 
+def corrected_tile(sampler: Sampler, scene: PreparedScene, tile: Window) -> Field:
+    """The correction (k, H, W) of one tile by itself."""
+    batch = Batch(TileRow(0, (tile,)), (tile,))
+    inputs = _Preparation(scene, sampler.config)(batch)
+    with at_once():
+        (estimate,) = _Halving(sampler, scene.pair.alignment.hr_window)(batch, inputs)
+    return hsi_correction(sampler.config, _channels(scene), estimate, inputs[0].end_point)
+
+
 class Blending:
     """Blends tile rows, in order, into rows of the scene."""
 

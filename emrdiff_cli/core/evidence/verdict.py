@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from emrdiff_cli.core.evidence.bootstrap import Estimate
+from emrdiff_cli.core.evidence.correction_size import CorrectionSize
 from emrdiff_cli.core.evidence.misplacement import Misplacement
 from emrdiff_cli.methods import FAVOURITE
 
@@ -69,14 +70,16 @@ class LeftOut:
 class Candidate:
     """A model that fits a pair, `gain_db` better than kriging on what was `held_out` of its training.
 
-    `named`: asked for by name. It is not tried on the pair: at reduced resolution a model meets another scale than
-    that of its training, and is told worse than kriging where it is better.
+    `named`: asked for by name. `correction`: what it changes on the pair, where it was tried, by which scenes
+    unlike those of its training are told. How good it is there nothing tells: at reduced resolution a model meets
+    another scale than that of its training, and is told worse than kriging where it is better.
     """
 
     name: str
     gain_db: float
     held_out: str = ""
     named: bool = False
+    correction: CorrectionSize | None = None
 
     @property
     def worth(self) -> str:
@@ -145,6 +148,7 @@ class Verdict:
             "model": None if self.model is None else self.model.name,
             "model_gain_db": None if self.model is None else self.model.gain_db,
             "model_held_out": None if self.model is None else self.model.held_out,
+            "model_correction": _correction(self.model),
             "posterior": self.posterior,
             "doubts": list(self.doubts),
         }
@@ -157,7 +161,13 @@ class Verdict:
             return f"{self._why_method()}; model {model.name} tells none, and is {model.worth}"
         if model.named:
             return f"the model asked for, {model.worth}"
-        return f"a model that fits, {model.worth}: on that the choice rests, not on this pair"
+        size = model.correction
+        tried = (
+            ", not on this pair"
+            if size is None
+            else f"; here it corrects {size.whole:.2f} times what the MSI leaves of the LR-HSI"
+        )
+        return f"a model that fits, {model.worth}: on that the choice rests{tried}"
 
     def _why_method(self) -> str:
         kind = deciding_kind(self.standings)
@@ -267,6 +277,10 @@ def _db(gain: Estimate, sign: str = "") -> str:
 def _is_sure(gain: Estimate) -> bool:
     """Whether a gain is one, by more than its error."""
     return gain.value > max(_LEAST_DB, _ERRORS * gain.error)
+
+
+def _correction(model: Candidate | None) -> dict[str, float] | None:
+    return None if model is None or model.correction is None else model.correction._asdict()
 
 
 def _finite(value: float | None) -> float | None:

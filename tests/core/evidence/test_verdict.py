@@ -10,6 +10,7 @@ import pytest
 
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
 from emrdiff_cli.core.evidence.bootstrap import Estimate, difference_db
+from emrdiff_cli.core.evidence.correction_size import CorrectionSize
 from emrdiff_cli.core.evidence.gathering import PairPart
 from emrdiff_cli.core.evidence.held_out_band import seen_by_hsi
 from emrdiff_cli.core.evidence.misplacement import Derivatives
@@ -88,6 +89,10 @@ def test_a_model_s_worth_is_told_with_what_it_rests_on() -> None:
     assert chosen.sentence == (
         "fused by m: a model that fits, 0.25 dB better than kriging on what was held out of its training "
         "(2 scenes): on that the choice rests, not on this pair"
+    )
+    tried = Candidate("m", 0.25, correction=CorrectionSize(0.814, 1.2))
+    assert Verdict("m", model=tried).sentence.endswith(
+        "on that the choice rests; here it corrects 0.81 times what the MSI leaves of the LR-HSI"
     )
     assert (chosen.record()["model"], chosen.record()["model_gain_db"]) == ("m", 0.25)
     asked = Verdict("m", model=Candidate("m", -0.5, named=True)).sentence
