@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,14 +88,23 @@ def _results(
         rows, cols = (side // int(config.ratio) * int(config.ratio) for side in truth.shape[1:])
         truth = truth[:, :rows, :cols]
         pair = simulate(truth, ratio=int(config.ratio), srf=model.srf, wavelengths=wanted, noise_db=noise_db)
-        known = {"ratio": config.ratio, "wavelengths": wanted, "msi_wavelengths": config.msi_centres_nm}
-        by_model = fuse(pair.lr_hsi, pair.hr_msi, model=model.name, **known)
-        kriged = fuse(pair.lr_hsi, pair.hr_msi, method="kriging", **known)
+        how = partial(
+            fuse,
+            pair.lr_hsi,
+            pair.hr_msi,
+            ratio=config.ratio,
+            wavelengths=wanted,
+            msi_wavelengths=config.msi_centres_nm,
+        )
+        by_model, kriged = how(model=model.name), how(method="kriging")
         verdict = by_model.report.verdict
         size = None if verdict is None or verdict.model is None else verdict.model.correction
         if size is None:
             raise ValueError(f"{model.name} was not tried on {ground.name}")
-        errors = [float(np.square(one.cube - truth, dtype=np.float64).mean()) for one in (kriged, by_model)]
+        errors = [
+            float(np.square(np.asarray(one.cube) - truth, dtype=np.float64).mean())
+            for one in (kriged, by_model)
+        ]
         yield Result(10 * float(np.log10(errors[0] / errors[1])), size)
 
 
