@@ -201,7 +201,11 @@ def _decided_by(job: FusionJob, chosen: ChosenModel | None) -> str:
     if chosen is not None:
         gain = chosen.model.gain_over_kriging_db
         worth = "" if gain is None else f", {gain:+.2f} dB over kriging on what was held out of its training"
-        return ("as asked for" if asked.model or asked.method != AUTO else "a shipped one that fits") + worth
+        if asked.model or asked.method != AUTO:
+            return f"as asked for{worth}"
+        return (
+            f"a shipped one that fits{worth}, unless its trial on the pair tells that it is for other scenes"
+        )
     if asked.method != AUTO:
         return "as asked for"
     if asked.tells_errors:

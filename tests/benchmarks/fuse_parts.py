@@ -46,6 +46,7 @@ PARTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "model loaded": (("checkpoint", "load_model"), ("fusion.sampler", "ModelSampler.__init__")),
     "precision measured": (("fusion.job", "measured_precision"),),
     "geometry": (("fusion.run", "register"),),
+    "model tried": (("fusion.fusing", "tried_on"),),
     "choice of the method": (("fusion.run", "verdict_on"),),
     "scene prepared": (("fusion.run", "prepare_scene"), ("fusion.run", "observe_scene")),
     "tiles prepared": (("fusion.tile_rows", "_Preparation.__call__"),),

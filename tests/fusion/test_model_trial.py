@@ -17,7 +17,7 @@ from tests.support.places import SAMPLE
 
 pytestmark = pytest.mark.slow
 
-SIDE = 96
+SIDE = 64
 Field = NDArray[np.float32]
 
 
@@ -62,7 +62,7 @@ def test_a_scene_like_its_own_keeps_the_model(tmp_path: Path, run: Run) -> None:
     done = run("fuse", pair.lr, pair.msi, tmp_path / "fused.tif", "--json", "-q")
     verdict = json.loads(done.out)["verdict"]
     assert verdict["method"] == "chikusei-x8"
-    assert 0 < verdict["model_correction"]["whole"] < 1.3
+    assert 0 < verdict["model_correction"]["whole"] < 1.6
     assert "here it corrects" in verdict["sentence"]
 
 
