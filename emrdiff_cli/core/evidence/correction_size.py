@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-_MOST = 1.6  # on the whole: up to 1.3 on scenes that a shipped model is for, up to 15 on others
+_MOST = 1.4  # on the whole: up to 1.3 on scenes that a shipped model is for, up to 15 on others
 _MOST_ALONG = 5.0  # along the median direction: up to 4.6 on these, up to 35 on the others
 _PIXELS_EACH = 4  # LR pixels for each direction that is told
 _LEAST = 1e-30  # variance: nothing is divided by zero

@@ -20,12 +20,12 @@ def drawn(seed: int, spreads: NDArray[np.float64], count: int = 4000) -> NDArray
 def test_a_correction_like_the_residual_has_its_size_along_every_direction(factor: float) -> None:
     size = CorrectionSize.of(factor * drawn(1, SPREADS), drawn(2, SPREADS))
     assert size == pytest.approx((factor, factor), rel=0.05)
-    assert size.is_foreign == (factor > 1.6)
+    assert size.is_foreign == (factor > 1.4)
 
 
 def test_a_correction_where_nothing_is_left_is_foreign_however_small_on_the_whole() -> None:
     size = CorrectionSize.of(drawn(1, SPREADS[::-1]), drawn(2, np.array([4.0, 0.1, 0.1])))
-    assert size.whole < 1.6
+    assert size.whole < 1.4
     assert size.along > 5
     assert size.is_foreign
 
