@@ -87,6 +87,10 @@ class ModelError(InputError):
     """A model folder is missing, damaged or does not fit the scene."""
 
 
+class UnfitModelError(ModelError):
+    """A model is whole, but the scene's values, bands or materials are not those that it was made for."""
+
+
 class TorchError(EmrdiffError):
     """PyTorch, which models alone need, is missing or cannot be loaded."""
 

@@ -14,7 +14,7 @@ from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.evidence.verdict import Candidate, Verdict
 from emrdiff_cli.core.sensor.coverage import Coverage, MsiBandCoverage
 from emrdiff_cli.core.side_by_side import working_side_by_side
-from emrdiff_cli.errors import ModelError, UsageError
+from emrdiff_cli.errors import ModelError, UnfitModelError, UsageError
 from emrdiff_cli.fusion.band_order import BandOrder, order_concerns
 from emrdiff_cli.fusion.changed_mask import refuse_changed_mask, write_changed
 from emrdiff_cli.fusion.model_trial import tried_on
@@ -128,10 +128,11 @@ def fuse(
 
     The output changes only when everything is written and verified. With a sampler, what was done before an
     interruption is kept beside it, for `options.resume`. `geometry`: the pair's, where it is known; None: as the
-    options ask. `sampling`: who samples the tile rows, with the same
-    sampler; None: this process. Raises UsageError for `emrdiff` without a sampler, EmrdiffError's children, and
-    ModelError for a model that nobody named where the MSI's bands seem to stand in another order than its own, or
-    where tried on the pair it corrects more than there is to be corrected.
+    options ask. `sampling`: who samples the tile rows, with the same sampler; None: this process.
+
+    Raises UsageError for `emrdiff` without a sampler, EmrdiffError's children, and UnfitModelError for a model that
+    nobody named where the MSI's bands seem to stand in another order than its own, or where tried on the pair it
+    corrects more than there is to be corrected.
     """
     lr_path, msi_path, output = Path(lr_path), Path(msi_path), Path(output)
     end_point = end_point_of(method, None if sampler is None else sampler.config)
@@ -211,13 +212,13 @@ def _write_item(output: Path, when: str, spec: RasterSpec, options: FusionOption
 def _band_order(
     pair: PairReader, sampler: Sampler | None, seen: Coverage, model: Candidate | None
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Notes and warnings on the order of the model's bands in the pair; raises ModelError for one nobody named."""
+    """Notes and warnings on the order of the model's bands in the pair; UnfitModelError for one nobody named."""
     if sampler is None:
         return (), []
     lr, msi = pair.lr_info, pair.msi_info
     unlike = order_concerns(sampler.config, seen, lr.bands, msi.bands)
     if unlike and model is not None and not model.named:
-        raise ModelError(unlike[0])
+        raise UnfitModelError(unlike[0])
     return BandOrder.of(sampler.config, lr, msi).notes, unlike
 
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from emrdiff_cli import zoo
 from emrdiff_cli.core.evidence.verdict import Candidate
 from emrdiff_cli.core.side_by_side import working_side_by_side
-from emrdiff_cli.errors import EmrdiffError, ModelError, OutputExistsError, TorchError, UsageError
+from emrdiff_cli.errors import (
+    EmrdiffError,
+    ModelError,
+    OutputExistsError,
+    TorchError,
+    UnfitModelError,
+    UsageError,
+)
 from emrdiff_cli.fusion.fusing import FusionReport, check_fit, fuse, tile_size
 from emrdiff_cli.fusion.fusion_plan import FusionPlan, plan
 from emrdiff_cli.fusion.journal import Journal
@@ -221,14 +228,16 @@ def run_job(
 ) -> FusionReport:
     """Fuse the job's pair; the output records what it was made from. Raises EmrdiffError's children.
 
-    With `workers` they run the model, and this process does the rest; a method without a model is all its.
+    With `workers` they run the model, and this process does the rest; a method without a model is all its. A model
+    that nobody named is left where it does not fit the scene, or cannot be run here.
     """
     if chosen is None:
         return _fuse_without_model(job, None, _passed_over(job), progress)
     try:
         return _fuse_by_model(job, chosen, progress, workers)
     except (ModelError, TorchError) as error:
-        if job.settings.method != AUTO or job.settings.model is not None or workers is not None:
+        asked_for = job.settings.method != AUTO or job.settings.model is not None
+        if asked_for or (workers is not None and not isinstance(error, UnfitModelError)):
             raise
         # With PyTorch mended the model is to be run: no record that it was.
         recorded = None if isinstance(error, TorchError) else chosen

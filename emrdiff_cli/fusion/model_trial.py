@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.correction_size import CorrectionSize
 from emrdiff_cli.core.evidence.verdict import Candidate
-from emrdiff_cli.errors import ModelError
+from emrdiff_cli.errors import UnfitModelError
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler
 from emrdiff_cli.fusion.run import FusionRun
 from emrdiff_cli.fusion.tile_rows import Tiling, corrected_tile
@@ -28,8 +28,8 @@ def tried_on(
 ) -> tuple[Candidate | None, list[str]]:
     """Try a model on the pair of a run: what is known of it with that, and warnings of one that was asked for.
 
-    None that nothing is known of is tried, nor one whose run is resumed: it was. Raises ModelError for a model that
-    nobody named, where the scene is foreign to it.
+    None that nothing is known of is tried, nor one whose run is resumed: it was. Raises UnfitModelError for one
+    that nobody named, where the scene is foreign to it.
     """
     if model is None or sampler is None or run.plan.tiling is None or run.kept:
         return model, []
@@ -42,7 +42,7 @@ def tried_on(
         f"MSI leaves of the LR-HSI, along the median direction of spectra by {size.along:.1f} times"
     )
     if not model.named:
-        raise ModelError(said)
+        raise UnfitModelError(said)
     return known, [f"the model may do worse than --method {FAVOURITE}: {said}"]
 
 

@@ -33,7 +33,7 @@ from emrdiff_cli.core.sensor.observation import LrScene, Observation, Resampling
 from emrdiff_cli.core.sensor.offsets import common_offset, nearest_bands
 from emrdiff_cli.core.sensor.possible_values import PossibleValues
 from emrdiff_cli.core.sensor.resampling import apply_taps
-from emrdiff_cli.errors import ModelError
+from emrdiff_cli.errors import UnfitModelError
 from emrdiff_cli.fusion.band_order import BandOrder
 from emrdiff_cli.fusion.hole_notes import hole_notes
 from emrdiff_cli.fusion.observed_scene import (
@@ -356,7 +356,7 @@ def _calibration(
 ) -> Calibration:
     """The model's calibration, or the scene's own, for bands in the order of the scene.
 
-    Raises ModelError when the values are in other units.
+    Raises UnfitModelError when the values are in other units.
     """
     scene, usable = order.of_scene(scene), order.of_hsi(usable)
     if sampler.calibration is None:
@@ -366,7 +366,7 @@ def _calibration(
     for name, values, level in zip(("LR-HSI", "HR-MSI"), (hsi, scene.msi), usual, strict=True):
         found = float(np.abs(values[:, scene.valid]).mean()) if scene.valid.any() else level
         if not level / _UNIT_FACTOR <= found <= level * _UNIT_FACTOR:
-            raise ModelError(
+            raise UnfitModelError(
                 f"the {name}'s values are on average {found:.3g}, those the model was trained on {level:.3g}: "
                 "they seem to be in other units; record the scale in the file (reflectance scale factor or GDAL's)"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import rasterio
 from numpy.typing import NDArray
 
 from emrdiff_cli import simulate
+from emrdiff_cli.fusion.cluster import Workers
+from emrdiff_cli.fusion.job import FusionJob, choose_model, run_job
+from emrdiff_cli.fusion.options import FusionSettings
 from tests.support.front_door import Run, front_door
 from tests.support.places import SAMPLE
 
@@ -52,6 +56,13 @@ def write_pair(folder: Path, *, foreign: bool) -> Pair:
     return Pair(pair.lr_hsi, pair.hr_msi, np.ascontiguousarray(truth))
 
 
+class Nobody:
+    """Workers that must not be asked."""
+
+    def sample_rows(self, *_asked: object) -> None:
+        raise AssertionError("asked")
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     return front_door(monkeypatch, capfd)
@@ -80,3 +91,11 @@ def test_a_foreign_scene_is_left_to_its_own_evidence_unless_the_model_is_named(
     assert again.code == 0
     assert "Warning: the model may do worse than --method kriging: it was made for scenes unlike" in again.err
     assert pair.error(named) > 2 * pair.error(left)
+
+
+def test_workers_are_not_asked_for_a_foreign_scene(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, foreign=True)
+    job = FusionJob(pair.lr, pair.msi, tmp_path / "fused.tif", FusionSettings(device="cpu"))
+    done = run_job(job, choose_model(job), workers=cast(Workers, Nobody()))
+    assert done.method == "kriging"
+    assert any("is left: it was made for scenes unlike" in said for said in done.warnings)
