@@ -37,7 +37,8 @@ def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[
 
     An exception, an interruption too, is raised once those under way are done; the others are left.
     """
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(allowed_threads()) as pool:
+    threads = allowed_threads()  # before BLAS is held to one
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         try:
             return list(pool.map(work, items))
         finally:
