@@ -73,20 +73,11 @@ class RowBlocks:
         held: Field | None = None
         first = 0
         for top, values in rows:
-            if (
-                block is not None
-                and (top, top + values.shape[1]) == block
-                and (held is None or not held.shape[1])
-            ):
-                yield top, values
-                held, first = values[:, :0], block[1]
-                block = next(wanted, None)
-                continue
             if held is None:
-                start = top if block is None else min(top, block[0])
-                held, first = np.pad(values, ((0, 0), (top - start, 0), (0, 0))), start
+                first = top if block is None else min(top, block[0])
+                held = values if first == top else np.pad(values, ((0, 0), (top - first, 0), (0, 0)))
             else:
-                held = np.concatenate([held, values], axis=1)
+                held = np.concatenate([held, values], axis=1) if held.shape[1] else values
             while block is not None and block[1] <= first + held.shape[1]:
                 yield block[0], held[:, block[0] - first : block[1] - first]
                 held, first = held[:, block[1] - first :], block[1]

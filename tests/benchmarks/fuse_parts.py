@@ -137,8 +137,8 @@ def _count(part: str, module: str, name: str) -> None:
 def run(arguments: Sequence[str]) -> dict[str, float]:
     """Seconds of each part of `emrdiff fuse` in this process, which only a fresh one tells."""
     # What loads a module that is not loaded yet, whoever asks.
-    loading: Any = importlib.import_module("_frozen_importlib")
-    loading._find_and_load = _counted(IMPORTS, loading._find_and_load)
+    machinery: Any = importlib.import_module("_frozen_importlib")
+    machinery._find_and_load = _counted(IMPORTS, machinery._find_and_load)
     ThreadPoolExecutor.submit = _inherited(ThreadPoolExecutor.submit)  # type: ignore[method-assign]
     from emrdiff_cli.runtime.collector import loading, set_aside
 

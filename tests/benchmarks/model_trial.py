@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,21 +60,21 @@ class Result(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     options = _parser().parse_args(arguments)
-    models = {
-        "chikusei-x8": Model(
-            "chikusei-x8", "sentinel-2a:B2,B3,B4,B8", 0.6, ("sample", "enmap_potsdam", "aviris_la205")
-        ),
-        "cave-x8": Model("cave-x8", str(options.data / "srf" / "nikon_d700.csv"), 4095.0, tuple(_SPANS)),
-    }
+    camera = str(options.data / "srf" / "nikon_d700.csv")
+    models = (
+        Model("chikusei-x8", "sentinel-2a:B2,B3,B4,B8", 0.6, ("sample", "enmap_potsdam", "aviris_la205")),
+        Model("cave-x8", camera, 4095.0, tuple(_SPANS)),
+    )
     columns = ["model", "scenes of", "pairs", "gain (dB)", "on the whole", "median direction", "kept"]
     sys.stdout.write(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|\n")
-    for name in options.models:
-        for folder in models[name].folders:
-            for noise_db in _NOISE:
-                found = list(_results(models[name], folder, noise_db, options))
-                told = f"`{folder}`" + ("" if noise_db is None else f", {noise_db:g} dB")
-                sys.stdout.write(_row(name, told, found) + "\n")
-                sys.stdout.flush()
+    for model in models:
+        if model.name not in options.models:
+            continue
+        for folder, noise_db in product(model.folders, _NOISE):
+            found = list(_results(model, folder, noise_db, options))
+            told = f"`{folder}`" + ("" if noise_db is None else f", {noise_db:g} dB")
+            sys.stdout.write(_row(model.name, told, found) + "\n")
+            sys.stdout.flush()
     return 0
 
 
@@ -81,18 +82,18 @@ def _results(
     model: Model, folder: str, noise_db: float | None, options: argparse.Namespace
 ) -> Iterator[Result]:
     config = zoo.find(model.name).config
-    wanted = np.array(config.hsi_centres_nm)
+    wanted, ratio = np.array(config.hsi_centres_nm), int(config.ratio)
     grounds = list(read_grounds(options.data, folder, options.made))
     for ground in grounds[:: max(1, len(grounds) // options.most)][: options.most]:
-        truth = _at(wanted, _wavelengths(folder, len(ground.truth)), ground.truth) * np.float32(model.largest)
-        rows, cols = (side // int(config.ratio) * int(config.ratio) for side in truth.shape[1:])
-        truth = truth[:, :rows, :cols]
-        pair = simulate(truth, ratio=int(config.ratio), srf=model.srf, wavelengths=wanted, noise_db=noise_db)
+        own = np.linspace(*_SPANS[folder], len(ground.truth))
+        rows, cols = (side // ratio * ratio for side in ground.truth.shape[1:])
+        truth = _at(wanted, own, ground.truth[:, :rows, :cols]) * np.float32(model.largest)
+        pair = simulate(truth, ratio=ratio, srf=model.srf, wavelengths=wanted, noise_db=noise_db)
         how = partial(
             fuse,
             pair.lr_hsi,
             pair.hr_msi,
-            ratio=config.ratio,
+            ratio=ratio,
             wavelengths=wanted,
             msi_wavelengths=config.msi_centres_nm,
         )
@@ -106,11 +107,6 @@ def _results(
             for one in (kriged, by_model)
         ]
         yield Result(10 * float(np.log10(errors[0] / errors[1])), size)
-
-
-def _wavelengths(folder: str, bands: int) -> Doubles:
-    """Those of a folder's bands (nm), evenly spaced."""
-    return np.linspace(*_SPANS[folder], bands)
 
 
 def _at(wanted: Doubles, own: Doubles, cube: Cube) -> Cube:

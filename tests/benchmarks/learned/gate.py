@@ -49,6 +49,12 @@ def by_block(fields: Doubles) -> Doubles:
     return np.stack([block.sum(axis=(1, 2)) for block in blocks], axis=1)
 
 
+def jackknifed(left_out: Doubles) -> float:
+    """The standard error of what comes out as `left_out` (n,) where each block is left out once."""
+    count = len(left_out)
+    return float(np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum()))
+
+
 class Support(NamedTuple):
     """The best `share` of a correction, and its standard error."""
 
@@ -60,9 +66,7 @@ class Support(NamedTuple):
         """By the jackknife over blocks (2, n)."""
         along, own = products.sum(axis=1)
         left_out = (along - products[0]) / np.maximum(own - products[1], 1e-30)
-        count = len(left_out)
-        variance = (count - 1) / count * np.square(left_out - left_out.mean()).sum()
-        return cls(float(along / max(own, 1e-30)), float(np.sqrt(variance)))
+        return cls(float(along / max(own, 1e-30)), jackknifed(left_out))
 
     @property
     def strength(self) -> float:

@@ -23,13 +23,13 @@ from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.msi_agreement import MsiAgreement
 from emrdiff_cli.core.sensor.observation import Strip
 from tests.benchmarks.learned.kriged_scene import AXES, SEEN, KrigedScene
+from tests.benchmarks.learned.residual import WIDTH, convolution
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 OWN = 4  # coordinates of the network's own
 ANSWERS = AXES + OWN + 1
-_WIDTH = 24
 _DILATIONS = (1, 2, 4, 1)
 _AT_FIRST = 0.05  # weights of its own coordinates, which nothing would pull from 0
 
@@ -39,9 +39,9 @@ class ColourWarp(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = _convolution(SEEN, 1)
-        self.blocks = nn.ModuleList(_convolution(_WIDTH, dilation) for dilation in _DILATIONS)
-        self.last = nn.Conv2d(_WIDTH, ANSWERS, 1, bias=False)
+        self.first = convolution(SEEN)
+        self.blocks = nn.ModuleList(convolution(WIDTH, dilation) for dilation in _DILATIONS)
+        self.last = nn.Conv2d(WIDTH, ANSWERS, 1, bias=False)
         nn.init.zeros_(self.last.weight)
         nn.init.normal_(self.last.weight[AXES : AXES + OWN], std=_AT_FIRST)
 
@@ -52,10 +52,6 @@ class ColourWarp(nn.Module):
             hidden = hidden + block(nn.functional.silu(hidden))
         answer: Tensor = self.last(nn.functional.silu(hidden))
         return answer
-
-
-def _convolution(channels: int, dilation: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, _WIDTH, 3, padding=dilation, dilation=dilation, padding_mode="replicate")
 
 
 def leading(kernel: ColourKernel) -> tuple[NDArray[np.intp], Field]:

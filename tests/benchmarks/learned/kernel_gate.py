@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from tests.benchmarks.learned.gate import STRENGTHS, Trial, by_block
+from tests.benchmarks.learned.gate import STRENGTHS, Trial, by_block, jackknifed
 from tests.benchmarks.learned.kernel import LearnedKriging
 from tests.benchmarks.learned.kriged_scene import KrigedPair, KrigedScene
 
@@ -34,12 +34,12 @@ class MissedLess(NamedTuple):
         """By the squares of the errors in each strength, by block (n,), the jackknife over these."""
         own, best = squares[0.0], cls(0.0, 0.0, 0.0)
         for strength, found in squares.items():
-            taken, count = own - found, len(own)
+            taken = own - found
             share = taken.sum() / max(own.sum(), 1e-30)
             left_out = (taken.sum() - taken) / np.maximum(own.sum() - own, 1e-30)
-            error = np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum())
+            error = jackknifed(left_out)
             if share - error > best.share - best.error:
-                best = cls(strength, float(share), float(error))
+                best = cls(strength, float(share), error)
         return best
 
 

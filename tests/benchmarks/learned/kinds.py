@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tests.benchmarks.learned.gate import AppliedResidual, trials
+from tests.benchmarks.learned.gate import AppliedResidual, Trial
 from tests.benchmarks.learned.kernel import ColourWarp
 from tests.benchmarks.learned.kernel_gate import AppliedKernel
 from tests.benchmarks.learned.kriged_scene import KrigedPair
@@ -59,7 +58,7 @@ class Applied(Protocol):
 class Kind:
     """A new `net`; an `example` of a pair of `side` LR pixels or less, and from the tensors it was `kept_as`.
 
-    `pairs` of each sensor are learned from. `tried`: a pair on which networks are applied.
+    `pairs` of each sensor are learned from. `applied`: a network to a pair with its trials.
     """
 
     net: Callable[[], nn.Module]
@@ -67,15 +66,7 @@ class Kind:
     kept_as: Callable[..., Example]
     side: int
     pairs: int
-    tried: Callable[[KrigedPair], Callable[[nn.Module], Applied]]
-
-
-def _with_trials(pair: KrigedPair) -> Callable[[nn.Module], Applied]:
-    return partial(AppliedResidual.of, pair, list(trials(pair.pair)))
-
-
-def _by_kernel(pair: KrigedPair) -> Callable[[nn.Module], Applied]:
-    return partial(AppliedKernel.of, pair, list(trials(pair.pair)))
+    applied: Callable[[KrigedPair, Sequence[Trial], nn.Module], Applied]
 
 
 KINDS = {
@@ -85,7 +76,7 @@ KINDS = {
         kept_as=ResidualExample.kept_as,
         side=15,
         pairs=80,
-        tried=_with_trials,
+        applied=AppliedResidual.of,
     ),
     "kernel": Kind(
         net=ColourWarp,
@@ -93,6 +84,6 @@ KINDS = {
         kept_as=Problem.kept_as,
         side=20,
         pairs=160,
-        tried=_by_kernel,
+        applied=AppliedKernel.of,
     ),
 }

@@ -20,9 +20,9 @@ from tests.benchmarks.learned.kriged_scene import AXES, SEEN, KrigedPair, Kriged
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
-COMPONENTS = 8  # the leading ones, that are corrected
+COMPONENTS = 8  # the leading ones, that are learned from and corrected
 OWN, CERTAINTY = 3, 2
-_WIDTH = 24
+WIDTH = 24
 _DILATIONS = (1, 2, 1)
 _LARGEST = 20.0  # sigma, that are shown
 _LEAST = 1e-30
@@ -35,11 +35,11 @@ class ResidualNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.own = _convolution(OWN, bias=False)
-        self.scene = _convolution(SEEN)
-        self.certainty = _convolution(CERTAINTY)
-        self.blocks = nn.ModuleList(_convolution(_WIDTH, dilation) for dilation in _DILATIONS)
-        self.last = nn.Conv2d(_WIDTH, 1, 1, bias=False)
+        self.own = convolution(OWN, bias=False)
+        self.scene = convolution(SEEN)
+        self.certainty = convolution(CERTAINTY)
+        self.blocks = nn.ModuleList(convolution(WIDTH, dilation) for dilation in _DILATIONS)
+        self.last = nn.Conv2d(WIDTH, 1, 1, bias=False)
         nn.init.zeros_(self.last.weight)
 
     def forward(self, own: Tensor, certainty: Tensor, seen: Tensor) -> Tensor:
@@ -56,9 +56,10 @@ class ResidualNet(nn.Module):
         return answer
 
 
-def _convolution(channels: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
+def convolution(channels: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A layer of 3 x 3 to WIDTH channels, the edges replicated."""
     return nn.Conv2d(
-        channels, _WIDTH, 3, padding=dilation, dilation=dilation, bias=bias, padding_mode="replicate"
+        channels, WIDTH, 3, padding=dilation, dilation=dilation, bias=bias, padding_mode="replicate"
     )
 
 

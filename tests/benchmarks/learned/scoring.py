@@ -12,7 +12,7 @@ from torch import nn
 from emrdiff_cli.core.diffusion.supervision import SupervisedPair
 from emrdiff_cli.core.metrics.cube import score
 from tests.benchmarks.geometry_pairs import four_boxes
-from tests.benchmarks.learned.gate import STRENGTHS
+from tests.benchmarks.learned.gate import STRENGTHS, trials
 from tests.benchmarks.learned.grounds import Conditions, Ground, make_pair, realistic
 from tests.benchmarks.learned.kinds import Kind
 from tests.benchmarks.learned.kriged_scene import KrigedPair
@@ -38,10 +38,10 @@ def pairs_of(ground: Ground, seed: int) -> Iterator[tuple[str, SupervisedPair]]:
 def compare(pair: SupervisedPair, kind: Kind, nets: Mapping[str, nn.Module]) -> dict[str, Scored]:
     """For each network: PSNR and SAM in each of the STRENGTHS, and then as strongly as the pair supports it."""
     kriged = KrigedPair.of(pair)
-    tried = kind.tried(kriged)
+    tried = list(trials(pair))
     found = {}
     for name, net in nets.items():
-        applied = tried(net)
+        applied = kind.applied(kriged, tried, net)
         supported = applied.support
         strengths = (*STRENGTHS, supported.strength)
         scores = [_scores(kriged, applied.mean(strength)) for strength in strengths]

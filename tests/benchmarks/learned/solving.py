@@ -16,10 +16,10 @@ from emrdiff_cli.core.methods.colour_kernel import centre_of, cover, neighbourho
 from emrdiff_cli.core.methods.covariance import USUAL
 from tests.benchmarks.learned.kernel import OWN, leading
 from tests.benchmarks.learned.kriged_scene import AXES, KrigedPair
+from tests.benchmarks.learned.residual import COMPONENTS
 
 Floats = NDArray[np.floating[Any]]
 
-COMPONENTS = 8  # the leading ones, that are learned from
 _SCORED = 2048  # HR pixels of a pair, at most
 _CANDIDATES = 1500  # HR pixels that landmarks are chosen among
 _JITTER = 1e-6  # on the landmarks' variances
