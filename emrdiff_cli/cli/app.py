@@ -8,8 +8,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import FrameType, TracebackType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -87,11 +88,17 @@ def _root(
     """
 
 
+@cache
+def commands() -> Any:
+    """The group of commands that Typer makes of the functions: once a process, as it takes longer than `info`."""
+    return typer.main.get_command(app)
+
+
 def _run() -> None:
     """Run a command to its end, its results out of the buffer: after that nobody would learn that they are lost."""
     try:
         # As `app()` does, but for its own hook on exceptions.
-        typer.main.get_command(app)()
+        commands()()
     except SystemExit:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-import typer
 
-from emrdiff_cli.cli.app import app
+from emrdiff_cli.cli.app import commands
 from emrdiff_cli.cli.panels import PANELS
 from tests.support.front_door import Run
 
-COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = sorted(commands().commands)
 FEW = 8
 SHARED = {"--register", "--shift", "--mask", "--overwrite", "--json", "--quiet", "--device"}
 

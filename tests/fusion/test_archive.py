@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrdiff_cli.cli.app import app
+from emrdiff_cli.cli.app import commands
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion import job as fusion_job
 from emrdiff_cli.fusion.batch import Status, fuse_archive
@@ -164,7 +163,5 @@ def test_an_input_that_was_touched_is_another(tmp_path: Path, name: str) -> None
 
 
 def test_every_option_is_a_parameter_of_the_command_by_its_flag() -> None:
-    group: Any = typer.main.get_command(app)
-    command = group.commands["fuse"]
-    flags = {parameter.name: parameter.opts for parameter in command.params}
+    flags = {parameter.name: parameter.opts for parameter in commands().commands["fuse"].params}
     assert {name for name, known in OPTIONS.items() if known.flag not in flags[name]} == set()

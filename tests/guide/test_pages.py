@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import rasterio
-import typer
 
 from emrdiff_cli.guide import PAGES, SECTIONS, read_page, title_of
 from tests.support import downloads
@@ -103,13 +102,12 @@ def test_the_job_of_the_archive_goes_on_where_it_was(
 @pytest.mark.parametrize("page", [*PAGES, "README"])
 def test_every_command_that_is_shown_can_be_typed(page: str) -> None:
     """Names, options and their values are the commands'."""
-    from emrdiff_cli.cli.app import app
+    from emrdiff_cli.cli.app import commands
 
-    group = typer.main.get_command(app)
+    group = commands()
     for line in command_lines(README if page == "README" else read_page(page)):
         _, name, *arguments = shlex.split(re.sub(r"\$\w+|\{\}", "1", line))
-        command = group.commands[name]  # type: ignore[attr-defined]
-        command.make_context(name, arguments)
+        group.commands[name].make_context(name, arguments)
 
 
 def test_every_page_is_listed_and_linked_and_links_lead_somewhere() -> None:

@@ -15,7 +15,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from random import Random
 
@@ -93,15 +92,13 @@ def _warm() -> None:
     import h5py  # noqa: F401
     import scipy.io  # noqa: F401
     import torch  # noqa: F401
-    import typer.main
 
     import emrdiff_cli.cli.app
     import emrdiff_cli.conversion.convert
     import emrdiff_cli.fusion.pair_tiles
     import emrdiff_cli.training.model_folder  # noqa: F401
 
-    # The same commands each time; and no power is cut here.
-    typer.main.get_command = lru_cache(typer.main.get_command)
+    # No power is cut here.
     os.fsync = lambda file: None  # type: ignore[assignment]
     warnings.simplefilter("always", RuntimeWarning)
     warnings.simplefilter("always", UserWarning)
