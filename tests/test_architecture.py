@@ -41,6 +41,8 @@ TORCH_PARTS = {
     "core.network",
     "core.convolution",
     "core.tile_network",
+    "core.device_memory",
+    "core.methods.device_evaluator",
     *(f"core.diffusion.{name}" for name in ("emr_diff", "noise", "chain", "learning", "muon", "supervision")),
 }
 

@@ -15,7 +15,6 @@ from emrdiff_cli.cli.fuse_archive import ArchiveOptions, fuse_listed
 from emrdiff_cli.cli.fuse_plan import print_plan
 from emrdiff_cli.cli.options import (
     AsJson,
-    Device,
     Mask,
     NumThreads,
     OutputFormat,
@@ -63,7 +62,7 @@ def fuse(
     overlap: fuse_options.Overlap = None,
     batch_size: fuse_options.BatchSize = None,
     max_memory: fuse_options.MaxMemory = None,
-    device: Device = "auto",
+    device: fuse_options.Device = "auto",
     precision: fuse_options.Precision = "auto",
     num_threads: NumThreads = None,
     driver: OutputFormat = None,

@@ -46,6 +46,14 @@ Steps = Annotated[
     typer.Option(min=1, help="Sampling steps [the model's, 5].", rich_help_panel=panels.METHOD, metavar="N"),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the draw.", rich_help_panel=panels.METHOD, metavar="N")]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        help="Of the network, and of kriging on large scenes: auto, cpu, cuda or cuda:N.",
+        rich_help_panel=panels.COMPUTING,
+    ),
+]
 Precision = Annotated[
     AskedPrecision,
     typer.Option(

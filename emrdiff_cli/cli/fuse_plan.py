@@ -34,6 +34,8 @@ def _lines(plan: FusionPlan) -> Iterator[tuple[str, str]]:
     yield "Geometry", plan.geometry
     name = plan.method if plan.model is None else f"{plan.method} with model {plan.model}"
     yield "Method", f"{name}: {plan.method_by}"
+    if plan.evaluated_on != "cpu":
+        yield "Device", f"{plan.evaluated_on} evaluates kriging; the time is reckoned as if processors did"
     if plan.tile is not None:
         side, overlap = plan.tile
         yield (

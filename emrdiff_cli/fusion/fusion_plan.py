@@ -9,6 +9,7 @@ from typing import Any
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.errors import WriteError
+from emrdiff_cli.fusion.evaluator_choice import choose_evaluator
 from emrdiff_cli.fusion.fusing import end_point_of, opened, refuse_inputs
 from emrdiff_cli.fusion.memory import (
     choose_batch_size,
@@ -43,7 +44,8 @@ class FusionPlan:
 
     `lr_hsi`, `hr_msi`: what is read. `geometry`, `method_by`: what decides. `least_memory_bytes`: the peak with as
     many tiles at a time as were asked for, else one; `peak_memory_bytes` with as many as would be, `batch_size`.
-    `scratch_bytes`: in files beside the output meanwhile. `model`: its name. `time`: None where nothing was tried.
+    `scratch_bytes`: in files beside the output meanwhile. `model`: its name. `time`: of processors alone, None
+    where nothing was tried. `evaluated_on`: the device of kriging's evaluation.
     """
 
     output: str
@@ -70,6 +72,7 @@ class FusionPlan:
     method_by: str = ""
     model: str | None = None
     time: TimeEstimate | None = None
+    evaluated_on: str = "cpu"
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values for JSON."""
@@ -102,7 +105,9 @@ def plan(
         refuse_unknown_options(spec)
         area = output_area(pair, options)
         tiling = None if config is None else tiling_over(area, pair, config, options)
-        memory = estimate_memory(pair, spec, method, config, tiling, options)
+        end = method if config is None else config.end_point
+        evaluator = choose_evaluator(options.device, end, pair, with_model=config is not None)
+        memory = estimate_memory(pair, spec, method, config, tiling, options, evaluator)
         threads = thread_count(options.num_threads)
         batch_size = choose_batch_size(memory, options.batch_size, options.max_memory, threads)
         tiles = 0 if tiling is None else len(tiling.tiles)
@@ -131,6 +136,7 @@ def plan(
         free_memory_bytes=free_memory(),
         scratch_bytes=scratch_bytes(pair, method, config),
         time=time_needed,
+        evaluated_on=evaluator.device,
     )
 
 

@@ -295,8 +295,11 @@ def _fuse_by_model(
         "emrdiff_seed": str(asked.seed),
         PRECISION_TAG: asked.precision,
     }
+    # A device that is named may be the workers' alone.
+    own = asked.device if workers is None or asked.device == "cpu" else "auto"
+    options = replace(asked, provenance=provenance, device=own)
     return fuse(
-        *(job.lr_hsi, job.hr_msi, job.output, "emrdiff", sampler, replace(asked, provenance=provenance)),
+        *(job.lr_hsi, job.hr_msi, job.output, "emrdiff", sampler, options),
         model=_candidate(job, chosen) if asked.method == AUTO else None,
         progress=progress,
         sampling=sampling,

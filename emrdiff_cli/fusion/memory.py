@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from emrdiff_cli.config import ModelConfig
+from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.row_blocks import ROWS_AT_ONCE
@@ -69,10 +70,12 @@ def estimate_memory(
     config: ModelConfig | None,
     tiling: Tiling | None,
     options: FusionOptions | None = None,
+    evaluator: Evaluator = ON_PROCESSOR,
 ) -> MemoryEstimate:
     """The peak: of the scene only a part of what is at LR grows with its height, the rest lies in files.
 
-    `method`: the one that is run, of a model its end point counts. `options`: whether errors are told.
+    `method`: the one that is run, of a model its end point counts. `options`: whether errors are told; `evaluator`:
+    whether it loads torch.
     """
     end = method if config is None else config.end_point
     lr, hr = pair.alignment.lr_window, pair.alignment.hr_window
@@ -90,9 +93,10 @@ def estimate_memory(
     fixed += max(reading, fitting, writing + _WRITING_MSI_COPIES * msi * pixels)
     if options is not None and options.tells_errors:
         fixed += _of_told_errors(pair, bands, drawn=options.samples > 0)
+    if config is not None or evaluator is not ON_PROCESSOR:
+        fixed += _TORCH
     if config is None or tiling is None:
         return MemoryEstimate(fixed, 0.0)
-    fixed += _TORCH
     tile = tiling.rows[0].tiles[0]
     k, pixels = config.hsi_channels, tile.height * tile.width
     fixed += _ROW_COPIES * math.prod(tiling.row_shape(k)) * _FLOAT

@@ -59,8 +59,9 @@ class FusionOptions:
     """How a scene is cut and what is written; `tile_size` says what `tile` 0 and `overlap` None stand for.
 
     `batch_size` None: as many tiles at a time as the memory holds, 4 or one a thread at most. `num_threads`: of the
-    CPU; None: as `thread_count`. `bounds`: left, bottom, right, top
-    in the MSI's CRS of the part that is written; None: all. `register`, `shift` and `psf_fwhm`: the pair's
+    CPU; None: as `thread_count`. `device`: that kriging is evaluated on, as `choose_evaluator` takes it. `bounds`:
+    left, bottom, right, top in the MSI's CRS of the part that is written; None: all. `register`, `shift` and
+    `psf_fwhm`: the pair's
     geometry, as `pair.registration.register` takes them. `effort`: how much of the pair is looked at where the
     method is left to it. `src_nodata` and `mask`: as `open_pair` takes them. `srf`: the MSI's response, as
     `choose_response` takes it. `clip`: a `dtype` may cut values off. `physical`: values that cannot be are
@@ -100,6 +101,7 @@ class FusionOptions:
     )
     batch_size: int | None = field(default=None, metadata=option("--batch-size", option_cells.at_least(1)))
     num_threads: int | None = field(default=None, metadata=option("--num-threads", option_cells.at_least(1)))
+    device: str = field(default="cpu", metadata=option("--device", option_cells.words))
     max_memory: int | None = field(default=None, metadata=option("--max-memory", option_cells.size))
     driver: Driver | None = field(
         default=None,
@@ -181,7 +183,7 @@ class FusionSettings(FusionOptions):
     """The options of the command: how a scene is fused, and by which sampler, whose identity holds what decides.
 
     `model`: a name or folder, None for the shipped one that fits. `steps` None: the model's. `report`: folder
-    of a page about the fusion. `precision`: of the network, `auto` by measurement.
+    of a page about the fusion. `device`: the network's too. `precision`: of the network, `auto` by measurement.
     """
 
     method: MethodChoice = field(
@@ -189,7 +191,7 @@ class FusionSettings(FusionOptions):
     )
     model: str | None = field(default=None, metadata=option("--model", option_cells.model))
     steps: int | None = field(default=None, metadata=option("--steps", option_cells.at_least(1)))
-    device: str = field(default="auto", metadata=option("--device", option_cells.words))
+    device: str = field(default="auto", metadata=FusionOptions.__dataclass_fields__["device"].metadata)
     precision: AskedPrecision = field(
         default="auto", metadata=option("--precision", option_cells.one_of(get_args(AskedPrecision)))
     )

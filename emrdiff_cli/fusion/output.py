@@ -130,7 +130,7 @@ def expanded(
     window = Window(top, 0, correction.shape[1], scene.width)
     msi, msi_valid = scene.pair.read_msi(window)
     up = scene.resampling.up_part(window)
-    coefficients = scene.end.fitted.tile(msi, *up).values
+    coefficients = scene.evaluator.tile(scene.end.fitted, msi, *up).values
     coefficients += correction
     values = scene.end.basis.expand(coefficients)
     if scene.end.outside is not None:

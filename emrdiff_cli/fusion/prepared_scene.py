@@ -21,6 +21,7 @@ from emrdiff_cli.core.diffusion.msi_scale import (
 )
 from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.core.methods.scene_end_point import (
     SceneEndPoint,
     choose_basis,
@@ -45,7 +46,7 @@ from emrdiff_cli.fusion.observed_scene import (
     observe_scene,
 )
 from emrdiff_cli.fusion.row_blocks import RowBlocks
-from emrdiff_cli.methods import METHODS, EndPoint
+from emrdiff_cli.methods import FAVOURITE, METHODS, EndPoint
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.raster.fill_warnings import fill_warnings
 from emrdiff_cli.raster_info import Window
@@ -86,7 +87,8 @@ class PreparedScene:
     sampler. `fill`: probable fill of the LR-HSI and of the HR-MSI. `msi_factor` and
     `msi_offset`, which is taken off before, are in the pair already.
     `missing`: LR pixels without a value in some of the fused bands, nodata in these alone. `lost`: shares of the
-    pixels that have values in some bands, and are nodata in all. `large`: where what grows with the scene is put.
+    pixels that have values in some bands, and are nodata in all. `large`: where what grows with the scene is put;
+    `evaluator`: who works at HR pixels.
     """
 
     pair: PairReader
@@ -106,6 +108,7 @@ class PreparedScene:
     msi_offset: float = 0.0
     covariance: Covariance = USUAL
     large: LargeArrays = IN_MEMORY
+    evaluator: Evaluator = ON_PROCESSOR
 
     @property
     def height(self) -> int:
@@ -159,6 +162,8 @@ class PreparedScene:
                 f"{self.ground.share:.2%} of the LR pixels contradict the rest of the pair (changed ground, "
                 "clouds, shadows): they take no detail of the MSI, and nothing is learned from them"
             )
+        if self.evaluator is not ON_PROCESSOR and self.end.method == FAVOURITE:
+            notes.append(f"{FAVOURITE} was evaluated on {self.evaluator.device}")
         return tuple(notes)
 
     @property
@@ -257,13 +262,14 @@ def prepare_scene(
     observed: ObservedScene | None = None,
     covariance: Covariance | None = None,
     large: LargeArrays = IN_MEMORY,
+    evaluator: Evaluator = ON_PROCESSOR,
 ) -> PreparedScene:
     """Work out everything scene-wide of a pair, in passes over the MSI by strips.
 
     `observed`: the pair at LR; None: it is observed here. `covariance`: of a kriging; None: the one that the pair
-    asks for where kriging is the method itself. `large`: where what grows with the scene is put. A model with fixed
-    bands sees the unusable ones interpolated between the others. LR pixels that the rest of the pair contradicts
-    take no part in what is found on the scene.
+    asks for where kriging is the method itself. `large`: where what grows with the scene is put; `evaluator`: who
+    works at HR pixels. A model with fixed bands sees the unusable ones interpolated between the others. LR pixels
+    that the rest of the pair contradicts take no part in what is found on the scene.
     """
     observed = observed or observe_scene(pair, large)
     seen, lr, unusable = observed.seen, observed.lr, observed.unusable
@@ -292,10 +298,12 @@ def prepare_scene(
     return PreparedScene(
         pair=pair,
         end=find_end_point(
-            fitted, pair.strips, pair.resampling, end_point, basis, covariance, sampler is None, large
+            *(fitted, pair.strips, pair.resampling, end_point, basis, covariance, sampler is None),
+            *(large, evaluator),
         ),
         covariance=covariance,
         large=large,
+        evaluator=evaluator,
         channels=None if calibration is None else calibration.channels,
         edge_range=seen.edge_range,
         lr_valid=observed.lr_valid,

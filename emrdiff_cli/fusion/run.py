@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.verdict import Verdict
 from emrdiff_cli.core.large_arrays import LargeArrays
+from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.errors import InputError, UsageError
+from emrdiff_cli.fusion.evaluator_choice import choose_evaluator
 from emrdiff_cli.fusion.evidence import verdict_on
 from emrdiff_cli.fusion.journal import Begun, Journal, Key
 from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk, scratch_bytes
@@ -98,7 +100,13 @@ class Tally:
 
 
 def make_plan(
-    pair: PairReader, output: Path, sampler: Sampler | None, method: str, options: FusionOptions, new: bool
+    pair: PairReader,
+    output: Path,
+    sampler: Sampler | None,
+    method: str,
+    options: FusionOptions,
+    new: bool,
+    evaluator: Evaluator = ON_PROCESSOR,
 ) -> Plan:
     """Decide; raises UsageError and WriteError where the memory or the disk does not hold it."""
     area = output_area(pair, options)
@@ -107,7 +115,7 @@ def make_plan(
     if tiling is not None:
         spec = replace(spec, tags={**spec.tags, **edges_of(tiling.tiles, area).tags()})
     config = None if sampler is None else sampler.config
-    estimate = estimate_memory(pair, spec, method, config, tiling, options)
+    estimate = estimate_memory(pair, spec, method, config, tiling, options, evaluator)
     batch_size = choose_batch_size(
         estimate, options.batch_size, options.max_memory, thread_count(options.num_threads)
     )
@@ -135,6 +143,7 @@ def begin(
     `known`: the pair's geometry; None: as the options ask, or as the unfinished run has it.
     A run with a sampler keeps a journal; one without is quick, and is not resumed.
     """
+    evaluator = choose_evaluator(options.device, method, pair, with_model=sampler is not None)
     journal = Journal(output)
     key = {} if sampler is None else run_key(pair, output, sampler, choice, options)
     large = ScratchArrays(output.absolute().parent)
@@ -143,8 +152,8 @@ def begin(
     pair, options = geometry.applied(pair), _with_decided(options, begun, geometry)
     settled = _settle_method(pair, method, sampler, options, large, progress)
     named = settled.method if sampler is None else "emrdiff"
-    plan = make_plan(pair, output, sampler, named, options, begun is None)
-    scene = _settle_scene(pair, begun, settled, sampler, large, progress)
+    plan = make_plan(pair, output, sampler, named, options, begun is None, evaluator)
+    scene = _settle_scene(pair, begun, settled, sampler, large, evaluator, progress)
     plan = replace(plan, spec=replace(plan.spec, tags={**plan.spec.tags, **scene.tags}))
     anew = (_NOTHING,) if options.resume and begun is None else ()
     run = FusionRun(plan, scene, geometry, None, notes=anew, verdict=settled.verdict)
@@ -214,15 +223,18 @@ def _settle_scene(
     settled: _SettledMethod,
     sampler: Sampler | None,
     large: LargeArrays,
+    evaluator: Evaluator,
     progress: Progress | None,
 ) -> PreparedScene:
     """The scene of the run that was begun, or the method fitted."""
     scene = None if begun is None else _kept_scene(pair, begun)
-    if scene is None:
-        _say(progress, pair, "fitting the scene")
-        with at_once():
-            scene = prepare_scene(pair, settled.method, sampler, settled.observed, large=large)
-    return scene
+    if scene is not None:
+        return replace(scene, evaluator=evaluator)
+    _say(progress, pair, "fitting the scene")
+    with at_once():
+        return prepare_scene(
+            pair, settled.method, sampler, settled.observed, large=large, evaluator=evaluator
+        )
 
 
 def _say(progress: Progress | None, pair: PairReader, what: str) -> None:

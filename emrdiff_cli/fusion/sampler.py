@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.device_memory import within_memory
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff, channels_last
 from emrdiff_cli.core.diffusion.noise import edge_noise
@@ -22,12 +23,6 @@ from emrdiff_cli.runtime.threads import thread_count
 
 Field = NDArray[np.float32]
 
-
-_NO_MEMORY = (
-    *("out of memory", "not enough memory", "can't allocate memory"),
-    # cuBLAS and cuDNN without room for a handle, or for what any of their ways to convolve needs
-    *("ALLOC_FAILED", "unable to find an engine"),
-)
 _DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -69,15 +64,7 @@ class ModelSampler:
 
         Sides are multiples of the configuration's stride. Raises MemoryError where the device has too little.
         """
-        try:
-            return self._sample(tiles, corners)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-        # Only here, when the error and what it held are gone, is there something to give back.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        raise MemoryError(f"{len(tiles)} tiles are too many for {self._device}")
+        return within_memory(lambda: self._sample(tiles, corners), self._device, f"{len(tiles)} tiles")
 
     def _sample(self, tiles: Sequence[TileInputs], corners: Sequence[tuple[int, int]]) -> list[Field]:
         if self._device.type == "cuda":
@@ -125,11 +112,6 @@ def _weights_hash(model: EMRDiff) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch failed to allocate; on a CPU, and in a GPU's libraries, the message alone tells."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def gpu_count(name: str) -> int:

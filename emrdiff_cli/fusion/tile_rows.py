@@ -190,7 +190,9 @@ class _Preparation:
         around = self._msi[:, :, tile.col : tile.col + tile.width + 2]
         scene = self._scene
         up = scene.resampling.up_part(tile)
-        return tile_inputs(self._config, scene.end, _channels(scene), scene.edge_range, around, up)
+        return tile_inputs(
+            *(self._config, scene.end, _channels(scene), scene.edge_range, around, up), scene.evaluator
+        )
 
 
 class _Halving:

@@ -12,7 +12,7 @@ from emrdiff_cli.core.evidence.geometry_error import GeometryErrors
 from emrdiff_cli.core.evidence.interval_scale import find_interval_scale
 from emrdiff_cli.core.evidence.scene_part import PartPlan, ScenePart, middle, not_masked
 from emrdiff_cli.core.evidence.uncertainty import BandVariances, IntervalScale, edge_magnitude, msi_spread
-from emrdiff_cli.core.methods.end_point import DetailInjection
+from emrdiff_cli.core.methods.detail_injection import DetailInjection
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.resampling import apply_taps
 from emrdiff_cli.fusion.prepared_scene import PreparedScene

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -9,8 +11,8 @@ from emrdiff_cli.errors import TorchError
 from emrdiff_cli.runtime.collector import loading
 
 _WAY_OUT = (
-    "models and training need it: pip install torch --index-url https://download.pytorch.org/whl/cpu; "
-    "--method kriging does without"
+    "models, training and --device cuda need it: pip install torch --index-url "
+    "https://download.pytorch.org/whl/cpu; --method kriging does without"
 )
 
 
@@ -19,6 +21,18 @@ def has_torch() -> bool:
     found = find_spec("torch")
     # Folders that an uninstallation left are a package of nothing.
     return found is not None and found.origin is not None
+
+
+def has_cuda_driver() -> bool:
+    """Whether a driver of CUDA is installed, without which torch finds no device; found without loading torch."""
+    library = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}.get(sys.platform)
+    if library is None:
+        return False
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def require_torch() -> None:

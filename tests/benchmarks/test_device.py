@@ -14,7 +14,7 @@ import torch
 from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
-from emrdiff_cli.core.methods.end_point import EndPointTile
+from emrdiff_cli.core.methods.detail_injection import EndPointTile
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion.precision import _layer, measured_precision
 from emrdiff_cli.fusion.sampler import ModelSampler

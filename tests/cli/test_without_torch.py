@@ -42,7 +42,7 @@ def test_what_needs_torch_says_so_in_one_line(
     emrdiff: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
     said = break_it(monkeypatch, tmp_path) if broken else take_away(monkeypatch)
-    line = f"Error: {said}: models and training need it: {WAY_OUT}\n"
+    line = f"Error: {said}: models, training and --device cuda need it: {WAY_OUT}\n"
     assert emrdiff("fuse", *PAIR, tmp_path / "a.tif", "--method", "emrdiff", "-q") == (1, "", line)
     assert emrdiff("train", "--scene", *PAIR, "-o", tmp_path / "model") == (1, "", line)
     assert not (tmp_path / "a.tif").exists()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from emrdiff_cli.core.large_arrays import IN_MEMORY, chosen_bands, let_go, let_go_of, one_by_one
-from emrdiff_cli.core.methods.end_point import DetailInjection, LinearMap
+from emrdiff_cli.core.methods.detail_injection import DetailInjection
+from emrdiff_cli.core.methods.end_point import LinearMap
 from emrdiff_cli.errors import WriteError
 from emrdiff_cli.runtime.scratch_file import SMALL, ScratchArrays
 from tests.support.pair_arrays import local_pair

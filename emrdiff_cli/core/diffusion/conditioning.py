@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.diffusion.detail_filter import FilterInputs, apply_detail_filter
-from emrdiff_cli.core.methods.end_point import EndPointTile, regress
+from emrdiff_cli.core.methods.detail_injection import EndPointTile
+from emrdiff_cli.core.methods.end_point import regress
+from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.core.methods.least_squares import fit_linear
 from emrdiff_cli.core.methods.scene_end_point import SceneEndPoint, choose_basis
 from emrdiff_cli.core.sensor.edges import edge_weights, sobel_magnitude
@@ -164,13 +166,14 @@ def tile_inputs(
     edge_range: tuple[float, float],
     hr_msi: Floats,
     up: tuple[Taps, Taps],
+    evaluator: Evaluator = ON_PROCESSOR,
 ) -> TileInputs:
     """Assemble a tile from the MSI around it: `hr_msi` (m, H + 2, W + 2) carries one pixel on each side.
 
-    At the scene's edges that pixel is the edge's own, replicated.
+    At the scene's edges that pixel is the edge's own, replicated. `evaluator`: who works out the end point.
     """
     z = hr_msi[:, 1:-1, 1:-1]
-    tile = end.fitted.tile(z, *up)
+    tile = evaluator.tile(end.fitted, z, *up)
     if channels.detail_filter is not None:
         inputs = FilterInputs.of(tile, z, end.msi, up)
         inputs = replace(inputs, msi=channels.ordered(inputs.msi))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.methods.end_point import EndPointTile
+from emrdiff_cli.core.methods.detail_injection import EndPointTile
 from emrdiff_cli.core.sensor.resampling import Taps
 
 Floats = NDArray[np.floating[Any]]

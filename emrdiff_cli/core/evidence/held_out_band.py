@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.block_errors import BlockErrors
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
-from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
+from emrdiff_cli.core.methods.detail_injection import Fitted
+from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.msi_agreement import MsiResponse
 from emrdiff_cli.core.methods.scene_end_point import fit_method
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips

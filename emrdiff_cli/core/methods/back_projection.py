@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.large_arrays import let_go_of
-from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, back_projected, local_detail
+from emrdiff_cli.core.methods.detail_injection import DetailInjection
+from emrdiff_cli.core.methods.end_point import SceneToFit, back_projected
 from emrdiff_cli.core.sensor.degradation import DegradedImage
 from emrdiff_cli.core.sensor.holes import fill_holes
 from emrdiff_cli.core.sensor.observation import Strip
@@ -54,10 +55,10 @@ def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats
     local, colour = (DegradedImage(len(fitted.base), resampling.down) for _ in range(2))
     for top, values, valid in _cut(scene.unchanged_strips(), _ROWS_AT_ONCE):
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
-        detail = values - apply_taps(fitted.msi, *up)
-        local.add(top, local_detail(fitted, detail, *up), valid)
-        if fitted.colour is not None:
-            colour.add(top, fitted.colour.predict(values, *up), valid)
+        by_slopes, by_colour = scene.evaluator.detail(fitted, values, *up)
+        local.add(top, by_slopes, valid)
+        if by_colour is not None:
+            colour.add(top, by_colour, valid)
         let_go_of(fitted)
     if scene.lr.changed is None:
         return local.total, colour.total

@@ -36,7 +36,8 @@ _LEAST_NEW = 1e-3  # of its variance, that a landmark must add
 _JITTER = 1e-6  # on the landmarks' variances
 _SAMPLE = 1 << 14  # HR pixels, about, that landmarks are chosen among
 _NARROWEST = 1e-2  # of the largest axis' variance: narrower ones are not stretched further
-_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 24, 128  # HR pixels whose features are held at once
+_ROWS_AT_ONCE = 24  # of HR pixels that are degraded at once,
+COLUMNS_AT_ONCE = 128  # and as many columns: their features fit into a processor's cache
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def observe_neighbourhood(
             (means, strip.values * strip.valid),
             (covered, strip.valid[None].astype(np.float32)),
         ):
-            _add_degraded(total, strip.top, image.shape[1], partial(_columns, image), down)
+            _add_degraded(total, strip.top, image.shape[1], partial(_seen, image), down, COLUMNS_AT_ONCE)
     if means is None:
         raise ValueError("the MSI has no rows")
     return fill_holes(means / np.maximum(covered, _SEEN), covered[0] > _SEEN)
@@ -209,7 +210,7 @@ def observe_neighbourhood(
 
 def neighbourhood_of(neighbourhood: Field, rows: Taps, cols: Taps) -> Field:
     """The neighbourhoods (m, H, W) of a tile's pixels; `rows` and `cols` are its LR -> HR."""
-    return apply_taps(neighbourhood, _between_places(rows), _between_places(cols))
+    return apply_taps(neighbourhood, between_places(rows), between_places(cols))
 
 
 def _means_around(up: Taps, reach: float) -> Taps:
@@ -228,7 +229,7 @@ def _means_around(up: Taps, reach: float) -> Taps:
     )
 
 
-def _between_places(up: Taps) -> Taps:
+def between_places(up: Taps) -> Taps:
     """The linear map places -> HR of an axis, from its LR -> HR."""
     count = _FINER * up.n_in
     place = np.clip(_FINER * (centre_of(up) + 0.5) - 0.5, 0, count - 1)
@@ -267,14 +268,33 @@ def sampled(strips: Strips, neighbourhood: Field, resampling: Resampling) -> tup
     return np.concatenate(own, axis=1), np.concatenate(around, axis=1)
 
 
+def features_seen(
+    kernel: ColourKernel, msi: Floats, around: Floats, by_row: Field, by_column: Field
+) -> Field:
+    """The share (n, h, w) that HR pixels (m, H, W) in their neighbourhoods have in the features of LR pixels.
+
+    `by_row` (h, H) and `by_column` (w, W): their weights along both axes.
+    """
+    return np.asarray(by_row @ (kernel(msi, around) @ by_column.T))
+
+
+FeaturesSeen = Callable[[ColourKernel, Floats, Floats, Field, Field], Field]
+"""`features_seen`, or what does the same elsewhere."""
+
+
 def degraded_features(
     kernel: ColourKernel,
     neighbourhood: Field,
     strips: Strips,
     resampling: Resampling,
     large: LargeArrays = IN_MEMORY,
+    seen_by: FeaturesSeen = features_seen,
+    columns_at_once: int = COLUMNS_AT_ONCE,
 ) -> Field:
-    """The features (n, h, w) of the LR pixels, means of the HR pixels' under the PSF; worked out by parts."""
+    """The features (n, h, w) of the LR pixels, means of the HR pixels' under the PSF; worked out by parts.
+
+    `seen_by`: who does, on parts of so many HR columns.
+    """
     rows, cols = resampling.down
     seen = large.zeros((len(kernel.landmarks), rows.n_out, cols.n_out))
     for top, values, _ in strips():
@@ -282,24 +302,37 @@ def degraded_features(
             part = values[:, start : start + _ROWS_AT_ONCE]
             window = Window(top + start, 0, *part.shape[1:])
             around = neighbourhood_of(neighbourhood, *resampling.up_part(window))
-            features = partial(_features_of_columns, kernel, part, around)
-            _add_degraded(seen, top + start, part.shape[1], features, resampling.down)
+            features = partial(_features_of_columns, seen_by, kernel, part, around)
+            _add_degraded(seen, top + start, part.shape[1], features, resampling.down, columns_at_once)
         let_go(seen)
     return seen
 
 
-def _columns(image: Floats, columns: slice) -> Floats:
-    return image[:, :, columns]
+def _seen(image: Floats, columns: slice, by_row: Field, by_column: Field) -> Floats:
+    return np.asarray(by_row @ (image[:, :, columns] @ by_column.T))
 
 
-def _features_of_columns(kernel: ColourKernel, msi: Floats, around: Floats, columns: slice) -> Field:
-    return kernel(msi[:, :, columns], around[:, :, columns])
+def _features_of_columns(
+    seen_by: FeaturesSeen,
+    kernel: ColourKernel,
+    msi: Floats,
+    around: Floats,
+    columns: slice,
+    by_row: Field,
+    by_column: Field,
+) -> Floats:
+    return seen_by(kernel, msi[:, :, columns], around[:, :, columns], by_row, by_column)
 
 
 def _add_degraded(
-    total: Floats, top: int, height: int, image: Callable[[slice], Floats], down: tuple[Taps, Taps]
+    total: Floats,
+    top: int,
+    height: int,
+    seen: Callable[[slice, Field, Field], Floats],
+    down: tuple[Taps, Taps],
+    columns_at_once: int,
 ) -> None:
-    """Add the share of HR rows top.. in a degraded image, of which `image` gives columns (n, height, ...)."""
+    """Add the share of HR rows top.. in a degraded image; `seen` degrades columns, by weights on both axes."""
     rows, cols = down
     bottom = top + height
     reached = np.flatnonzero(((rows.indices >= top) & (rows.indices < bottom)).any(axis=1))
@@ -307,10 +340,10 @@ def _add_degraded(
         return
     first, last = int(reached[0]), int(reached[-1]) + 1
     by_row = rows.part(first, last).matrix(top, bottom).astype(np.float32)
-    step = max(1, _COLUMNS_AT_ONCE * cols.n_out // cols.n_in)
+    step = max(1, columns_at_once * cols.n_out // cols.n_in)
     for left in range(0, cols.n_out, step):
         right = min(left + step, cols.n_out)
         part = cols.part(left, right)
         begin, end = part.reach()
         by_column = part.matrix(begin, end).astype(np.float32)
-        total[:, first:last, left:right] += by_row @ (image(slice(begin, end)) @ by_column.T)
+        total[:, first:last, left:right] += seen(slice(begin, end), by_row, by_column)

@@ -30,8 +30,8 @@ def kriged_by_colour(
     """
     around = neighbourhood_of(neighbourhood, rows, cols)
     result = np.empty((weights.shape[3], *hr_msi.shape[1:]), np.float32)
-    across_cols = list(_cells(cols, weights.shape[1]))
-    for across in _cells(rows, weights.shape[0]):
+    across_cols = list(cells(cols, weights.shape[1]))
+    for across in cells(rows, weights.shape[0]):
         # Column after column, so that a cell's pixels follow each other.
         msi, near = (np.swapaxes(part[:, across.part], 1, 2) for part in (hr_msi, around))
         height = msi.shape[2]
@@ -48,9 +48,9 @@ def kriged_by_colour(
     return result
 
 
-def _side_by_side(cells: Sequence[_Cell], height: int) -> Iterator[list[_Cell]]:
+def _side_by_side(cells: Sequence[Cell], height: int) -> Iterator[list[Cell]]:
     """The cells of a row of this height in groups whose features fit into a processor's cache."""
-    group: list[_Cell] = []
+    group: list[Cell] = []
     for cell in cells:
         if group and (cell.part.stop - group[0].part.start) * height > _PIXELS_AT_ONCE:
             yield group
@@ -81,7 +81,7 @@ class ColourTerm:
         return np.asarray(self.predict(msi, rows, cols) - apply_taps(self.at_lr, rows, cols))
 
 
-class _Cell(NamedTuple):
+class Cell(NamedTuple):
     """Pixels along an axis between the same two nodes, and the shares of both nodes in each."""
 
     part: slice
@@ -89,14 +89,15 @@ class _Cell(NamedTuple):
     shares: tuple[Field, Field]
 
 
-def _cells(taps: Taps, count: int) -> Iterator[_Cell]:
+def cells(taps: Taps, count: int) -> Iterator[Cell]:
+    """The cells along an axis of so many nodes, from its LR -> HR."""
     place = np.clip((centre_of(taps) - node_place(0)) / NODE_SPACING, 0, count - 1)
     first = np.minimum(place.astype(np.intp), max(0, count - 2))
     starts = np.flatnonzero(np.diff(first, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(first)], strict=True):
         node = int(first[start])
         share = (place[start:stop] - node).astype(np.float32)
-        yield _Cell(slice(start, stop), (node, min(node + 1, count - 1)), (1 - share, share))
+        yield Cell(slice(start, stop), (node, min(node + 1, count - 1)), (1 - share, share))
 
 
 def nodes_in(top: int, left: int, nodes: tuple[int, int]) -> Iterator[tuple[int, int]]:

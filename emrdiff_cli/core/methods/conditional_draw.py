@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from emrdiff_cli.core.methods.colour_term import NODE_SPACING, kriged_by_colour
-from emrdiff_cli.core.methods.end_point import DetailInjection, LinearMap, SceneToFit, fit_glp
+from emrdiff_cli.core.methods.detail_injection import DetailInjection
+from emrdiff_cli.core.methods.end_point import LinearMap, SceneToFit, fit_glp
 from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, injected
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.posterior import Posterior

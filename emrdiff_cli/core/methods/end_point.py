@@ -1,25 +1,26 @@
 """The end of the chain: an estimate of the HR-HSI made from both inputs, without training.
 
 A method (emrdiff_cli.methods) is fitted to a scene at LR and then evaluated tile by tile. It works on k channels:
-bands, or coefficients of a subspace. Here are its protocol and the injection of the MSI's detail, which all of
-these are: `bicubic`, the LR-HSI upsampled (the paper's); `glp`, plus the MSI's detail through one least-squares map
-of the scene (GLP hypersharpening, Selva et al. 2015); `glp-local` (its own module), plus a regression in Gaussian
-windows, then back-projection; `kriging` (core.methods.kriged_detail), area-to-point kriging in its place.
+bands, or coefficients of a subspace. All are an injection of the MSI's detail (core.methods.detail_injection):
+`bicubic`, the LR-HSI upsampled (the paper's); `glp`, plus the MSI's detail through one least-squares map of the
+scene (GLP hypersharpening, Selva et al. 2015); `glp-local` (its own module), plus a regression in Gaussian windows,
+then back-projection; `kriging` (core.methods.kriged_detail), area-to-point kriging in its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go, one_by_one
-from emrdiff_cli.core.methods.colour_term import ColourTerm
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
+from emrdiff_cli.core.methods.detail_injection import DetailInjection, LocalWindow
+from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.core.methods.least_squares import fit_by_parts, mean_and_spread
 from emrdiff_cli.core.sensor.degradation import on_image
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, Strips
@@ -33,34 +34,6 @@ Mask = NDArray[np.bool_]
 _BACK_PROJECTIONS = 3
 _CHUNK = 16  # channels whose window moments are held at once,
 _PROJECTED_AT_ONCE = 8  # and that are back-projected
-
-
-@dataclass(frozen=True)
-class LocalWindow:
-    """The local regression's Gaussian window (sigma in LR pixels) and ridge (share of the MSI's variance)."""
-
-    sigma: float
-    ridge: float
-
-
-@dataclass(frozen=True)
-class EndPointTile:
-    """A tile's end point, the detail in it and the part of that which is not the scene's map's; (k, H, W) each.
-
-    `msi_detail` (m, H, W) is what the MSI lost at LR; `refinement` what an archive's detail filter adds, None
-    without one.
-    """
-
-    values: Field
-    detail: Field
-    local_detail: Field
-    msi_detail: Floats
-    refinement: Field | None = None
-
-    @property
-    def refined(self) -> Field:
-        """The end point with its refinement."""
-        return self.values if self.refinement is None else self.values + self.refinement
 
 
 @dataclass(frozen=True)
@@ -79,7 +52,8 @@ class SceneToFit:
     """The data of a fit: `lr`, with the k channels as its HSI, the MSI in `strips`, and both grids' maps.
 
     `linear` is the scene-wide map, found already; `covariance` the prior of a kriging, whose detail is made to
-    agree with the MSI where `agreeing`. `large`: where what grows with the scene is put.
+    agree with the MSI where `agreeing`. `large`: where what grows with the scene is put; `evaluator`: who works at
+    HR pixels.
     """
 
     lr: LrScene
@@ -89,6 +63,7 @@ class SceneToFit:
     covariance: Covariance = USUAL
     agreeing: bool = True
     large: LargeArrays = IN_MEMORY
+    evaluator: Evaluator = ON_PROCESSOR
 
     def unchanged_strips(self) -> Iterator[Strip]:
         """The strips, on changed LR pixels not valid."""
@@ -119,73 +94,6 @@ class SceneToFit:
             into[:] = np.where(beside, channel - left, channel)
         let_go(base, self.lr.hsi, self.linear.unexplained)
         return base
-
-
-class Fitted(Protocol):
-    """A method fitted to a scene: a frozen dataclass of what a tile is computed from, at LR resolution.
-
-    Its members are arrays, numbers, None or such dataclasses (emrdiff_cli.arrays): a journal keeps it, and the
-    workers of a cluster are sent it.
-    """
-
-    @property
-    def window(self) -> LocalWindow | None:
-        """The window of a local regression that was chosen; None where there is none."""
-        return None
-
-    def tile(self, msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
-        """The end point of the tile that `rows` and `cols` (LR -> HR, the tile's part) cover; msi is (m, H, W)."""
-        ...
-
-
-@dataclass(frozen=True)
-class DetailInjection(Fitted):
-    """The LR-HSI upsampled, plus the MSI's detail through slopes and, kriged, the colour's prediction.
-
-    `base` (k, h, w) is upsampled as it is; `slopes` (k, m) and `local_slopes` (k, m, h, w) map the detail that
-    the MSI lost at LR, Z - (Z down) up, with `msi` (m, h, w) = Z down. `gate` (1, h, w): the share of the detail
-    that is taken, 0 where the MSI shows other ground; None: all of it.
-    """
-
-    base: Field
-    msi: Field
-    slopes: Field
-    local_slopes: Field | None = None
-    colour: ColourTerm | None = None
-    window: LocalWindow | None = None
-    gate: Field | None = None
-
-    def tile(self, msi: Floats, rows: Taps, cols: Taps) -> EndPointTile:
-        """The end point of a tile; see `Fitted`."""
-        detail = msi - apply_taps(self.msi, rows, cols)
-        local = local_detail(self, detail, rows, cols)
-        if self.colour is not None:
-            local += self.colour.detail(msi, rows, cols)
-        taken = self.taken(rows, cols)
-        if taken is not None:
-            detail = detail * taken
-            local *= taken
-        values = np.asarray(apply_taps(self.base, rows, cols), np.float32)
-        if self.injects_nothing:
-            return EndPointTile(values, local, local, detail)
-        injected = np.asarray(np.tensordot(self.slopes, detail, axes=1), np.float32)
-        injected += local
-        values += injected
-        return EndPointTile(values, injected, local, detail)
-
-    @property
-    def injects_nothing(self) -> bool:
-        """Whether the detail is 0 whatever the MSI."""
-        return self.local_slopes is None and self.colour is None and not self.slopes.any()
-
-    def taken(self, rows: Taps, cols: Taps) -> Field | None:
-        """The share (1, H, W) of the detail that a tile takes; None: all of it.
-
-        Nothing on the ground of gated pixels, all from the middle of their neighbours on.
-        """
-        if self.gate is None:
-            return None
-        return np.clip(2 * apply_taps(self.gate, rows, cols) - 1, 0, 1).astype(np.float32)
 
 
 def fit_bicubic(scene: SceneToFit) -> DetailInjection:
@@ -291,17 +199,6 @@ def back_projected(
         base[part] = own + correction * shares[part, None, None].astype(np.float32)
         let_go(base, fitted.base)
     return replace(fitted, base=base)
-
-
-def local_detail(fitted: DetailInjection, detail: Floats, rows: Taps, cols: Taps) -> Field:
-    """The local slopes' share of the MSI's detail (m, H, W): (k, H, W), zero without slopes."""
-    result = np.zeros((len(fitted.base), *detail.shape[1:]), np.float32)
-    if fitted.local_slopes is not None:
-        for band, lost in enumerate(detail):
-            share = apply_taps(fitted.local_slopes[:, band], rows, cols)
-            share *= lost
-            result += share
-    return result
 
 
 class _MsiMoments:

@@ -14,14 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.back_projection import consistent
-from emrdiff_cli.core.methods.end_point import (
-    DetailInjection,
-    LocalWindow,
-    SceneToFit,
-    fit_glp,
-    local_regression,
-    regress,
-)
+from emrdiff_cli.core.methods.detail_injection import DetailInjection, LocalWindow
+from emrdiff_cli.core.methods.end_point import SceneToFit, fit_glp, local_regression, regress
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps

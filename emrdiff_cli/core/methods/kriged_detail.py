@@ -18,7 +18,8 @@ from emrdiff_cli.core.methods.colour_kernel import (
 )
 from emrdiff_cli.core.methods.colour_term import ColourTerm
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
-from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit, fit_glp
+from emrdiff_cli.core.methods.detail_injection import DetailInjection
+from emrdiff_cli.core.methods.end_point import SceneToFit, fit_glp
 from emrdiff_cli.core.methods.kriging import Kriged, KrigingData, krige
 from emrdiff_cli.core.methods.msi_agreement import MsiAgreement
 from emrdiff_cli.core.methods.texture import psf_overlap
@@ -57,7 +58,10 @@ def prepare_kriging(scene: SceneToFit, covariance: Covariance = USUAL) -> Prepar
         residual=scene.linear.unexplained,
         spread=np.array([channel[valid].std(dtype=np.float64) for channel in injection.base]),
         msi=np.tensordot(axes, centred, axes=1),
-        features=degraded_features(kernel, neighbourhood, scene.strips, resampling, scene.large),
+        features=degraded_features(
+            *(kernel, neighbourhood, scene.strips, resampling, scene.large),
+            *(scene.evaluator.features_seen, scene.evaluator.columns_at_once),
+        ),
         whitening=kernel.whitening(),
         valid=valid,
         overlap=psf_overlap(resampling.down),

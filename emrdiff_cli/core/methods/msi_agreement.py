@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.methods.end_point import DetailInjection, Floats
+from emrdiff_cli.core.methods.detail_injection import DetailInjection
+from emrdiff_cli.core.methods.end_point import Floats
 from emrdiff_cli.core.methods.least_squares import fit_linear
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling
 from emrdiff_cli.core.subspace import find_basis

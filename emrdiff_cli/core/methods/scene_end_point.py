@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.large_arrays import IN_MEMORY, LargeArrays, let_go
 from emrdiff_cli.core.methods.covariance import USUAL, Covariance
-from emrdiff_cli.core.methods.end_point import Fitted, SceneToFit, regress
+from emrdiff_cli.core.methods.detail_injection import Fitted
+from emrdiff_cli.core.methods.end_point import SceneToFit, regress
+from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
 from emrdiff_cli.core.subspace import Basis, find_image_basis, identity_basis
@@ -78,16 +80,18 @@ def find_end_point(
     covariance: Covariance = USUAL,
     agreeing: bool = True,
     large: LargeArrays = IN_MEMORY,
+    evaluator: Evaluator = ON_PROCESSOR,
 ) -> SceneEndPoint:
     """Fit the end point on the LR pixels, in the coefficients of a basis; `covariance` is a kriging's.
 
     `agreeing`: whether kriging's detail is made to agree with the MSI; that which models start from is not.
-    `large`: where what grows with the scene is put.
+    `large`: where what grows with the scene is put; `evaluator`: who works at HR pixels.
     """
     lr = scene.hsi if basis.is_identity else large.kept(basis.project(scene.hsi))
     in_basis = replace(scene, hsi=lr)
     linear = regress(in_basis, large)
-    fitted = fit_method(method, SceneToFit(in_basis, strips, resampling, linear, covariance, agreeing, large))
+    to_fit = SceneToFit(in_basis, strips, resampling, linear, covariance, agreeing, large, evaluator)
+    fitted = fit_method(method, to_fit)
     outside = None if basis.is_full else _outside(scene.hsi, lr, basis, large)
     msi = np.asarray(scene.msi, np.float32)
     return SceneEndPoint(method, basis, fitted, msi, linear.unexplained, outside)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emrdiff_cli.core.methods.colour_kernel import ColourKernel, degraded_features, sampled
-from emrdiff_cli.core.methods.end_point import DetailInjection, SceneToFit
+from emrdiff_cli.core.methods.detail_injection import DetailInjection
+from emrdiff_cli.core.methods.end_point import SceneToFit
 from emrdiff_cli.core.methods.kriged_detail import PreparedKriging, injected
 from emrdiff_cli.core.methods.kriging import GaussianProcess, predictor
 from emrdiff_cli.core.methods.msi_agreement import MsiAgreement

@@ -20,7 +20,7 @@ from emrdiff_cli.core.diffusion.detail_filter import (
     input_count,
     solve_detail_filter,
 )
-from emrdiff_cli.core.methods.end_point import EndPointTile
+from emrdiff_cli.core.methods.detail_injection import EndPointTile
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import cubic_upsampler
 from emrdiff_cli.errors import ConfigError

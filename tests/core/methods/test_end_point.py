@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from emrdiff_cli.core.methods.end_point import (
-    DetailInjection,
-    LocalWindow,
-    back_projected,
-    local_detail,
-    local_regression,
-    regress,
-)
+from emrdiff_cli.core.methods.detail_injection import DetailInjection, LocalWindow, local_detail
+from emrdiff_cli.core.methods.end_point import back_projected, local_regression, regress
 from emrdiff_cli.core.methods.glp_local import choose_window
 from emrdiff_cli.core.sensor.observation import LrScene
 from emrdiff_cli.core.sensor.resampling import apply_taps
