@@ -199,7 +199,7 @@ def test_dead_bands_are_interpolated_over_positions_in_any_order() -> None:
 
 def weights_of(examples: Any, folder: Path, **changes: Any) -> tuple[dict[str, torch.Tensor], list[Any]]:
     folder.mkdir()
-    job = make_job(examples, SMALL_MODEL | changes, SMALL_TRAINING | {"iterations": 3})
+    job = make_job(examples, SMALL_MODEL | {"levels": 1} | changes, SMALL_TRAINING | {"iterations": 3})
     model, history = train(job.training_set, job.model, job.training, folder, torch.device("cpu"))
     return model.state_dict(), history
 
