@@ -200,7 +200,7 @@ def test_draws(run: Run, tmp_path: Path, model: Path) -> None:
 
     def draw(name: str, *options: object) -> Path:
         output = tmp_path / f"{name}.tif"
-        usual = ("--model", model, "--tile", 32, "--overlap", 8, "--register", "off", "-q")
+        usual = ("--model", model, "--tile", 32, "--overlap", 8, "--steps", 3, "--register", "off", "-q")
         assert run(*pair, output, *usual, *options) == (0, "", "")
         return output
 
@@ -234,7 +234,7 @@ def test_json_is_the_report_and_nothing_else_goes_to_stdout(
     assert stated.items() <= report.items()
     assert report["valid_share"] == pytest.approx(1 - 16 / (64 * 72))
     assert "fuse: 64/64" in ended.err
-    assert run(*pair, tmp_path / "quiet.tif", "--model", model, "--json", "-q").err == ""
+    assert run(*pair, tmp_path / "quiet.tif", "--model", model, "--steps", 1, "--json", "-q").err == ""
 
 
 def test_dry_run_writes_nothing(run: Run, tmp_path: Path, pair: tuple[Path, Path], model: Path) -> None:

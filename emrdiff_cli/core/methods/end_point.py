@@ -9,7 +9,7 @@ then back-projection; `kriging` (core.methods.kriged_detail), area-to-point krig
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -154,13 +154,23 @@ def local_regression(
 
     `large`: where they are put.
     """
-    moments = _MsiMoments(msi, valid, window)
+    moments = _MsiMoments(msi, valid, window.sigma)
     slopes = large.zeros((len(unexplained), *msi.shape))
     for start in range(0, len(unexplained), _CHUNK):
         part = slice(start, start + _CHUNK)
-        slopes[part] = moments.slopes(unexplained[part])
+        slopes[part] = moments.slopes(moments.products(unexplained[part]), window.ridge)
         let_go(slopes, unexplained)
     return slopes
+
+
+def ridge_regressions(
+    unexplained: Floats, msi: Floats, valid: NDArray[np.bool_], sigma: float, ridges: Sequence[float]
+) -> Iterator[Field]:
+    """Yield `local_regression` by each ridge, in windows of one sigma, of channels few enough to be held."""
+    moments = _MsiMoments(msi, valid, sigma)
+    products = moments.products(unexplained)
+    for ridge in ridges:
+        yield moments.slopes(products, ridge).astype(np.float32)
 
 
 def back_projected(
@@ -204,37 +214,42 @@ def back_projected(
 class _MsiMoments:
     """Weighted window moments of the MSI around each LR pixel, and the regression on them."""
 
-    def __init__(self, msi: Floats, valid: NDArray[np.bool_], window: LocalWindow) -> None:
-        self._window = window
+    def __init__(self, msi: Floats, valid: NDArray[np.bool_], sigma: float) -> None:
+        self._sigma = sigma
         self._valid = valid.astype(np.float64)
         mean, spread = mean_and_spread(msi[:, valid])
         varied = np.isfinite(spread)[:, None, None]
         self._centred = np.where(valid & varied, msi - mean[:, None, None], 0.0)
         self._total = np.maximum(self._mean(np.ones_like(self._valid)), 1e-12)
-        self.mean = np.stack([self._mean(z) for z in self._centred]) / self._total
+        self.mean = self._mean(self._centred) / self._total
         count = len(msi)
-        covariance = np.empty((*valid.shape, count, count))
+        self._covariance = np.empty((*valid.shape, count, count))
         for i in range(count):
             for j in range(i + 1):
                 product = self._mean(self._centred[i] * self._centred[j]) / self._total
-                covariance[..., i, j] = covariance[..., j, i] = product - self.mean[i] * self.mean[j]
-        variance = np.where(np.isfinite(spread), spread, 1.0) ** 2
-        self._ridged = covariance + window.ridge * np.diag(variance)
+                covariance = product - self.mean[i] * self.mean[j]
+                self._covariance[..., i, j] = self._covariance[..., j, i] = covariance
+        self._variance = np.where(np.isfinite(spread), spread, 1.0) ** 2
 
-    def slopes(self, values: Floats) -> Floats:
-        """(k, m, h, w): the ridge regression of values (k, h, w) on the MSI's anomalies."""
-        means = np.stack([self._mean(v) for v in values]) / self._total
+    def products(self, values: Floats) -> Floats:
+        """(h, w, m, k): the covariances of the MSI and values (k, h, w)."""
+        means = self._mean(values) / self._total
         products = np.stack(
             [
-                [self._mean(z * v) / self._total - mz * mv for v, mv in zip(values, means, strict=True)]
+                self._mean(z * values) / self._total - mz * means
                 for z, mz in zip(self._centred, self.mean, strict=True)
             ]
         )
-        solved: Floats = np.linalg.solve(self._ridged, products.transpose(2, 3, 0, 1))
+        return products.transpose(2, 3, 0, 1)
+
+    def slopes(self, products: Floats, ridge: float) -> Floats:
+        """(k, m, h, w): the ridge regression on the MSI's anomalies of the values of which these are `products`."""
+        solved: Floats = np.linalg.solve(self._covariance + ridge * np.diag(self._variance), products)
         return np.asarray(solved.transpose(3, 2, 0, 1))
 
     def _mean(self, values: Floats) -> Floats:
-        weighted = values * self._valid
+        """Weighted means of images (..., h, w) over the window."""
+        sigmas = (*[0.0] * (values.ndim - 2), self._sigma, self._sigma)
         return np.asarray(
-            ndimage.gaussian_filter(weighted, self._window.sigma, mode="constant", truncate=3.0)
+            ndimage.gaussian_filter(values * self._valid, sigmas, mode="constant", truncate=3.0)
         )

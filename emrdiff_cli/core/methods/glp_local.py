@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from emrdiff_cli.core.methods.back_projection import consistent
 from emrdiff_cli.core.methods.detail_injection import DetailInjection, LocalWindow
-from emrdiff_cli.core.methods.end_point import SceneToFit, fit_glp, local_regression, regress
+from emrdiff_cli.core.methods.end_point import (
+    SceneToFit,
+    fit_glp,
+    local_regression,
+    regress,
+    ridge_regressions,
+)
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strip, observe_msi
 from emrdiff_cli.core.sensor.resampling import apply_taps
@@ -42,12 +48,13 @@ def choose_window(scene: LrScene) -> LocalWindow | None:
     if test is None:
         return None
 
-    def error(window: LocalWindow | None) -> float:
-        return float(np.square(test.error(window), dtype=np.float64).sum())
-
-    errors = {w: error(w) for w in (LocalWindow(s, r) for s in _WINDOW_SIGMAS for r in _RIDGES)}
+    errors = {
+        LocalWindow(sigma, ridge): test.squared_error(slopes)
+        for sigma in _WINDOW_SIGMAS
+        for ridge, slopes in zip(_RIDGES, test.slopes(sigma), strict=True)
+    }
     best = min(errors, key=errors.__getitem__)
-    return best if errors[best] < (1 - _LEAST_GAIN) * error(None) else None
+    return best if errors[best] < (1 - _LEAST_GAIN) * test.squared_error(None) else None
 
 
 @dataclass(frozen=True)
@@ -74,19 +81,33 @@ class _WaldTest:
         lower = LrScene(apply_taps(scene.hsi, *resampling.down), seen.msi_at_lr, seen.covered)
         return cls(scene, SceneToFit(lower, strips, resampling, regress(lower)))
 
-    def error(self, window: LocalWindow | None) -> Floats:
-        """The LR-HSI fused by a window from the degraded pair, less the LR-HSI: (k, n) at the n valid pixels."""
-        fused = _with_window(self.lower, window).tile(self.scene.msi, *self.lower.resampling.up).values
-        return np.asarray((fused - self.scene.hsi)[:, self.scene.valid])
+    def slopes(self, sigma: float) -> Iterator[Field]:
+        """The local slopes in windows of a sigma, by ridge: what the window weighs is the same for all."""
+        lr = self.lower.lr
+        return ridge_regressions(self.lower.linear.unexplained, lr.msi, lr.valid, sigma, _RIDGES)
+
+    def squared_error(self, slopes: Field | None) -> float:
+        """Of the LR-HSI fused by local slopes from the degraded pair, summed over the valid pixels."""
+        fused = _with_slopes(self.lower, slopes).tile(self.scene.msi, *self.lower.resampling.up).values
+        left = (fused - self.scene.hsi)[:, self.scene.valid]
+        return float(np.square(left, dtype=np.float64).sum())
 
 
 def _with_window(scene: SceneToFit, window: LocalWindow | None) -> DetailInjection:
     """The detail with the window's slopes (None: zero), back-projected."""
-    lr, unexplained = scene.lr, scene.linear.unexplained
     if window is None:
-        slopes = scene.large.zeros((len(unexplained), *lr.msi.shape))
-    else:
-        slopes = local_regression(unexplained, lr.msi, lr.valid, window, scene.large)
+        return _with_slopes(scene, None)
+    lr = scene.lr
+    slopes = local_regression(scene.linear.unexplained, lr.msi, lr.valid, window, scene.large)
+    return _with_slopes(scene, slopes, window)
+
+
+def _with_slopes(
+    scene: SceneToFit, slopes: Field | None, window: LocalWindow | None = None
+) -> DetailInjection:
+    """The detail with local slopes (None: zero), back-projected."""
+    if slopes is None:
+        slopes = scene.large.zeros((len(scene.linear.unexplained), *scene.lr.msi.shape))
     return consistent(replace(fit_glp(scene), local_slopes=slopes, window=window), scene)
 
 
