@@ -34,6 +34,7 @@ from emrdiff_cli.fusion.sampler import ModelSampler, choose_device
 from emrdiff_cli.raster_info import Window
 from emrdiff_cli.zoo import WEIGHTS
 from tests.benchmarks import large_scene
+from tests.benchmarks.device_kriging import evaluation_row, fusion_row, small_memory_row
 from tests.benchmarks.device_training import PRESETS, train_preset
 from tests.benchmarks.speed_network import (
     CHANNELS,
@@ -186,6 +187,21 @@ def out_of_memory(plan: Plan) -> Row:
     return {"failed": counting.failed, "greatest": error, "right": counting.failed > 0 and error < _EXACT}
 
 
+def kriging_alike(plan: Plan) -> Row:
+    """Kriging evaluated on the processor and on the device."""
+    return evaluation_row(_pair(plan, 256, 256), plan.device)
+
+
+def kriging_out_of_memory(plan: Plan) -> Row:
+    """Kriging where the device holds no whole tile."""
+    return small_memory_row(_pair(plan, 256, 640), plan.device)
+
+
+def kriged(plan: Plan, height: int, width: int, device: str) -> Row:
+    """`fuse --method kriging`, and what its time goes into."""
+    return fusion_row(_pair(plan, height, width), plan.folder / "kriged.tif", device)
+
+
 def speed(plan: Plan, channels: int, tile: int, batch: int) -> Row:
     """Five steps of the network against the plain one."""
     return network_row(channels, tile, batch, 2 if plan.small else 5, plan.device)
@@ -209,12 +225,18 @@ def steps(plan: Plan) -> dict[str, Callable[[], Row]]:
         shapes, sizes = [(16, 32, 2)], [(256, 256)]
     made: dict[str, Callable[[], Row]] = {
         step.__name__: partial(step, plan)
-        for step in (environment, noise, agreement, out_of_memory, fused_alike, two_processes)
+        for step in (
+            *(environment, noise, agreement, kriging_alike, kriging_out_of_memory),
+            *(out_of_memory, fused_alike, two_processes),
+        )
     }
     for channels, tile, batch in shapes:
         made[f"network-{channels}-{tile}-{batch}"] = partial(speed, plan, channels, tile, batch)
     for channels in CHANNELS[: 1 if plan.small else None]:
         made[f"training-{channels}"] = partial(training_row, channels, 3, plan.device)
+    for size in sizes:
+        for device in (plan.name, "cpu"):
+            made[f"kriging-{size[0]}x{size[1]}-{device}"] = partial(kriged, plan, *size, device)
     for size in sizes:
         made[f"scene-{size[0]}x{size[1]}"] = partial(scene, plan, *size)
     return made

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
+from itertools import pairwise
 from typing import Any
 
 ROUNDS = 3
@@ -27,6 +28,7 @@ IMPORTS = "imports"
 OUTSIDE = ("reading", "network", "writing")  # what a fusion cannot do without
 _ALL, _WALL, _BUSY = "all", "wall", "busy"  # beside the parts: of the process, and in the parts `OUTSIDE`
 _PACKAGE = "emrdiff_cli."
+_TORCH_PARTS = ("fusion.sampler", "checkpoint", "core.methods.device_evaluator")
 # Functions by part, each where it is called from.
 PARTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "reading": (
@@ -51,6 +53,12 @@ PARTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "scene prepared": (("fusion.run", "prepare_scene"), ("fusion.run", "observe_scene")),
     "tiles prepared": (("fusion.tile_rows", "_Preparation.__call__"),),
     "expansion to all bands": (("fusion.run", "expanded"),),
+    "kriging's blocks": (("core.methods.kriged_detail", "krige"),),
+    "evaluation at HR pixels": tuple(
+        (f"core.methods.{module}", f"{kind}.{name}")
+        for module, kind in (("evaluator", "OnProcessor"), ("device_evaluator", "OnDevice"))
+        for name in ("tile", "detail", "features_seen")
+    ),
 }
 
 
@@ -146,10 +154,11 @@ def run(arguments: Sequence[str]) -> dict[str, float]:
         from emrdiff_cli.cli.app import app
     set_aside()  # as the command does
 
-    with_model = "--model" in arguments
+    asked = dict(pairwise(arguments))
+    with_torch = "--model" in asked or asked.get("--device", "cpu") != "cpu"
     for part, functions in PARTS.items():
         for module, name in functions:
-            if with_model or module not in ("fusion.sampler", "checkpoint"):
+            if with_torch or module not in _TORCH_PARTS:
                 _count(part, module, name)
     app(["fuse", *arguments, "--overwrite", "--quiet"], standalone_mode=False)
     return _spent | {_ALL: time.process_time(), _BUSY: _busy.seconds}

@@ -15,6 +15,7 @@ from emrdiff_cli.checkpoint import load_model
 from emrdiff_cli.core.diffusion.conditioning import TileInputs
 from emrdiff_cli.core.diffusion.emr_diff import EMRDiff
 from emrdiff_cli.core.methods.detail_injection import EndPointTile
+from emrdiff_cli.core.methods.device_evaluator import OnDevice
 from emrdiff_cli.errors import UsageError
 from emrdiff_cli.fusion.precision import _layer, measured_precision
 from emrdiff_cli.fusion.sampler import ModelSampler
@@ -22,6 +23,7 @@ from emrdiff_cli.training.process_group import ProcessGroup
 from emrdiff_cli.zoo import WEIGHTS
 from tests.benchmarks import device as benchmark
 from tests.benchmarks import large_scene
+from tests.benchmarks.device_kriging import small_memory_row
 from tests.support.random_model import save_random_model
 
 CUDA: Any = SimpleNamespace(type="cuda", index=0)
@@ -96,6 +98,29 @@ def test_the_limit_of_memory_is_set_seen_to_halve_and_taken_back(
     row = benchmark.out_of_memory(plan)
     assert row["failed"] > 0
     assert (row["right"], limits) == (True, [1.0, 0.3, 1.0])
+
+
+def test_the_memory_of_kriging_is_held_back_and_given_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits, real = [1.0], OnDevice._move
+
+    def move(self: OnDevice, values: Any) -> torch.Tensor:
+        if limits[-1] < 1 and values.size > 4 * 32 * 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        monkeypatch.setattr(self, "_device", torch.device("cpu"))
+        moved = real(self, values)
+        monkeypatch.setattr(self, "_device", CUDA)
+        return moved
+
+    monkeypatch.setattr(OnDevice, "_move", move)
+    for name in ("reset_peak_memory_stats", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 100)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=1000))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: limits.append(share))
+    row = small_memory_row(large_scene.make_pair(tmp_path, 32, 160, 8), CUDA)
+    assert (row["right"], limits) == (True, [1.0, 0.04, 1.0])
 
 
 def small_model(folder: Path) -> None:

@@ -30,12 +30,15 @@ _FEWEST = 1 << 13  # and so many that a processor does it where they are too man
 
 
 class OnDevice:
-    """Evaluates on a device, in parts that its memory holds, and on the processor where it holds none."""
+    """Evaluates on a device, in parts that its memory holds, and on the processor where it holds none.
+
+    `pixels_at_once`: HR pixels of a part; fewer once the memory was too small.
+    """
 
     columns_at_once = 512  # of few rows: more keep a device busy, but the matrices that degrade them grow
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._most = device, _PIXELS_AT_ONCE
+        self._device, self.pixels_at_once = device, _PIXELS_AT_ONCE
 
     @property
     def device(self) -> str:
@@ -96,14 +99,14 @@ class OnDevice:
         done: list[list[Field]] = []
         first = 0
         while first < width:
-            part = slice(first, min(first + max(1, self._most // height), width))
+            part = slice(first, min(first + max(1, self.pixels_at_once // height), width))
             what = f"{height} x {part.stop - part.start} pixels"
             try:
                 done.append(within_memory(partial(_fetched, work, part), self._device, what))
             except MemoryError:
-                if self._most <= _FEWEST:
+                if self.pixels_at_once <= _FEWEST:
                     return None
-                self._most //= 2
+                self.pixels_at_once //= 2
             else:
                 first = part.stop
         return done

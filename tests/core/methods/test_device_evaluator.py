@@ -76,14 +76,14 @@ def test_a_tile_is_the_processors_but_for_rounding(
     assert len(expected) == (5 if method == "glp-local" else 6)
 
 
-def test_features_of_lr_pixels_are_the_processors_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_of_lr_pixels_are_the_processors_but_for_rounding() -> None:
     pair, _ = scene("kriging")
     kernel, neighbourhood = learned(pair.msi)
     given = kernel, neighbourhood, by_strips(pair.msi), pair.maps
     worker = OnDevice(CPU)
     expected = degraded_features(*given)
     assert alike(expected, degraded_features(*given, IN_MEMORY, worker.features_seen, 512))
-    monkeypatch.setattr(worker, "_most", 7 * 20)
+    worker.pixels_at_once = 7 * 20
     assert alike(expected, degraded_features(*given, IN_MEMORY, worker.features_seen, 512))
 
 
