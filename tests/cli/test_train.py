@@ -297,7 +297,7 @@ def test_interrupted_it_ends_cleanly_and_is_resumed_to_the_same_weights(
     run: Run, tmp_path: Path, data: Path
 ) -> None:
     def options(folder: Path) -> tuple[object, ...]:
-        steady = ("--set", "levels=2", "--set", "checkpoint_every=3", "--set", "validate_every=50")
+        steady = ("--set", "levels=2", "--set", "checkpoint_every=10", "--set", "validate_every=50")
         return (*archive(data), "-o", folder, *SMALL, "--iterations", 40, "--batch", 1, *steady, "-q")
 
     folder, whole = tmp_path / "stopped", tmp_path / "whole"

@@ -408,7 +408,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], 
     folder = tmp_path_factory.mktemp("uninterrupted")
     pair, model = write_pair(folder, lr_holes=[(3, 5)]), save_random_model(folder / "model")
     command = ["fuse", *map(str, pair), "--model", str(model), "--tile", "16", "--overlap", "4"]
-    command += ["--steps", "20", "--batch-size", "3", "--overwrite", "--precision", "fp32"]
+    command += ["--steps", "10", "--batch-size", "3", "--overwrite", "--precision", "fp32"]
     succeed(*command, folder / "out.tif", "-q")
     return command, (folder / "out.tif").read_bytes()
 

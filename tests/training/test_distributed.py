@@ -173,7 +173,7 @@ def test_a_process_that_dies_ends_all_and_leaves_a_training_to_resume(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "model"
-    options = ("-o", folder, "--iterations", 30, "--batch", 2, "--set", "checkpoint_every=1", "-q")
+    options = ("-o", folder, "--iterations", 30, "--batch", 2, "--set", "checkpoint_every=8", "-q")
     with started_by_two(data, *options) as started:
         deadline = time.monotonic() + 90
         while not (folder / STATE).exists():
