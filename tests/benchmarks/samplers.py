@@ -6,7 +6,8 @@ Pairs whose posterior is wide: AVIRIS of other sites and `berlin9`'s HyMap with 
 10, and scenes made of their spectra, of `metamers` (RGB, ratio 8) and of mixed `edges` (PAN, ratio 8); noise of 40
 dB (LR-HSI) and 45 dB (MSI). Judged are 16 draws at 1000-2500 nm, without the outer LR pixel. The learned samplers
 learn from AVIRIS of Los Angeles, EnMAP, CAVE, and scenes made of the first; `--part tune` judges on a scene of Los
-Angeles kept out.
+Angeles kept out, `--part confirming` on `berlin` (EnMAP's bands made of HyMap's; PAN and RGB at ratios 4 and 6) and
+on fresh draws of made scenes.
 
 Every sampler works on the eight leading components of kriging's posterior; the others are drawn by kriging, for
 all. The learned ones have one network, the same data, and `--seconds` of one core's time each, with seeds 0 and 1.
@@ -104,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="samplers", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where pairs, trainings, scores and the table are kept")
     parser.add_argument("--data", type=Path, required=True, help="folder of aviris_*/, cave/ and others")
-    parser.add_argument("--part", default="test", choices=("tune", "test"), help="the pairs judged [test]")
+    parser.add_argument(
+        "--part", default="test", choices=("tune", "test", "confirming"), help="the pairs judged [test]"
+    )
     parser.add_argument("--recipes", default="", help="these alone, with commas [all]")
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="of the trainings and draws [0,1]")
     parser.add_argument("--seconds", type=float, default=60, help="of one core for a training [60]")

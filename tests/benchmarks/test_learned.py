@@ -18,8 +18,9 @@ from tests.benchmarks.learned.kernel_gate import MissedLess
 from tests.benchmarks.learned.kinds import KINDS
 from tests.benchmarks.learned.kriged_scene import KrigedPair
 from tests.benchmarks.learned.residual import Inputs, ResidualNet, correction
+from tests.benchmarks.learned.scoring import pairs_of
 from tests.benchmarks.learned.solving import Problem
-from tests.benchmarks.learned.training import pool, train
+from tests.benchmarks.learned.training import is_trained, pool, train
 from tests.support.scenes import textured
 
 BANDS, SIDE, RATIO = 24, 80, 4
@@ -61,8 +62,18 @@ def test_a_training_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     started = kind.net().state_dict()
     assert any(not torch.equal(one, started[key]) for key, one in net.state_dict().items())
+    assert is_trained(tmp_path / "net", 0.001)
+    assert not is_trained(tmp_path / "net", 10)
     again = train(kind, [pool(kind, [], tmp_path / "made.pt", 0, 2)], tmp_path / "net", 0, 0.001)
     torch.testing.assert_close(again.state_dict(), net.state_dict(), rtol=0, atol=0)
+
+
+def test_several_draws_of_the_conditions_have_names_and_conditions_of_their_own() -> None:
+    ground = Ground("made", "textured", textured(BANDS, SIDE, SIDE))
+    found = dict(pairs_of(ground, 3, (RATIO,), 3))
+    assert list(found) == ["x4 exact", "x4 realistic", "x4 realistic#2", "x4 realistic#3"]
+    taken = {pair.resampling.down[0].matrix(0, SIDE).tobytes() for pair in found.values()}
+    assert len(taken) == 4
 
 
 def test_the_best_share_is_found_where_the_truth_is_known(pair: SupervisedPair) -> None:

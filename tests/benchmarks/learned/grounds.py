@@ -27,6 +27,7 @@ SENSORS = ("cave", "aviris", "enmap", "sample")
 _LEAST_SIDE = 8  # LR pixels of a pair that is learned from
 _RATIOS = (2, 3, 4, 5, 6, 8, 10)
 _POTSDAM = ((slice(0, 64), slice(0, 96)), (slice(96, 160), slice(32, 160)))  # blocks without holes
+_INTERPOLATED = (*range(128, 137), *range(168, 186))  # bands of `berlin` that HyMap does not see, from 0
 _SHAPES = ("Gaussian", "elongated", "box", "Kolmogorov", "Airy", "Moffat", "parabolic", "Hermite")
 _KERNEL_SIGMA = 0.3115  # of the ratio: with the mean over an LR pixel its FWHM is the ratio
 _LEFT_BY_REGISTRATION = 0.02  # LR pixels of displacement, and share of the PSF's width: standard deviations
@@ -60,7 +61,10 @@ class Conditions:
 
 
 def read_grounds(data: Path, folder: str, made: Path) -> Iterator[Ground]:
-    """The scenes of a folder of DATA, of `enmap_potsdam` its blocks; of `sample` those in the folder `made`."""
+    """The scenes of a folder of DATA, of `enmap_potsdam` its blocks; of `sample` those in the folder `made`.
+
+    That of `berlin` is its LR-HSI, EnMAP's bands made of HyMap's, without those that are interpolated.
+    """
     for name, cube in _cubes(data, folder, made):
         whole = cube[np.isfinite(cube).all(axis=(1, 2))]
         truth = np.maximum(whole, 0) / np.quantile(whole, 0.999)
@@ -72,6 +76,10 @@ def _cubes(data: Path, folder: str, made: Path) -> Iterator[tuple[str, Cube]]:
         cube = read_cube(data / folder / "enmap_potsdam_30m.tif")
         for number, (rows, cols) in enumerate(_POTSDAM):
             yield f"potsdam_{number}", cube[:, rows, cols]
+        return
+    if folder == "berlin":
+        path = data / folder / "enmap_sim_30m_244b.bsq"
+        yield path.stem, np.delete(read_cube(path), _INTERPOLATED, axis=0)
         return
     paths = made.glob("*.tif") if folder == "sample" else (data / folder).glob("*.tif")
     for path in sorted(paths, key=lambda path: path.name):

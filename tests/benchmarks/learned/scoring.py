@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,20 @@ _LR_SIDE = 24
 _METRICS = ("psnr_db", "sam_deg")
 
 
-def pairs_of(ground: Ground, seed: int) -> Iterator[tuple[str, SupervisedPair]]:
-    """The ground's pairs by name: four MSI bands, at each ratio, exact and under conditions drawn by the seed."""
-    for ratio in RATIOS:
+def pairs_of(
+    ground: Ground, seed: int, ratios: Sequence[int] = RATIOS, draws: int = 1
+) -> Iterator[tuple[str, SupervisedPair]]:
+    """The ground's pairs by name: four MSI bands, at each ratio, exact and under conditions drawn by the seed.
+
+    Of several draws of the conditions those after the first have a number behind their name, "x4 realistic#2".
+    """
+    for ratio in ratios:
         side = _LR_SIDE * ratio
         truth = ground.truth[:, :side, :side]
         rng = np.random.default_rng([seed, ratio])
-        for name, conditions in (("exact", Conditions(ratio)), ("realistic", realistic(ratio, rng))):
+        told = {"exact": Conditions(ratio), "realistic": realistic(ratio, rng)}
+        told |= {f"realistic#{number}": realistic(ratio, rng) for number in range(2, draws + 1)}
+        for name, conditions in told.items():
             yield f"x{ratio} {name}", make_pair(truth, four_boxes(len(truth)), conditions, rng)
 
 

@@ -33,6 +33,12 @@ def pool(kind: Kind, grounds: Sequence[Ground], path: Path, seed: int, count: in
     return [kind.kept_as(*tensors) for tensors in torch.load(path, weights_only=True)]
 
 
+def is_trained(folder: Path, minutes: float) -> bool:
+    """Whether a training has had its minutes: it needs no examples any more."""
+    kept = folder / "training.pt"
+    return kept.exists() and float(torch.load(kept, weights_only=True)["seconds"]) >= 60 * minutes
+
+
 def train(
     kind: Kind, examples: Sequence[Sequence[Example]], folder: Path, seed: int, minutes: float
 ) -> nn.Module:

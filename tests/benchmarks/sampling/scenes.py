@@ -14,14 +14,16 @@ from emrdiff_cli.core.diffusion.supervision import SupervisedPair
 from tests.benchmarks.learned.grounds import Conditions, Cube, Doubles, make_pair, read_grounds
 from tests.benchmarks.sampling.made import Made, made_scene
 
-Part = Literal["train", "tune", "test"]
+Part = Literal["train", "tune", "test", "confirming"]
 FAMILIES = ("real", "metamers", "edges")
 _HSI_DB, _MSI_DB = 40.0, 45.0
 _MADE_RATIO = 8
 _MADE_OF_ONE = 4  # made scenes to learn from of a scene's spectra
 _TUNED = "abu_airport_3"
 _CAVE_SIDE = 120
-_LA, _CAVE = "aviris_la205", "cave/train"
+_LA, _CAVE, _BERLIN = "aviris_la205", "cave/train", "berlin"
+_TESTED = ("aviris_other", "berlin9")
+_FRESH = 100  # from which on seeds draw the confirming scenes
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Bands:
             return cls((15, 29, 42), 3, 51, 101, (78, 153, 190))
         if folder == "berlin9":
             return cls((2, 7, 14), 1, 17, 38, (28, 73, 96))
+        if folder == _BERLIN:
+            return cls((13, 27, 45), 3, 51, 99, (71, 145, 185))
         return cls((12, 20, 30), 3, 34, 66, (50, round(0.61 * count), round(0.83 * count)))
 
     def response(self, kind: str, count: int) -> Doubles:
@@ -100,7 +104,9 @@ class PlannedPair:
 
 def planned(data: Path, part: Part) -> list[PlannedPair]:
     """The pairs of a part."""
-    return list({"train": _to_train, "tune": _to_tune, "test": _to_test}[part](data))
+    return list(
+        {"train": _to_train, "tune": _to_tune, "test": _to_test, "confirming": _to_confirm}[part](data)
+    )
 
 
 def _to_train(data: Path) -> Iterator[PlannedPair]:
@@ -121,10 +127,19 @@ def _to_tune(data: Path) -> Iterator[PlannedPair]:
 
 
 def _to_test(data: Path) -> Iterator[PlannedPair]:
-    for folder in ("aviris_other", "berlin9"):
+    for folder in _TESTED:
         for scene in _truths(data, folder):
             yield from _real("test", folder, scene)
             yield from _made("test", folder, scene, 1)
+
+
+def _to_confirm(data: Path) -> Iterator[PlannedPair]:
+    """A scene that no other part reads, at the ratios that it has pixels for, and fresh draws of made ones."""
+    for scene in _truths(data, _BERLIN):
+        yield from (PlannedPair("confirming", _BERLIN, scene, kind, ratio) for ratio, kind in _every((4, 6)))
+    for folder in (_BERLIN, *_TESTED):
+        for scene in _truths(data, folder):
+            yield from _made("confirming", folder, scene, 1, _FRESH)
 
 
 def _real(part: Part, folder: str, scene: str) -> Iterator[PlannedPair]:
@@ -132,8 +147,8 @@ def _real(part: Part, folder: str, scene: str) -> Iterator[PlannedPair]:
     yield PlannedPair(part, folder, scene, "rgb", 10)
 
 
-def _made(part: Part, folder: str, scene: str, count: int) -> Iterator[PlannedPair]:
-    for seed in range(count):
+def _made(part: Part, folder: str, scene: str, count: int, first: int = 0) -> Iterator[PlannedPair]:
+    for seed in range(first, first + count):
         yield PlannedPair(part, folder, scene, "rgb", _MADE_RATIO, "metamers", seed)
         yield PlannedPair(part, folder, scene, "pan", _MADE_RATIO, "edges", seed)
 

@@ -41,7 +41,7 @@ def tables(judged: Sequence[Judged]) -> list[str]:
         own = [one for one in judged if one.family == family]
         if own:
             scenes = len({one.scene for one in own})
-            lines += [f"### {family}, {scenes} scenes", "", *_table(own), ""]
+            lines += [f"### {family}, {scenes} scene{'s' if scenes > 1 else ''}", "", *_table(own), ""]
             lines += [*_differences(own), ""]
     return [*lines, "### Ablations", "", *_ablations(judged)]
 
