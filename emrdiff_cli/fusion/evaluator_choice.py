@@ -8,9 +8,8 @@ from emrdiff_cli.methods import AUTO, FAVOURITE
 from emrdiff_cli.pair.pair import PairReader
 from emrdiff_cli.runtime.torch_library import has_cuda_driver, require_torch
 
-_WORTH = (
-    1 << 20
-)  # HR pixels from which a device gains kriging the seconds that torch and the device take to start
+# HR pixels from which a device gains kriging the seconds that torch and the device take to start
+_WORTH = 1 << 20
 
 
 def choose_evaluator(device: str, method: str, pair: PairReader, *, with_model: bool) -> Evaluator:
