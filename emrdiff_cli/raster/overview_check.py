@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Interleaving
-from rasterio.windows import Window as GdalWindow
 
+from emrdiff_cli.raster.closed_file import open_closed, read_rows
 from emrdiff_cli.raster.cog_options import geotiff_options
 from emrdiff_cli.raster.nodata import valid_values
 from emrdiff_cli.raster.overviews import overview_factors
-from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.runtime.interruption import safe_point
 
@@ -34,7 +32,7 @@ def checked_levels(spec: RasterSpec) -> int | None:
 def opened_levels(path: Path, count: int) -> Iterator[list[Any]]:
     """Yield the so many overviews of a closed file, each opened as a dataset, finest first."""
     with ExitStack() as opened:
-        yield [opened.enter_context(_opened(path, overview_level=level)) for level in range(count)]
+        yield [opened.enter_context(open_closed(path, overview_level=level)) for level in range(count)]
 
 
 class MeansAbove:
@@ -77,7 +75,7 @@ class _Level:
         along, _ = self._axes
         end = self._first + len(self._held[0]) + rows.shape[1]
         stop = self._coarse.height if end == self._height else end // along.factor
-        above = _read(self._coarse, self._bands, self._done, stop)
+        above = read_rows(self._coarse, self._bands, self._done, stop)
         strip = _Rows(self._done, stop, self._first)
         first = max(self._first, along.start(stop))
         for number, (found, added) in enumerate(zip(above, rows, strict=True)):
@@ -210,15 +208,15 @@ def wrong_neighbours(path: Path, count: int) -> int | None:
     single band GDAL does not say how it is stored.
     """
     for level in range(count):
-        next_finer: dict[str, int] = {} if level == 0 else {"overview_level": level - 1}
+        next_finer: dict[str, Any] = {} if level == 0 else {"overview_level": level - 1}
         sources = [{}, next_finer] if level else [next_finer]
         if not any(_neighbours_fit(path, level, finer) for finer in sources):
             return level + 1
     return None
 
 
-def _neighbours_fit(path: Path, level: int, finer: dict[str, int]) -> bool:
-    with _opened(path, **finer) as fine, _opened(path, overview_level=level) as coarse:
+def _neighbours_fit(path: Path, level: int, finer: dict[str, Any]) -> bool:
+    with open_closed(path, **finer) as fine, open_closed(path, overview_level=level) as coarse:
         return all(_holds_neighbours(fine, coarse, strip) for strip in _strips(fine, coarse))
 
 
@@ -252,8 +250,8 @@ def _holds_neighbours(fine: Any, coarse: Any, strip: _Strip) -> bool:
     rows = [_nearest(fine.height, coarse.height, away)[strip.top : strip.stop] for away in (0, 1)]
     cols = [_nearest(fine.width, coarse.width, away) for away in (0, 1)]
     first = int(rows[0][0])
-    below = _read(fine, strip.bands, first, int(rows[1][-1]) + 1)
-    above = _read(coarse, strip.bands, strip.top, strip.stop)
+    below = read_rows(fine, strip.bands, first, int(rows[1][-1]) + 1)
+    above = read_rows(coarse, strip.bands, strip.top, strip.stop)
     found = np.zeros(above.shape, bool)
     for row in rows:
         for col in cols:
@@ -264,15 +262,3 @@ def _holds_neighbours(fine: Any, coarse: Any, strip: _Strip) -> bool:
 
 def _nearest(fine: int, coarse: int, away: int) -> NDArray[np.intp]:
     return np.minimum((np.arange(coarse) * fine / coarse).astype(np.intp) + away, fine - 1)
-
-
-def _opened(path: Path, **options: Any) -> Any:
-    with ignoring_missing_georeference():
-        return rasterio.open(path, driver="GTiff", sharing=False, **options)
-
-
-def _read(dataset: Any, bands: list[int], first: int, stop: int) -> NDArray[Any]:
-    if stop == first:
-        return np.empty((len(bands), 0, dataset.width), dataset.dtypes[0])
-    rows: NDArray[Any] = dataset.read(bands, window=GdalWindow(0, first, dataset.width, stop - first))
-    return rows

@@ -13,9 +13,9 @@ from typing import Any
 
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window as GdalWindow
 
 from emrdiff_cli.core.side_by_side import allowed_threads
+from emrdiff_cli.raster.closed_file import open_closed, read_rows
 from emrdiff_cli.raster.overview_check import (
     MeansAbove,
     checked_levels,
@@ -23,7 +23,6 @@ from emrdiff_cli.raster.overview_check import (
     stored_together,
     wrong_neighbours,
 )
-from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 from emrdiff_cli.runtime.interruption import safe_point
 
@@ -112,7 +111,7 @@ def _wrong_in(
                 safe_point()
                 if ended.is_set():
                     return None
-                rows = _read(dataset, bands, top, checksums.rows)
+                rows = read_rows(dataset, bands, top, min(top + checksums.rows, dataset.height))
                 if not checksums.fit(bands, top, rows):
                     return f"rows from {top} on differ"
                 wrong = next(filter(None, map(means.wrong, _cut(rows))), None)
@@ -133,11 +132,4 @@ def _cut(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _opened(path: Path, spec: RasterSpec) -> Any:
-    with ignoring_missing_georeference():
-        return rasterio.open(path, driver="ENVI" if spec.driver == "ENVI" else "GTiff", sharing=False)
-
-
-def _read(dataset: Any, bands: list[int], top: int, most: int) -> NDArray[Any]:
-    window = GdalWindow(0, top, dataset.width, min(most, dataset.height - top))
-    rows: NDArray[Any] = dataset.read(bands, window=window)
-    return rows
+    return open_closed(path, "ENVI" if spec.driver == "ENVI" else "GTiff")
