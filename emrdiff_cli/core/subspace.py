@@ -53,13 +53,13 @@ class Basis:
             let_go(spectra)
         return coefficients.reshape(-1, *spectra.shape[1:])
 
-    def expand(self, coefficients: Floats) -> NDArray[np.float32]:
-        """(k, ...) -> (B, ...): spectra of the coefficients."""
+    def expand(self, coefficients: Floats, bands: slice = slice(None)) -> NDArray[np.float32]:
+        """(k, ...) -> (B, ...): spectra of the coefficients, or neighbouring `bands` of them."""
         if self.is_identity:
-            return np.asarray(coefficients, dtype=np.float32)
+            return np.asarray(coefficients[bands], dtype=np.float32)
         flat = coefficients.reshape(len(coefficients), -1).astype(np.float32, copy=False)
-        spectra: NDArray[np.float32] = self.vectors @ flat
-        spectra += self.mean[:, None]
+        spectra: NDArray[np.float32] = self.vectors[bands] @ flat
+        spectra += self.mean[bands, None]
         return spectra.reshape(-1, *coefficients.shape[1:])
 
 

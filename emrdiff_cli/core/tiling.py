@@ -13,6 +13,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from emrdiff_cli.core.large_arrays import passing
 from emrdiff_cli.raster_info import Window
 
 FloatArray = NDArray[np.floating]
@@ -127,10 +128,11 @@ class Mosaic:
         self._stop = max(window.row + window.height for window in self._windows)
         self._right = max(window.col for window in self._windows)
         self._overlap, self._power = overlap, power
-        held = max(window.height for window in self._windows)
-        self._mean = np.zeros((bands, held, width), dtype)
+        self._held = max(window.height for window in self._windows)
+        # Between tile rows what the next one reaches into.
+        self._mean: FloatArray = np.zeros((bands, 0, width), dtype)
         # One weight for all bands, until a pixel is invalid in some: then one for each.
-        self._weight = np.zeros((1, held, width), dtype)
+        self._weight: FloatArray = np.zeros((1, 0, width), dtype)
         self._next = 0
         self.valid_rows: NDArray[np.bool_] = np.ones((1, 0, width), np.bool_)
         """Which pixels of the rows returned last had a valid value: (bands or 1, n, width)."""
@@ -152,6 +154,8 @@ class Mosaic:
         """
         self._check(window, values)
         self._next += 1
+        if self._mean.shape[1] < self._held:
+            self._mean, self._weight = map(self._opened, (self._mean, self._weight))
         invalid = np.isnan(values) if valid is None else ~valid
         self._accumulate(window, values, invalid if invalid.any() else None)
         if window.col < self._right:
@@ -192,10 +196,13 @@ class Mosaic:
         position = self._starts.index(row)
         stop = self._starts[position + 1] if position + 1 < len(self._starts) else self._stop
         count = stop - row
-        done = self._mean[:, :count].copy()
+        done = self._mean[:, :count]
         self.valid_rows = self._weight[:, :count] > 0
-        for held in (self._mean, self._weight):
-            kept = held[:, count:].copy()
-            held[:] = 0
-            held[:, : kept.shape[1]] = kept
+        self._mean, self._weight = (part[:, count:].copy() for part in (self._mean, self._weight))
         return done
+
+    def _opened(self, kept: FloatArray) -> FloatArray:
+        """Room for a tile row, what is kept of the one before in its uppermost rows."""
+        room = passing((len(kept), self._held, self._shape[1]), kept.dtype)
+        room[:, : kept.shape[1]] = kept
+        return room

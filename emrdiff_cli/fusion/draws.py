@@ -57,7 +57,7 @@ def write_draws(told: Told, output: Path, area: Window, spec: RasterSpec, option
         misplaced = _misplaced(told, options.seed, number)
         with VerifiedWriter(path, described, options.overwrite) as writer:
             for top, none in plain_rows(scene, area):
-                values = expanded(scene, area, top, none, physical=options.physical).values
+                values = expanded(scene, area, top, none, physical=options.physical)
                 window = Window(top, 0, none.shape[1], scene.width)
                 around, _ = scene.pair.read_msi_around(window)
                 up = scene.resampling.up_part(window)

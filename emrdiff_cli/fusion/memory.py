@@ -14,6 +14,7 @@ from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.fusion.options import FusionOptions
+from emrdiff_cli.fusion.output import BANDS_AT_ONCE, VALUES_AT_ONCE
 from emrdiff_cli.fusion.row_blocks import ROWS_AT_ONCE
 from emrdiff_cli.fusion.tile_rows import Tiling
 from emrdiff_cli.methods import AUTO, FAVOURITE
@@ -24,7 +25,7 @@ from emrdiff_cli.runtime.scratch_file import SMALL
 MOST_TILES = 4  # at a time, where nothing else is asked for
 
 _FLOAT = 4  # bytes
-_PROGRAM = 150e6  # Python with GDAL,
+_PROGRAM = 175e6  # Python with GDAL,
 _TORCH = 300e6  # and what torch adds
 _READING_COPIES = 3  # of a strip of the LR-HSI in float32, while it is read
 _CHANGE_VALUES, _CHANGE_COPIES = 50, 24  # by LR pixel and by its MSI band, while changed ground is looked for
@@ -32,12 +33,13 @@ _KRIGING_COPIES = 10  # of the channels that are kriged and of the MSI's, at LR,
 _FIT_COPIES, _FIT_MSI_COPIES = 2, 30  # of all bands and of the MSI's, by another method,
 _MODEL_COPIES = 4  # and more of all bands for a model
 _WRITING_MSI_COPIES = 10  # of the MSI's bands at LR, while rows are written
-_HELD_ROWS, _HELD_BYTES = 256, 2**27  # of the output, in the writer
+_HELD_ROWS, _HELD_BYTES = 256, 2**26  # of the output, in the writer
 _ROW_COPIES = 6  # of a tile row's corrections, on their way to the writer
 _PREPARED = 3  # batches: one in the network, two ahead
 _MAPS = 48  # of the network's width, float32, that it holds of a tile
-_WRITTEN_COPIES = 12  # of a block of rows in all bands on the way to the writer,
-_EXPANDED_COPIES = 10  # again while deviations are worked out,
+_STORED_BLOCKS = 3  # of rows in all bands, as they are stored, on the way to the writer,
+_GROUP_COPIES, _DETAIL_COPIES = 6, 12  # of the bands that are expanded together, and of a block's channels,
+_EXPANDED_COPIES = 10  # of a block in all bands while deviations are worked out,
 _DRAWN_COPIES = 6  # and more for a draw
 _EXCERPT_SIDE, _LANDMARKS = (
     24,
@@ -89,7 +91,10 @@ def estimate_memory(
     fitting = at_lr * pixels + 6 * _STRIP_ROWS * hr.width * msi * _FLOAT
     row = bands * hr.width * np.dtype(spec.dtype).itemsize
     held = min(_HELD_ROWS * row, max(row, _HELD_BYTES))
-    writing = held + _WRITTEN_COPIES * ROWS_AT_ONCE * bands * hr.width * _FLOAT
+    block = ROWS_AT_ONCE * hr.width
+    group = min(bands * block, max(VALUES_AT_ONCE, BANDS_AT_ONCE * block))
+    values = _GROUP_COPIES * group + _DETAIL_COPIES * min(_CHANNELS, bands) * block
+    writing = held + _STORED_BLOCKS * ROWS_AT_ONCE * row + values * _FLOAT
     fixed += max(reading, fitting, writing + _WRITING_MSI_COPIES * msi * pixels)
     if options is not None and options.tells_errors:
         fixed += _of_told_errors(pair, bands, drawn=options.samples > 0)

@@ -27,6 +27,8 @@ from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
 
+VALUES_AT_ONCE = 2**20  # of a block of rows that are expanded to some bands,
+BANDS_AT_ONCE = 24  # a multiple of so many: as BLAS takes them, so sums are rounded as in all bands at once
 _PROBABLY_FILL = 1e15  # values of an LR-HSI from which sums overflow without a model's doing
 
 METHOD_TAG = "emrdiff_method"
@@ -35,17 +37,18 @@ EVIDENCE_TAG = "emrdiff_evidence"
 DETAIL_TAG = "emrdiff_detail"
 
 
-class Expanded(NamedTuple):
-    """Rows of the output in all bands, (B, n, W), NaN where there is nothing to fuse.
+class ExpandedBands(NamedTuple):
+    """Rows of some `bands` (0-based) of the output, (b, n, W), NaN where there is nothing to fuse.
 
     `fused`: count of the fused values among them; `impossible` of those that came out beyond what can be, `left` of
     those that still are.
     """
 
+    bands: NDArray[np.intp]
     values: Field
-    fused: int
-    impossible: int
-    left: int
+    fused: int = 0
+    impossible: int = 0
+    left: int = 0
 
 
 def _source(info: RasterInfo) -> str:
@@ -119,10 +122,26 @@ def plain_rows(scene: PreparedScene, area: Window) -> Iterator[tuple[int, Field]
         yield top, np.broadcast_to(np.float32(0), (scene.end.channels, stop - top, scene.width))
 
 
+def rows_inside(area: Window, top: int, count: int) -> slice:
+    """Which of so many rows, from `top` on, an area covers."""
+    return slice(max(0, area.row - top), min(count, area.rows.stop - top))
+
+
 def expanded(
     scene: PreparedScene, area: Window, top: int, correction: Field, *, physical: bool = True
-) -> Expanded:
-    """The area's share of a block of rows, end point plus correction in all bands.
+) -> Field:
+    """The area's share of a block of rows in all bands (B, n, W), as `expanded_bands` gives it."""
+    inside = rows_inside(area, top, correction.shape[1])
+    values = np.empty((scene.band_count, inside.stop - inside.start, area.width), np.float32)
+    for group in expanded_bands(scene, area, top, correction, physical=physical):
+        values[group.bands] = group.values
+    return values
+
+
+def expanded_bands(
+    scene: PreparedScene, area: Window, top: int, correction: Field, *, physical: bool = True
+) -> Iterator[ExpandedBands]:
+    """The area's share of a block of rows, end point plus correction, some bands at a time.
 
     Worked out for whole rows, and blocks that do not depend on the area: sums are rounded as in the whole.
     `physical`: values below what can be are lifted, at the cost of others of the same LR pixel.
@@ -130,30 +149,47 @@ def expanded(
     window = Window(top, 0, correction.shape[1], scene.width)
     msi, msi_valid = scene.pair.read_msi(window)
     up = scene.resampling.up_part(window)
-    coefficients = scene.evaluator.tile(scene.end.fitted, msi, *up).values
-    coefficients += correction
-    values = scene.end.basis.expand(coefficients)
-    if scene.end.outside is not None:
-        values += apply_taps(scene.end.outside, *up)
     rows, cols = scene.pair.nearest_lr
     valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
-    _refuse_overflow(scene, values, valid)
-    _mask(values, valid)
-    scene.missing.mask(values, rows[window.rows], cols)
-    first, last = max(window.row, area.row), min(window.rows.stop, area.rows.stop)
-    part = slice(first - window.row, last - window.row)
-    fused = int(np.count_nonzero(np.isfinite(values[:, part, area.cols])))
-    impossible = left = scene.possible.count_beyond(values[:, part, area.cols])
-    if physical:
-        lifted = scene.possible.lifted(
-            values, valid, scene.blocks.cell_rows[window.rows], scene.blocks.cell_cols
-        )
-        if lifted is not values:
-            values, left = lifted, scene.possible.count_beyond(lifted[:, part, area.cols])
-    values = scene.with_passed(values, window)
-    _mask(values, valid)
+    coefficients = scene.evaluator.tile(scene.end.fitted, msi, *up).values
+    coefficients += correction
+    part = np.s_[:, rows_inside(area, top, window.height), area.cols]
+    step = max(BANDS_AT_ONCE, VALUES_AT_ONCE // valid.size // BANDS_AT_ONCE * BANDS_AT_ONCE)
+    for start in range(0, len(scene.fused), step):
+        bands = slice(start, start + step)
+        values = scene.end.basis.expand(coefficients, bands)
+        if scene.end.outside is not None:
+            values += apply_taps(scene.end.outside[bands], *up)
+        _refuse_overflow(scene, values, valid)
+        _mask(values, valid)
+        scene.missing.take(bands).mask(values, rows[window.rows], cols)
+        yield _settled(scene, window, bands, values, valid, part, physical=physical)
+    if scene.passed.bands.size:
+        values = scene.passed_bands(window)
+        _mask(values, valid)
+        yield ExpandedBands(scene.passed.bands, values[part])
     let_go_of(scene.end)
-    return Expanded(values[:, part, area.cols], fused, impossible, left)
+
+
+def _settled(
+    scene: PreparedScene,
+    window: Window,
+    bands: slice,
+    values: Field,
+    valid: NDArray[np.bool_],
+    part: tuple[slice, slice, slice],
+    *,
+    physical: bool,
+) -> ExpandedBands:
+    """A `part` of a window's values (b, n, W), which are lifted where they are to be `physical`."""
+    possible = scene.possible.part(bands)
+    fused = int(np.count_nonzero(np.isfinite(values[part])))
+    impossible = left = possible.count_beyond(values[part])
+    if physical:
+        lifted = possible.lifted(values, valid, scene.blocks.cell_rows[window.rows], scene.blocks.cell_cols)
+        if lifted is not values:
+            values, left = lifted, possible.count_beyond(lifted[part])
+    return ExpandedBands(scene.fused[bands], values[part], fused, impossible, left)
 
 
 def _mask(values: Field, valid: NDArray[np.bool_]) -> None:

@@ -179,22 +179,17 @@ class PreparedScene:
         tags |= {MSI_OFFSET_TAG: f"{self.msi_offset:g}"} if self.msi_offset else {}
         return tags | ({CHANGED_TAG: f"{self.ground.share:.6f}"} if self.ground.share else {})
 
-    def with_passed(self, fused: Field, window: Window) -> Field:
-        """All bands (B, H, W) of a window from those that were fused; NaN where a passed one has a hole.
+    def passed_bands(self, window: Window) -> Field:
+        """The bands (b, H, W) of a window that were not fused; NaN where one has a hole.
 
         Where upsampling overflows, the nearest LR pixel's value stands.
         """
-        if not self.passed.bands.size:
-            return fused
         with np.errstate(over="ignore", invalid="ignore"):
             upsampled = apply_taps(self.passed.values, *self.resampling.up_part(window))
         rows, cols = self.pair.nearest_lr
         nearest = np.ix_(np.arange(len(upsampled)), rows[window.rows], cols[window.cols])
         upsampled = np.where(np.isfinite(upsampled), upsampled, self.passed.values[nearest])
-        every = np.empty((self.band_count, *fused.shape[1:]), np.float32)
-        every[self.fused] = fused
-        every[self.passed.bands] = np.where(self.passed.valid[nearest], upsampled, np.nan)
-        return every
+        return np.asarray(np.where(self.passed.valid[nearest], upsampled, np.nan), np.float32)
 
     def arrays(self) -> Arrays:
         """All but the pair, for `from_arrays`."""

@@ -78,6 +78,7 @@ class RowBlocks:
                 held = values if first == top else np.pad(values, ((0, 0), (top - first, 0), (0, 0)))
             else:
                 held = np.concatenate([held, values], axis=1) if held.shape[1] else values
+            del values
             while block is not None and block[1] <= first + held.shape[1]:
                 yield block[0], held[:, block[0] - first : block[1] - first]
                 held, first = held[:, block[1] - first :], block[1]

@@ -7,13 +7,13 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.verdict import Verdict
-from emrdiff_cli.core.large_arrays import LargeArrays
+from emrdiff_cli.core.large_arrays import LargeArrays, passing
 from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.evaluator_choice import choose_evaluator
@@ -22,7 +22,14 @@ from emrdiff_cli.fusion.journal import Begun, Journal, Key
 from emrdiff_cli.fusion.memory import choose_batch_size, estimate_memory, refuse_full_disk, scratch_bytes
 from emrdiff_cli.fusion.observed_scene import ObservedScene, observe_scene
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.fusion.output import Expanded, expanded, output_area, output_spec, plain_rows
+from emrdiff_cli.fusion.output import (
+    ExpandedBands,
+    expanded_bands,
+    output_area,
+    output_spec,
+    plain_rows,
+    rows_inside,
+)
 from emrdiff_cli.fusion.prepared_scene import PreparedScene, Sampler, prepare_scene
 from emrdiff_cli.fusion.run_key import run_key
 from emrdiff_cli.fusion.tile_rows import Blending, RowSampling, Tiling, tiling_over
@@ -91,12 +98,11 @@ class Tally:
     left: int = 0
     network_seconds: float = 0.0
 
-    def count(self, rows: Expanded) -> None:
-        """Add the counts of rows of the output."""
-        self.valid_pixels += int(np.isfinite(rows.values).any(axis=0).sum())
-        self.fused_values += rows.fused
-        self.impossible += rows.impossible
-        self.left += rows.left
+    def count(self, group: ExpandedBands) -> None:
+        """Add the counts of some bands of the output, but for its valid pixels."""
+        self.fused_values += group.fused
+        self.impossible += group.impossible
+        self.left += group.left
 
 
 def make_plan(
@@ -255,14 +261,13 @@ def write_rows(
     with run.scene.pair.reopened_msi() as own:
         scene = run.scene.with_pair(run.scene.pair.with_msi(own))
 
-        def store(rows: Expanded) -> None:
+        def store(rows: NDArray[Any]) -> None:
             with bounded_cache(CACHE_MEGABYTES):
-                tally.count(rows)
-                writer.append(rows.values)
+                writer.append_stored(rows)
 
         def expand(item: tuple[int, Field]) -> None:
             with bounded_cache(CACHE_MEGABYTES):
-                stored.put(expanded(scene, run.plan.area, *item, physical=run.plan.physical))
+                stored.put(_stored_rows(run, scene, writer, tally, *item))
 
         def report(share: float) -> None:
             if progress is not None:
@@ -283,6 +288,23 @@ def write_rows(
             "with `emrdiff check`"
         )
     return tally
+
+
+def _stored_rows(
+    run: FusionRun, scene: PreparedScene, writer: VerifiedWriter, tally: Tally, top: int, correction: Field
+) -> NDArray[Any]:
+    """The area's share of a block of rows in all bands, as it is stored: values in all bands at once are many."""
+    plan = run.plan
+    inside = rows_inside(plan.area, top, correction.shape[1])
+    valid = np.zeros((inside.stop - inside.start, plan.area.width), np.bool_)
+    held = passing((scene.band_count, *valid.shape), plan.spec.dtype)
+    for group in expanded_bands(scene, plan.area, top, correction, physical=plan.physical):
+        for number, band in zip(group.bands, group.values, strict=True):
+            valid |= np.isfinite(band)
+            writer.convert(band, held[number])
+        tally.count(group)
+    tally.valid_pixels += int(valid.sum())
+    return held
 
 
 def _rows(
@@ -319,6 +341,7 @@ def _rows(
                 values = next(sampled)
                 journal.keep(row.number, values)
             yield blending.add(values)
+            del values
 
 
 def _find_begun(journal: Journal, key: Key, options: FusionOptions, large: LargeArrays) -> Begun | None:

@@ -105,4 +105,4 @@ def _fused(pair: PairReader, part: Window, left: Callable[[str], None]) -> Itera
             yield values[:, rows[top:stop]][:, :, cols]
         return
     for top, corrections in plain_rows(scene, area):
-        yield expanded(scene, area, top, corrections).values
+        yield expanded(scene, area, top, corrections)

@@ -120,10 +120,10 @@ def sample_rows(
     run = _Halving(sampler, scene.pair.alignment.hr_window)
     prepare = _Preparation(scene, config)
     with ahead(lambda batch: (batch, prepare(batch)), batches) as prepared:
-        for row in rows:
-            blended = None
-            mosaic = _row_mosaic(tiling, row, config.hsi_channels)
-            while blended is None:
+
+        def blended(row: TileRow) -> Field:
+            mosaic, done = _row_mosaic(tiling, row, config.hsi_channels), None
+            while done is None:
                 batch, inputs = next(prepared)
                 started = time.monotonic()
                 with at_once():
@@ -131,8 +131,11 @@ def sample_rows(
                 watch(len(batch.tiles), time.monotonic() - started)
                 for window, tile, estimate in zip(batch.tiles, inputs, estimates, strict=True):
                     correction = hsi_correction(config, channels, estimate, tile.end_point)
-                    blended = mosaic.add(window._replace(row=0), correction)
-            yield np.asarray(blended, np.float32)
+                    done = mosaic.add(window._replace(row=0), correction)
+            return np.asarray(done, np.float32)
+
+        for row in rows:
+            yield blended(row)  # which is held by nobody here while the next one is worked out
 
 
 def corrected_tile(sampler: Sampler, scene: PreparedScene, tile: Window) -> Field:

@@ -21,7 +21,7 @@ from emrdiff_cli.raster.reading import ignoring_missing_georeference
 from emrdiff_cli.raster.spec import RasterSpec
 
 _BLOCK = 256
-_BLOCK_ROW_BYTES = 2**27  # of all bands, which are held while a row of blocks is filled
+_BLOCK_ROW_BYTES = 2**26  # of all bands, which are held while a row of blocks is filled
 _PREDICTABLE = {"ZSTD", "DEFLATE", "LZW"}
 # They would have the COG driver warp what has its grid already.
 _REGRIDDING = {"TILING_SCHEME", "TARGET_SRS", "RES", "EXTENT"}

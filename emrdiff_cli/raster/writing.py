@@ -38,7 +38,7 @@ from emrdiff_cli.runtime.interruption import deferred, safe_point
 
 __all__ = ["RASTER_DTYPES", "RasterSpec", "VerifiedWriter"]
 
-_ROWS_HELD, _BYTES_HELD = 256, 2**27
+_ROWS_HELD, _BYTES_HELD = 256, 2**26
 # rasterio raises SystemError where GDAL fails without an error of its own.
 _GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 
@@ -109,7 +109,7 @@ class VerifiedWriter:
         self._check_shape(values)
         for part, into in self._places(values):
             for band, stored in zip(part, into, strict=True):
-                self._store(band, stored)
+                self.convert(band, stored)
 
     def append_stored(self, values: NDArray[Any]) -> None:
         """Add the next rows as they shall be stored: of the spec's dtype, which ValueError insists on."""
@@ -127,8 +127,8 @@ class VerifiedWriter:
                 f"rows have shape {values.shape}, expected ({bands}, up to {left}, {grid.width})"
             )
 
-    def _store(self, values: NDArray[np.floating], into: NDArray[Any]) -> None:
-        """Convert one band's rows to the stored dtype, into their place."""
+    def convert(self, values: NDArray[np.floating], into: NDArray[Any]) -> None:
+        """Convert one band's rows to the stored dtype, into their place, as `append` does; raises as it does."""
         nodata, missing = self.spec.nodata, ~np.isfinite(values)
         holes, plain = bool(missing.any()), self.spec.scale == 1.0 and self.spec.offset == 0.0
         stored = values if plain and into.dtype.kind == "f" else values.astype(np.float64)

@@ -40,7 +40,8 @@ PARTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "network": (("fusion.sampler", "ModelSampler._run"),),
     "writing": (
         ("raster.writing", "VerifiedWriter.__enter__"),
-        ("raster.writing", "VerifiedWriter.append"),
+        ("raster.writing", "VerifiedWriter.convert"),
+        ("raster.writing", "VerifiedWriter.append_stored"),
         ("raster.writing", "VerifiedWriter._finish"),
         ("fusion.journal", "Journal.begin"),
         ("fusion.journal", "Journal.keep"),
@@ -52,7 +53,7 @@ PARTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "choice of the method": (("fusion.run", "verdict_on"),),
     "scene prepared": (("fusion.run", "prepare_scene"), ("fusion.run", "observe_scene")),
     "tiles prepared": (("fusion.tile_rows", "_Preparation.__call__"),),
-    "expansion to all bands": (("fusion.run", "expanded"),),
+    "expansion to all bands": (("fusion.run", "_stored_rows"),),
     "kriging's blocks": (("core.methods.kriged_detail", "krige"),),
     "evaluation at HR pixels": tuple(
         (f"core.methods.{module}", f"{kind}.{name}")

@@ -131,7 +131,7 @@ def fused_through(pair: tuple[Path, Path], method: str, psf: Psf) -> Cube:
     with open_pair(*pair) as opened:
         scene = prepare_scene(opened.seen_through(psf), method, None)
         area = Window(0, 0, scene.height, scene.width)
-        rows = [expanded(scene, area, top, zeros).values for top, zeros in plain_rows(scene, area)]
+        rows = [expanded(scene, area, top, zeros) for top, zeros in plain_rows(scene, area)]
     return np.concatenate(rows, axis=1)
 
 

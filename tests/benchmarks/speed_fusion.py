@@ -1,6 +1,6 @@
 """Speed of the commands, each in a process of its own: `fuse`, what works on files, and start-up.
 
-    python -m tests.benchmarks.speed_fusion FOLDER --data DATA [--rows fuse,files,start,scale,model] [--rounds 3]
+    python -m tests.benchmarks.speed_fusion FOLDER --data DATA [--rows fuse,files,model-scale] [--rounds 3]
 
 A group's commands run in turn, round after round, and are compared with its first. Processor time (user and system)
 says what work is done, wall time goes with what else the machine does. Runs that are done are kept in FOLDER;
@@ -25,6 +25,7 @@ from tests.benchmarks import large_scene, speed_scenes
 
 RATIO, SIDE, BANDS = 3, 300, 224
 ENMAP_SIDE = 1000
+MIRRORED = (640, 960)  # MSI pixels
 CUT_ROWS = 320  # of 2517: three rows of 26 tiles
 _COPY = """
 import sys, rasterio
@@ -83,17 +84,28 @@ def model_commands(folder: Path, data: Path) -> list[Command]:
 
 
 def scale_commands(folder: Path, data: Path) -> list[Command]:
-    """Kriging of a scene, and of twice the scene."""
+    """Kriging of a scene, of twice the rows and of twice the width: each against the first."""
     return [
         _fused(
             folder,
-            speed_scenes.make_pair(folder, data, (times * SIDE, SIDE), RATIO),
+            speed_scenes.make_pair(folder, data, size, RATIO),
             "kriging",
             "off",
-            f"kriging, {times} x {SIDE} rows",
+            f"kriging, LR {size[0]} x {size[1]}",
         )
-        for times in (1, 2)
+        for size in ((SIDE, SIDE), (2 * SIDE, SIDE), (SIDE, 2 * SIDE))
     ]
+
+
+def model_scale_commands(folder: Path, data: Path) -> list[Command]:
+    """The sample mirrored, fused with the shipped model, of twice the rows and of twice the width."""
+    output, scaled = folder / "fused.tif", []
+    for size in (MIRRORED, (2 * MIRRORED[0], MIRRORED[1]), (MIRRORED[0], 2 * MIRRORED[1])):
+        pair = speed_scenes.mirrored_sample(folder, size)
+        asked = ("--model", large_scene.MODEL, "--register", "off", "--precision", "bf16")
+        name = f"model, {size[0]} x {size[1]}"
+        scaled.append(emrdiff(name, "fuse", *pair, output, *asked, "--overwrite", "--quiet"))
+    return scaled
 
 
 def enmap_commands(folder: Path, data: Path) -> list[Command]:
@@ -137,6 +149,7 @@ GROUPS: dict[str, Group] = {
     "files": file_commands,
     "start": start_commands,
     "scale": scale_commands,
+    "model-scale": model_scale_commands,
     "model": model_commands,
     "enmap": enmap_commands,
 }
@@ -177,11 +190,11 @@ def measure(
 
 
 def rows_of(name: str, commands: Sequence[str], kept: Mapping[str, Sequence[Sequence[float]]]) -> list[str]:
-    """Medians of the runs; the ratio is that of processor time to the first command's."""
+    """Medians of the runs; the ratios are those of processor time and of memory to the first command's."""
     found = [_median(kept[f"{name}: {command}"]) for command in commands]
     return [
         f"| {name} | {command} | {cost.processor_s:.1f} | {cost.processor_s / found[0].processor_s:.2f} "
-        f"| {cost.wall_s:.1f} | {cost.peak_mb:.0f} |"
+        f"| {cost.wall_s:.1f} | {cost.peak_mb:.0f} | {cost.peak_mb / found[0].peak_mb:.2f} |"
         for command, cost in zip(commands, found, strict=True)
     ]
 
@@ -195,13 +208,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder with enmap_potsdam")
-    parser.add_argument("--rows", default="fuse,files,start,scale", help=", ".join(GROUPS))
+    parser.add_argument("--rows", default="fuse,files,start,scale,model-scale", help=", ".join(GROUPS))
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args(arguments)
     given.folder.mkdir(parents=True, exist_ok=True)
     keep = given.folder / "speed-fusion.json"
     kept = json.loads(keep.read_text(encoding="utf-8")) if keep.exists() else {}
-    lines = ["| group | command | processor (s) | ratio | wall (s) | peak (MB) |", "|" + " --- |" * 6]
+    lines = ["| group | command | processor (s) | ratio | wall (s) | peak (MB) | ratio |", "|" + " --- |" * 7]
     for name in given.rows.split(","):
         lines += measure(name, given.folder, given.data, given.rounds, kept, keep)
     shutil.rmtree(given.folder / "tiles", ignore_errors=True)

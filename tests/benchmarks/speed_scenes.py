@@ -29,6 +29,7 @@ _LIGHT = 0.2  # how much the light varies, so that no two copies of the ground a
 _LIGHT_PX = (97.0, 131.0)  # in waves of these lengths, down and across
 _NOISE = 0.004  # of the mean, on both rasters
 _STRIP = 32  # LR rows
+_SAMPLE, _SAMPLE_RATIO = Path(__file__).parents[2] / "sample_data", 8
 _ORIGIN = Affine(30.0, 0, 368000.0, 0, -30.0, 5_810_000.0)
 
 Field = NDArray[np.float32]
@@ -102,6 +103,33 @@ def make_pair(
             values = np.tensordot(response, ground.rows(top, bottom, fine_size[1]), axes=1)
             msi.write(ground.noisy(values, top, 1), window=GdalWindow(0, top, *values.shape[:0:-1]))
     return lr_path, msi_path
+
+
+def mirrored_sample(folder: Path, size: tuple[int, int]) -> tuple[Path, Path]:
+    """Write the sample, repeated by reflection, on `size` MSI pixels; what is there already is kept."""
+    paths = folder / f"lr-sample-{size[0]}x{size[1]}.tif", folder / f"msi-sample-{size[0]}x{size[1]}.tif"
+    if not all(path.exists() for path in paths):
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, path, ratio in zip(("lr_hsi.bsq", "hr_msi.tif"), paths, (_SAMPLE_RATIO, 1), strict=True):
+            _mirror(_SAMPLE / source, path, (size[0] // ratio, size[1] // ratio))
+    return paths
+
+
+def _mirror(source: Path, target: Path, size: tuple[int, int]) -> None:
+    with rasterio.open(source) as whole:
+        rows, cols = (
+            _mirrored(np.arange(wanted), had) for wanted, had in zip(size, whole.shape, strict=True)
+        )
+        profile = {key: whole.profile[key] for key in ("crs", "transform", "dtype", "nodata", "count")}
+        with rasterio.open(
+            target, "w", driver="GTiff", interleave="band", height=size[0], width=size[1], **profile
+        ) as made:
+            made.write(whole.read()[:, rows][:, :, cols])
+            # An ENVI header says the scale in a field of its own.
+            factor = whole.tags(ns="ENVI").get("reflectance_scale_factor")
+            made.scales = whole.scales if factor is None else (1 / float(factor),) * whole.count
+            for band in whole.indexes:
+                made.update_tags(band, **whole.tags(band))
 
 
 def _lr_strips(ground: MirroredGround, size: tuple[int, int], ratio: int) -> Iterator[tuple[int, Field]]:

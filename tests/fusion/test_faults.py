@@ -295,7 +295,7 @@ def test_a_failure_of_the_writer_ends_the_run(tmp_path: Path, monkeypatch: pytes
     def fail(*_: object) -> None:
         raise WriteError("the disk is gone")
 
-    monkeypatch.setattr(VerifiedWriter, "append", fail)
+    monkeypatch.setattr(VerifiedWriter, "append_stored", fail)
     sampler = fake()
     with pytest.raises(WriteError, match="the disk is gone"):
         go(write_pair(tmp_path, 192, 24), tmp_path / "out.tif", sampler)

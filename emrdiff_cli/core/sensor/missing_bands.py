@@ -38,7 +38,7 @@ class MissingBands:
         """Nothing is missing."""
         return cls(np.zeros((0, bands), bool), np.full(shape, -1, np.int16))
 
-    def take(self, bands: NDArray[np.intp]) -> MissingBands:
+    def take(self, bands: NDArray[np.intp] | slice) -> MissingBands:
         """Of some bands (0-based)."""
         return MissingBands(self.sets[:, bands], self.at)
 

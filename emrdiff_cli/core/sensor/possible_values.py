@@ -74,6 +74,10 @@ class PossibleValues:
         highest = np.where(unlimited, np.float32(np.inf), self.highest)[bands]
         return PossibleValues(lowest, highest, self.rounding[bands])
 
+    def part(self, bands: slice) -> PossibleValues:
+        """The ranges of neighbouring bands."""
+        return PossibleValues(self.lowest[bands], self.highest[bands], self.rounding[bands])
+
     def count_beyond(self, values: Floats) -> int:
         """Count of the values (B, H, W) beyond the range; NaN is not."""
         low, high = (limit[:, None, None] for limit in (self.lowest, self.highest))
