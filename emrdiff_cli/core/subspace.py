@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.large_arrays import let_go
+from emrdiff_cli.core.large_arrays import let_go, one_by_one
 from emrdiff_cli.errors import InputError
 
 Floats = NDArray[np.floating[Any]]
 
+BANDS_AT_ONCE = 24
+"""A group of bands that BLAS sums as it does in all of them: a multiple of so many is rounded alike."""
 _PIXELS_AT_ONCE = 1 << 13  # that are held in double precision
 
 
@@ -92,8 +94,7 @@ def find_image_basis(
 
     def pixels() -> Iterator[Floats]:
         for part in _parts(count):
-            yield image[:, rows[part], cols[part]][chosen]
-            let_go(image)
+            yield np.stack([band[rows[part], cols[part]] for band in one_by_one(image)])[chosen]
 
     mean = sum(part.sum(axis=1, dtype=np.float64) for part in pixels()) / count
     scatter = np.zeros((bands, bands))

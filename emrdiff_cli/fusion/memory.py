@@ -12,9 +12,10 @@ import numpy as np
 
 from emrdiff_cli.config import ModelConfig
 from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
+from emrdiff_cli.core.subspace import BANDS_AT_ONCE
 from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.fusion.options import FusionOptions
-from emrdiff_cli.fusion.output import BANDS_AT_ONCE, VALUES_AT_ONCE
+from emrdiff_cli.fusion.output import VALUES_AT_ONCE
 from emrdiff_cli.fusion.row_blocks import ROWS_AT_ONCE
 from emrdiff_cli.fusion.tile_rows import Tiling
 from emrdiff_cli.methods import AUTO, FAVOURITE
@@ -46,7 +47,7 @@ _EXCERPT_SIDE, _LANDMARKS = (
     192,
 )  # LR pixels on which MSI bands are held out, with so many functions of colour
 _CHANNELS = 32  # that are kriged, at most
-_LR_FILES, _CHANNEL_FILES = 3, 5  # copies of the LR-HSI and of the channels in files, at a time
+_LR_FILES, _CHANNEL_FILES = 3, 6  # copies of the LR-HSI and of the channels in files, at a time
 _NODE_SPACING, _COLOUR_MARGIN, _COLOUR_COPIES = 4, 5, 4  # of a draw's fields of colour, which lie at nodes,
 _SLOPE_MARGIN, _SLOPE_COPIES = 32, 3  # and of its slopes, at LR pixels
 _PACKED = 0.1  # least size of a compressed raster, as a share of the uncompressed

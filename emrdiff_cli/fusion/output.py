@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.verdict import Verdict
-from emrdiff_cli.core.large_arrays import let_go_of
+from emrdiff_cli.core.large_arrays import let_go, let_go_of
 from emrdiff_cli.core.sensor.coverage import Coverage
 from emrdiff_cli.core.sensor.grid import bounds_window
 from emrdiff_cli.core.sensor.resampling import apply_taps
+from emrdiff_cli.core.subspace import BANDS_AT_ONCE
 from emrdiff_cli.errors import InputError
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.prepared_scene import PreparedScene
@@ -27,8 +28,7 @@ from emrdiff_cli.version import __version__
 
 Field = NDArray[np.float32]
 
-VALUES_AT_ONCE = 2**20  # of a block of rows that are expanded to some bands,
-BANDS_AT_ONCE = 24  # a multiple of so many: as BLAS takes them, so sums are rounded as in all bands at once
+VALUES_AT_ONCE = 2**20  # of a block of rows that are expanded to some bands
 _PROBABLY_FILL = 1e15  # values of an LR-HSI from which sums overflow without a model's doing
 
 METHOD_TAG = "emrdiff_method"
@@ -153,6 +153,7 @@ def expanded_bands(
     valid = msi_valid & scene.lr_valid[rows[window.rows]][:, cols]
     coefficients = scene.evaluator.tile(scene.end.fitted, msi, *up).values
     coefficients += correction
+    let_go_of(scene.end)
     part = np.s_[:, rows_inside(area, top, window.height), area.cols]
     step = max(BANDS_AT_ONCE, VALUES_AT_ONCE // valid.size // BANDS_AT_ONCE * BANDS_AT_ONCE)
     for start in range(0, len(scene.fused), step):
@@ -160,6 +161,7 @@ def expanded_bands(
         values = scene.end.basis.expand(coefficients, bands)
         if scene.end.outside is not None:
             values += apply_taps(scene.end.outside[bands], *up)
+            let_go(scene.end.outside)
         _refuse_overflow(scene, values, valid)
         _mask(values, valid)
         scene.missing.take(bands).mask(values, rows[window.rows], cols)
@@ -168,7 +170,6 @@ def expanded_bands(
         values = scene.passed_bands(window)
         _mask(values, valid)
         yield ExpandedBands(scene.passed.bands, values[part])
-    let_go_of(scene.end)
 
 
 def _settled(

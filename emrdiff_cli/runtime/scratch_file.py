@@ -40,7 +40,7 @@ class ScratchArrays:
 
     def kept(self, values: Field) -> Field:
         """The values, in a file; those that are in one already, or few, as they are. Raises as `zeros`."""
-        if values.nbytes < self._small:
+        if values.nbytes < self._small or isinstance(values.base, mmap.mmap):
             return values
         moved = self.zeros(values.shape)
         moved[:] = values

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emrdiff_cli.core.large_arrays import let_go_of
+from emrdiff_cli.core.large_arrays import let_go, let_go_of
 from emrdiff_cli.core.methods.detail_injection import DetailInjection
 from emrdiff_cli.core.methods.end_point import SceneToFit, back_projected
 from emrdiff_cli.core.sensor.degradation import DegradedImage
@@ -36,6 +36,7 @@ def consistent(fitted: DetailInjection, scene: SceneToFit, share: Floats | None 
         there_and_back = [chain(up, down) for up, down in zip(resampling.up, resampling.down, strict=True)]
         for total, of_colour in zip(local, colour, strict=True):
             total += of_colour - apply_taps(of_colour, *there_and_back)
+            let_go(local, colour)
         fitted = replace(fitted, colour=replace(fitted.colour, at_lr=large.kept(colour)))
         del colour
     return back_projected(fitted, local, resampling.up, resampling.down, scene.lr.valid, share, large)
@@ -52,7 +53,7 @@ def _cut(strips: Iterator[Strip], most: int) -> Iterator[Strip]:
 def _degraded_detail(fitted: DetailInjection, scene: SceneToFit) -> tuple[Floats, Field]:
     """The local slopes' detail and the colour's prediction, degraded: (k, h, w) each."""
     resampling = scene.resampling
-    local, colour = (DegradedImage(len(fitted.base), resampling.down) for _ in range(2))
+    local, colour = (DegradedImage(len(fitted.base), resampling.down, large=scene.large) for _ in range(2))
     for top, values, valid in _cut(scene.unchanged_strips(), _ROWS_AT_ONCE):
         up = resampling.up_part(Window(top, 0, values.shape[1], values.shape[2]))
         by_slopes, by_colour = scene.evaluator.detail(fitted, values, *up)

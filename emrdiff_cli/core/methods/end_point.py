@@ -207,7 +207,7 @@ def back_projected(
             correction += remainder
             remainder = np.where(valid, remainder - there_and_back(remainder), 0.0).astype(np.float32)
         base[part] = own + correction * shares[part, None, None].astype(np.float32)
-        let_go(base, fitted.base)
+        let_go(base, fitted.base, local_detail_at_lr)
     return replace(fitted, base=base)
 
 

@@ -199,7 +199,7 @@ class GaussianProcess:
 
         def of_block(corner: tuple[int, int]) -> tuple[Doubles, Doubles, int]:
             """Squares y' (K + nugget I)^-1 y (nuggets, k), log determinants (nuggets,), and the count of pixels."""
-            block = self.block(*corner)
+            block = self._sampled_block(corner)
             squares, logs = np.zeros((len(nuggets), len(self.data.residual))), np.zeros(len(nuggets))
             for factor in block.factors(nuggets) if len(block.places) else ():
                 squares[factor.channels] = np.square(factor.whiten(block.residual.T)).sum(axis=0)
@@ -239,7 +239,13 @@ class GaussianProcess:
 
     def _blocks_of_texture(self, sampled: int) -> list[Block]:
         chosen = corners(self.data.valid)
-        return [self.block(*corner) for corner in chosen[:: max(1, len(chosen) // (sampled // 2))]]
+        return [self._sampled_block(corner) for corner in chosen[:: max(1, len(chosen) // (sampled // 2))]]
+
+    def _sampled_block(self, corner: tuple[int, int]) -> Block:
+        """A block whose neighbours are not asked for next."""
+        block = self.block(*corner)
+        let_go(self.data.features, self.data.residual)
+        return block
 
 
 def corners(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -17,14 +17,13 @@ from emrdiff_cli.core.methods.end_point import SceneToFit, regress
 from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.core.sensor.observation import LrScene, Resampling, Strips
 from emrdiff_cli.core.sensor.resampling import Taps, apply_taps
-from emrdiff_cli.core.subspace import Basis, find_image_basis, identity_basis
+from emrdiff_cli.core.subspace import BANDS_AT_ONCE, Basis, find_image_basis, identity_basis
 from emrdiff_cli.methods import METHODS, EndPoint
 
 Floats = NDArray[np.floating[Any]]
 Field = NDArray[np.float32]
 
 _OWN_COMPONENTS = 32
-_ROWS_AT_ONCE = 32  # of LR pixels
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ def find_end_point(
     `large`: where what grows with the scene is put; `evaluator`: who works at HR pixels.
     """
     lr = scene.hsi if basis.is_identity else large.kept(basis.project(scene.hsi))
+    let_go(lr)
     in_basis = replace(scene, hsi=lr)
     linear = regress(in_basis, large)
     to_fit = SceneToFit(in_basis, strips, resampling, linear, covariance, agreeing, large, evaluator)
@@ -98,13 +98,13 @@ def find_end_point(
 
 
 def _outside(hsi: Floats, channels: Floats, basis: Basis, large: LargeArrays) -> Field:
-    """What the coefficients (k, h, w) of an image (B, h, w) leave of it, worked out by rows."""
+    """What the coefficients (k, h, w) of an image (B, h, w) leave of it, worked out by bands."""
     outside = large.zeros(hsi.shape)
-    for row in range(hsi.shape[1]):
-        outside[:, row] = hsi[:, row] - basis.expand(channels[:, row])
-        if row % _ROWS_AT_ONCE == 0:
-            let_go(outside, hsi)
-    let_go(outside, hsi)
+    for start in range(0, len(hsi), BANDS_AT_ONCE):
+        bands = slice(start, start + BANDS_AT_ONCE)
+        for row in range(hsi.shape[1]):
+            outside[bands, row] = hsi[bands, row] - basis.expand(channels[:, row], bands)
+        let_go(outside, hsi, channels)
     return outside
 
 

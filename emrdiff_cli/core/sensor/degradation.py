@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from emrdiff_cli.core.large_arrays import LargeArrays, let_go
 from emrdiff_cli.core.sensor.grid import AxisPlacement
 from emrdiff_cli.core.sensor.resampling import (
     Taps,
@@ -132,14 +133,21 @@ class DegradedImage:
     """An HR image as LR pixels see it, summed up over strips of rows, and their share of valid HR pixels.
 
     `total` (bands, h, w) is the sum over the valid pixels, `share` (masks, h, w) the weight that lies on them:
-    one mask for all bands, or one each. Summed in `dtype`; nothing in it is of the HR image's size.
+    one mask for all bands, or one each. Summed in `dtype`; nothing in it is of the HR image's size. `large`: where
+    the total is put, in single precision.
     """
 
     def __init__(
-        self, bands: int, down: tuple[Taps, Taps], dtype: type[np.floating[Any]] = np.float32, masks: int = 1
+        self,
+        bands: int,
+        down: tuple[Taps, Taps],
+        dtype: type[np.floating[Any]] = np.float32,
+        masks: int = 1,
+        large: LargeArrays | None = None,
     ) -> None:
         self._rows, self._cols = rows, cols = down
-        self.total = np.zeros((bands, rows.n_out, cols.n_out), dtype)
+        shape = (bands, rows.n_out, cols.n_out)
+        self.total: Floats = np.zeros(shape, dtype) if large is None else large.zeros(shape)
         self.share = np.zeros((masks, rows.n_out, cols.n_out), dtype)
 
     def add(self, top: int, values: Floats, valid: Mask) -> None:
@@ -150,6 +158,7 @@ class DegradedImage:
         for image, onto in ((np.where(valid, values, 0), self.total), (masks, self.share)):
             if stop > first:
                 onto[:, first:stop] += rows.along_rows(self._cols.along_cols(image, 0), top)
+        let_go(self.total)
 
     def mean(self, least: float = COVERED) -> Floats:
         """Means (bands, h, w) of the valid pixels that LR pixels see; too near 0 below a share of `least`."""
