@@ -16,7 +16,7 @@ from emrdiff_cli.core.subspace import BANDS_AT_ONCE
 from emrdiff_cli.errors import UsageError, WriteError
 from emrdiff_cli.fusion.options import FusionOptions
 from emrdiff_cli.fusion.output import VALUES_AT_ONCE
-from emrdiff_cli.fusion.row_blocks import ROWS_AT_ONCE
+from emrdiff_cli.fusion.row_blocks import rows_at_once
 from emrdiff_cli.fusion.tile_rows import Tiling
 from emrdiff_cli.methods import AUTO, FAVOURITE
 from emrdiff_cli.pair.pair import CACHE_MEGABYTES, LR_STRIP, PairReader
@@ -92,10 +92,11 @@ def estimate_memory(
     fitting = at_lr * pixels + 6 * _STRIP_ROWS * hr.width * msi * _FLOAT
     row = bands * hr.width * np.dtype(spec.dtype).itemsize
     held = min(_HELD_ROWS * row, max(row, _HELD_BYTES))
-    block = ROWS_AT_ONCE * hr.width
+    rows = rows_at_once(hr.width)
+    block = rows * hr.width
     group = min(bands * block, max(VALUES_AT_ONCE, BANDS_AT_ONCE * block))
     values = _GROUP_COPIES * group + _DETAIL_COPIES * min(_CHANNELS, bands) * block
-    writing = held + _STORED_BLOCKS * ROWS_AT_ONCE * row + values * _FLOAT
+    writing = held + _STORED_BLOCKS * rows * row + values * _FLOAT
     fixed += max(reading, fitting, writing + _WRITING_MSI_COPIES * msi * pixels)
     if options is not None and options.tells_errors:
         fixed += _of_told_errors(pair, bands, drawn=options.samples > 0)
@@ -139,7 +140,7 @@ def _of_told_errors(pair: PairReader, bands: int, drawn: bool) -> float:
         for side, axis in ((lr.height, place.rows), (lr.width, place.cols))
     )
     needed = 2 * _LANDMARKS * math.prod(sides)
-    needed += (_EXPANDED_COPIES + _DRAWN_COPIES * drawn) * bands * ROWS_AT_ONCE * width
+    needed += (_EXPANDED_COPIES + _DRAWN_COPIES * drawn) * bands * rows_at_once(width) * width
     if drawn:
         nodes = math.prod(side / _NODE_SPACING + 2 * _COLOUR_MARGIN for side in (lr.height, lr.width))
         pixels = math.prod(side + 2 * _SLOPE_MARGIN for side in (lr.height, lr.width))

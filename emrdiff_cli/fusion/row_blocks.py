@@ -16,14 +16,20 @@ from emrdiff_cli.raster_info import Window
 Field = NDArray[np.float32]
 Numbers = NDArray[np.intp]
 
-ROWS_AT_ONCE = 32  # rows expanded to all bands and handed to the writer at a time
+_MOST_ROWS = 32  # expanded to all bands and handed to the writer at a time,
+_LEAST_ROWS, _PIXELS_AT_ONCE = 8, 2**15  # and of wide scenes fewer, so many pixels
+
+
+def rows_at_once(width: int) -> int:
+    """Count of rows of a scene so wide, or of an LR pixel's if it has more, that are worked out together."""
+    return min(_MOST_ROWS, max(_LEAST_ROWS, _PIXELS_AT_ONCE // width))
 
 
 @dataclass(frozen=True)
 class RowBlocks:
-    """The blocks of a pair's common area, each of up to `ROWS_AT_ONCE` rows.
+    """The blocks of a pair's common area, each of up to `rows_at_once`.
 
-    An LR pixel's rows are not parted, but where it has more of them than that.
+    An LR pixel's rows are not parted, but where it has very many of them.
     """
 
     pair: PairReader
@@ -31,7 +37,7 @@ class RowBlocks:
     @cached_property
     def cell_rows(self) -> Numbers:
         """The cell of each HR row; an LR pixel's rows, or an equal part of too many."""
-        return cell_numbers(self.pair.nearest_lr[0], ROWS_AT_ONCE)
+        return cell_numbers(self.pair.nearest_lr[0], _MOST_ROWS)
 
     @cached_property
     def cell_cols(self) -> Numbers:
@@ -45,8 +51,9 @@ class RowBlocks:
         begins = np.flatnonzero(np.diff(self.cell_rows, prepend=-1)).tolist()
         ends = [*begins[1:], len(self.cell_rows)]
         spans: list[tuple[int, int]] = []
+        most = rows_at_once(len(self.cell_cols))
         for begin, end in zip(begins, ends, strict=True):
-            if spans and end - spans[-1][0] <= ROWS_AT_ONCE:
+            if spans and end - spans[-1][0] <= most:
                 spans[-1] = spans[-1][0], end
             else:
                 spans.append((begin, end))
