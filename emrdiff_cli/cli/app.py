@@ -31,6 +31,7 @@ from emrdiff_cli.cli import (
 from emrdiff_cli.cli.panels import PanelledCommand, PlainGroup
 from emrdiff_cli.cli.surroundings import hold_descriptors, refuse_unspeakable, take_interrupts
 from emrdiff_cli.errors import EmrdiffError, WriteError, in_one_line, one_line, unforeseen
+from emrdiff_cli.runtime.interruption import raised_again
 from emrdiff_cli.version import __version__
 
 app = typer.Typer(
@@ -61,6 +62,9 @@ for _command in (
 
 class _Terminated(BaseException):
     """SIGTERM, raised in the main thread so that part files are removed on the way out."""
+
+
+_RAISED = {KeyboardInterrupt: signal.SIGINT, _Terminated: signal.SIGTERM}
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> NoReturn:
@@ -159,7 +163,7 @@ def _run_or_say() -> None:
     """Run a command; known errors become one line on stderr and their exit code."""
     try:
         refuse_unspeakable(sys.argv[1:])
-        with _saying_warnings(), _dropping_what_gdal_quotes():
+        with _saying_warnings(), _dropping_what_gdal_quotes(), raised_again(_RAISED):
             _run()
     except EmrdiffError as error:
         _say(f"Error: {error}")

@@ -8,14 +8,17 @@ points, of which there is one every few seconds.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import current_thread, main_thread
+from threading import Timer, current_thread, main_thread
 from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN_S = 0.02
 
 
 @dataclass
@@ -102,3 +105,27 @@ def at_once() -> Iterator[None]:
         deferral.urgent = False
     # Where the exception could not be passed on.
     deferral.deliver()
+
+
+@contextmanager
+def raised_again(signals: Mapping[type[BaseException], int]) -> Iterator[None]:
+    """Have a signal whose exception was raised in a callback, of an import too, that drops it come once more.
+
+    `signals`: by the exceptions that their handlers raise.
+    """
+    usual = sys.unraisablehook
+
+    def hear(args: sys.UnraisableHookArgs) -> None:
+        number = signals.get(args.exc_type)
+        if number is None:
+            usual(args)
+            return
+        again = Timer(_AGAIN_S, interrupt_main, (number,))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -15,7 +17,7 @@ import pytest
 
 from emrdiff_cli.raster.writing import RasterSpec, VerifiedWriter
 from emrdiff_cli.raster_info import Bands, Grid
-from emrdiff_cli.runtime.interruption import at_once, deferred, safe_point
+from emrdiff_cli.runtime.interruption import at_once, deferred, raised_again, safe_point
 from tests.support.rasters import NORTH_UP
 
 
@@ -162,3 +164,19 @@ def test_a_raster_under_way_is_left_at_its_next_rows(tmp_path: Path) -> None:
             interrupt()
     assert appended == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Ended)])
+def test_a_signal_in_a_callback_that_drops_exceptions_is_raised_all_the_same(
+    number: int, raised: type[BaseException]
+) -> None:
+    held = Kept()
+    gone = weakref.ref(held, lambda _: interrupt(number))
+    with raised_again({KeyboardInterrupt: signal.SIGINT, Ended: signal.SIGTERM}), pytest.raises(raised):
+        del held
+        assert gone() is None
+        time.sleep(10)
+
+
+class Kept:
+    """What a weak reference can be of."""
