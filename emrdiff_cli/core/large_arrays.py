@@ -5,18 +5,16 @@ Of an array in a file the system holds in memory what was touched, as long as no
 
 from __future__ import annotations
 
-import math
 import mmap
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 Field = NDArray[np.float32]
 
-_OWN_PAGES = 2 * 2**20  # bytes of an array from which on it is worth having
 _MOST_TOUCHED = 32 * 2**20  # bytes of an array that are passed over before they are let go of
 
 
@@ -45,18 +43,6 @@ class InMemory:
 
 
 IN_MEMORY = InMemory()
-
-
-def passing(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """An array of zeros for a while, in pages of its own: none of them stays with the process then.
-
-    Of what is freed, and smaller than 32 MiB, malloc keeps much once as much was freed before.
-    """
-    kind: np.dtype[Any] = np.dtype(dtype)
-    size = math.prod(shape) * kind.itemsize
-    if size < _OWN_PAGES:
-        return np.zeros(shape, kind)
-    return np.ndarray(shape, kind, buffer=mmap.mmap(-1, size))
 
 
 def let_go(*arrays: NDArray[Any]) -> None:

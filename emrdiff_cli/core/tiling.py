@@ -13,7 +13,6 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emrdiff_cli.core.large_arrays import passing
 from emrdiff_cli.raster_info import Window
 
 FloatArray = NDArray[np.floating]
@@ -203,6 +202,6 @@ class Mosaic:
 
     def _opened(self, kept: FloatArray) -> FloatArray:
         """Room for a tile row, what is kept of the one before in its uppermost rows."""
-        room = passing((len(kept), self._held, self._shape[1]), kept.dtype)
+        room = np.zeros((len(kept), self._held, self._shape[1]), kept.dtype)
         room[:, : kept.shape[1]] = kept
         return room

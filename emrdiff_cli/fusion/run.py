@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrdiff_cli.core.evidence.verdict import Verdict
-from emrdiff_cli.core.large_arrays import LargeArrays, passing
+from emrdiff_cli.core.large_arrays import LargeArrays
 from emrdiff_cli.core.methods.evaluator import ON_PROCESSOR, Evaluator
 from emrdiff_cli.errors import InputError, UsageError
 from emrdiff_cli.fusion.evaluator_choice import choose_evaluator
@@ -297,7 +297,7 @@ def _stored_rows(
     plan = run.plan
     inside = rows_inside(plan.area, top, correction.shape[1])
     valid = np.zeros((inside.stop - inside.start, plan.area.width), np.bool_)
-    held = passing((scene.band_count, *valid.shape), plan.spec.dtype)
+    held = np.empty((scene.band_count, *valid.shape), plan.spec.dtype)
     for group in expanded_bands(scene, plan.area, top, correction, physical=plan.physical):
         for number, band in zip(group.bands, group.values, strict=True):
             valid |= np.isfinite(band)
